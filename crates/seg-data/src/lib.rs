@@ -1,0 +1,1 @@
+//! Images for segmentation: safe decoding with EXIF, exact resizing, RLE, overlays, cut-outs

@@ -1,0 +1,1 @@
+//! Golden cases: regenerate weights and inputs from names, compare outputs with the official ones

@@ -1,0 +1,1 @@
+//! Whole segmentation systems on candle: SAM 2, MobileSAM, with their pre- and post-processing

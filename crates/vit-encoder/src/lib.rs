@@ -1,0 +1,1 @@
+//! Vision transformers of the SAM family on candle: TinyViT (MobileSAM)
