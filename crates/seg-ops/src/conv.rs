@@ -1,0 +1,78 @@
+//! Convolution.
+
+use crate::error::{Result, check_float, check_like, check_vector, parameter_error, shape_error};
+use crate::{Epilogue, Layout, composed};
+use candle_core::Tensor;
+
+/// Geometry of [`conv2d`], the same for both axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2dParams {
+    /// Input pixels from one output pixel to the next.
+    pub stride: usize,
+    /// Zeros on each side.
+    pub padding: usize,
+    /// Input pixels from one tap of the kernel to the next.
+    pub dilation: usize,
+    /// Groups of channels that do not see each other.
+    pub groups: usize,
+    /// Order of the axes of input and output.
+    pub layout: Layout,
+}
+
+impl Default for Conv2dParams {
+    fn default() -> Self {
+        Self { stride: 1, padding: 0, dilation: 1, groups: 1, layout: Layout::Nchw }
+    }
+}
+
+impl Conv2dParams {
+    /// Output size along an axis of `len` pixels with `kernel` taps; the kernel must fit.
+    pub(crate) fn output(&self, len: usize, kernel: usize) -> usize {
+        (len + 2 * self.padding - self.dilation * (kernel - 1) - 1) / self.stride + 1
+    }
+}
+
+/// 2-D convolution (cross-correlation, as in every framework), then bias and [`Epilogue`].
+///
+/// `x` is `[B, I, H, W]` or `[B, H, W, I]` by the layout, `weight` always `[O, I / groups, kh, kw]`, `bias` `[O]`. The output has the layout of
+/// the input and `(H + 2 padding - dilation (kh - 1) - 1) / stride + 1` rows, rounded down.
+///
+/// # Errors
+/// If shapes, types or parameters do not fit together, or the kernel is larger than the padded image.
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, p: &Conv2dParams, e: Epilogue<'_>) -> Result<Tensor> {
+    const OP: &str = "conv2d";
+    check_float(OP, "x", x)?;
+    check_like(OP, "weight", weight, x)?;
+    let (b, c, h, w) = p.layout.dims(OP, "x", x)?;
+    for (name, value) in [("stride", p.stride), ("dilation", p.dilation), ("groups", p.groups)] {
+        if value == 0 {
+            return parameter_error(OP, name, value, "1 or more");
+        }
+    }
+    let [outputs, inputs, kh, kw] = *weight.dims() else {
+        return shape_error(OP, "weight", weight, "[O, I / groups, kh, kw]");
+    };
+    if inputs * p.groups != c {
+        let expected =
+            format!("{} channels, as the weight is {:?} with {} groups", inputs * p.groups, weight.dims(), p.groups);
+        return shape_error(OP, "x", x, expected);
+    }
+    if outputs % p.groups != 0 {
+        return shape_error(OP, "weight", weight, format!("a number of outputs that {} groups divide", p.groups));
+    }
+    if kh == 0 || kw == 0 {
+        return shape_error(OP, "weight", weight, "a kernel of at least 1 × 1");
+    }
+    for (len, k) in [(h, kh), (w, kw)] {
+        let reach = p.dilation * (k - 1) + 1;
+        if len == 0 || len + 2 * p.padding < reach {
+            let least = reach.saturating_sub(2 * p.padding).max(1);
+            return shape_error(OP, "x", x, format!("at least {least} pixels along an axis of {k} taps"));
+        }
+    }
+    if let Some(bias) = bias {
+        check_vector(OP, "bias", bias, outputs, x)?;
+    }
+    e.check(OP, outputs, &p.layout.shape(b, outputs, p.output(h, kh), p.output(w, kw)), x)?;
+    composed::conv2d(x, weight, bias, p, e)
+}

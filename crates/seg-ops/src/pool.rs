@@ -1,0 +1,86 @@
+//! Pooling.
+
+use crate::error::{Result, check_float, parameter_error, shape_error};
+use crate::{Layout, composed};
+use candle_core::Tensor;
+
+/// Geometry of [`max_pool2d`] and [`avg_pool2d`], the same for both axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool2dParams {
+    /// Side of the window.
+    pub kernel: usize,
+    /// Pixels from one window to the next.
+    pub stride: usize,
+    /// Pixels of padding on each side, at most half the kernel.
+    pub padding: usize,
+    /// Round the output size up: a window may reach over the border.
+    pub ceil_mode: bool,
+    /// Order of the axes of input and output.
+    pub layout: Layout,
+}
+
+impl Pool2dParams {
+    /// Output size along an axis of `len` pixels (PyTorch's rule: no window begins in the padding behind the image).
+    pub(crate) fn output(&self, len: usize) -> usize {
+        let span = len + 2 * self.padding - self.kernel;
+        if self.ceil_mode {
+            let out = span.div_ceil(self.stride) + 1;
+            if (out - 1) * self.stride >= len + self.padding { out - 1 } else { out }
+        } else {
+            span / self.stride + 1
+        }
+    }
+
+    /// Pixels of the padded axis that window `o` covers: the mean's divisor.
+    pub(crate) fn divisor(&self, o: usize, len: usize) -> usize {
+        (o * self.stride + self.kernel).min(len + 2 * self.padding) - o * self.stride
+    }
+
+    fn check(&self, op: &'static str, x: &Tensor) -> Result<()> {
+        check_float(op, "x", x)?;
+        for (name, value) in [("kernel", self.kernel), ("stride", self.stride)] {
+            if value == 0 {
+                return parameter_error(op, name, value, "1 or more");
+            }
+        }
+        if self.padding > self.kernel / 2 {
+            return parameter_error(
+                op,
+                "padding",
+                self.padding,
+                format!("at most half the kernel, {}", self.kernel / 2),
+            );
+        }
+        let (_, _, h, w) = self.layout.dims(op, "x", x)?;
+        if h.min(w) == 0 || h.min(w) + 2 * self.padding < self.kernel {
+            let least = self.kernel.saturating_sub(2 * self.padding).max(1);
+            return shape_error(
+                op,
+                "x",
+                x,
+                format!("at least {least} × {least} pixels for a kernel of {}", self.kernel),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The maximum of each window; padding never wins. `[B, C, H, W]` or `[B, H, W, C]` by the layout.
+///
+/// The gradient goes to the first maximum of a window, row after row, as in PyTorch.
+///
+/// # Errors
+/// If the parameters make no sense, or the window is larger than the padded image.
+pub fn max_pool2d(x: &Tensor, p: &Pool2dParams) -> Result<Tensor> {
+    p.check("max_pool2d", x)?;
+    composed::max_pool2d(x, p)
+}
+
+/// The mean of each window, zeros of the padding included. `[B, C, H, W]` or `[B, H, W, C]` by the layout.
+///
+/// # Errors
+/// If the parameters make no sense, or the window is larger than the padded image.
+pub fn avg_pool2d(x: &Tensor, p: &Pool2dParams) -> Result<Tensor> {
+    p.check("avg_pool2d", x)?;
+    composed::avg_pool2d(x, p)
+}
