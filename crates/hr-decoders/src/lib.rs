@@ -1,1 +1,12 @@
-//! SAM and SAM 2 prompt encoder, two-way transformer and mask decoders on candle
+#![doc = include_str!("../README.md")]
+
+mod mask_decoder;
+mod prompt_encoder;
+mod transformer;
+
+pub use mask_decoder::{
+    DecodedMasks, DynamicMultimask, MaskDecoder, MaskDecoderConfig, MaskDecoderOutput, ObjectScore, argmax,
+    stability_scores,
+};
+pub use prompt_encoder::{PointPrompts, PromptEmbeddings, PromptEncoder, PromptEncoderConfig, label};
+pub use transformer::{MlpKeys, TwoWayTransformer, TwoWayTransformerConfig};

@@ -1,1 +1,16 @@
-//! Small shared layers for segmentation models on candle: Linear, Conv2d, norms, Mlp, position embeddings
+#![doc = include_str!("../README.md")]
+
+pub mod conv;
+mod linear;
+mod mlp;
+mod norm;
+mod observe;
+mod position;
+
+pub use conv::{Conv2d, Conv2dBn, ConvTranspose2d};
+pub use linear::Linear;
+pub use mlp::Mlp;
+pub use norm::{LayerNorm, LayerNorm2d};
+pub use observe::{Observer, Unobserved};
+pub use position::{RandomFourierPosition, sine_position_map};
+pub use seg_ops::{Activation, Epilogue, Layout};

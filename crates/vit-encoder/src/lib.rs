@@ -1,1 +1,5 @@
-//! Vision transformers of the SAM family on candle: TinyViT (MobileSAM)
+#![doc = include_str!("../README.md")]
+
+pub mod tiny_vit;
+
+pub use tiny_vit::{TinyVit, TinyVitConfig};

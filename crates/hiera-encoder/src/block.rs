@@ -1,0 +1,79 @@
+//! One Hiera block.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+use seg_layers::{Activation, Epilogue, LayerNorm, Layout, Linear, Mlp};
+use seg_ops::{Pool2dParams, QkvOrder, WindowAttention};
+
+/// The place of a block in the trunk, from which its sizes follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockSpec {
+    pub dim: usize,
+    pub dim_out: usize,
+    pub num_heads: usize,
+    /// Window side in tokens; 0 attends to the whole map.
+    pub window_size: usize,
+    /// Halves the map by pooling the queries (the first block of stages 2 to 4).
+    pub pool: bool,
+}
+
+/// Pre-norm block with windowed attention and, at a stage's start, query pooling:
+/// `x + attention(norm1(x))`, then `x + mlp(norm2(x))` (`MultiScaleBlock` in hieradet.py).
+///
+/// Keys: `norm1`, `attn.qkv`, `attn.proj`, `norm2`, `mlp.layers.{0,1}`, and `proj` where the width changes.
+#[derive(Clone, Debug)]
+pub(crate) struct MultiScaleBlock {
+    norm1: LayerNorm,
+    qkv: Linear,
+    attention: WindowAttention,
+    attn_proj: Linear,
+    norm2: LayerNorm,
+    mlp: Mlp,
+    proj: Option<Linear>,
+    pool: bool,
+}
+
+const QUERY_POOL: Pool2dParams =
+    Pool2dParams { kernel: 2, stride: 2, padding: 0, ceil_mode: false, layout: Layout::Nhwc };
+
+impl MultiScaleBlock {
+    pub fn new(spec: BlockSpec, vb: VarBuilder) -> Result<Self> {
+        const EPS: f64 = 1e-6;
+        let BlockSpec { dim, dim_out, num_heads, window_size, pool } = spec;
+        let attn = vb.pp("attn");
+        Ok(Self {
+            norm1: LayerNorm::new(dim, EPS, vb.pp("norm1"))?,
+            qkv: Linear::new(dim, 3 * dim_out, attn.pp("qkv"))?,
+            attention: WindowAttention {
+                heads: num_heads,
+                window: window_size,
+                query_pool: if pool { 2 } else { 1 },
+                order: QkvOrder::SplitHeads,
+                scale: ((dim_out / num_heads) as f64).powf(-0.5),
+            },
+            attn_proj: Linear::new(dim_out, dim_out, attn.pp("proj"))?,
+            norm2: LayerNorm::new(dim_out, EPS, vb.pp("norm2"))?,
+            mlp: Mlp::new(&[dim_out, 4 * dim_out, dim_out], Activation::Gelu, vb.pp("mlp"))?,
+            proj: if dim == dim_out { None } else { Some(Linear::new(dim, dim_out, vb.pp("proj"))?) },
+            pool,
+        })
+    }
+
+    /// `[B, H, W, dim]` to `[B, H, W, dim_out]`, or half of H and W where the queries are pooled.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let normed = self.norm1.forward(x)?;
+        // where the width changes, the shortcut starts from the normalised input
+        let mut shortcut = match &self.proj {
+            Some(proj) => proj.forward(&normed)?,
+            None => x.clone(),
+        };
+        if self.pool {
+            shortcut = seg_ops::max_pool2d(&shortcut, &QUERY_POOL)?; // [B, H/2, W/2, dim_out]
+        }
+        // tokens that pad the last windows are zeros before `qkv`, hence its bias after it
+        let qkv = self.qkv.forward(&normed)?; // [B, H, W, 3 * dim_out]
+        let attended = seg_ops::window_attention(&qkv, &self.attention, self.qkv.bias(), None)?;
+        let x = self.attn_proj.forward_with(&attended, Epilogue::NONE.with_residual(&shortcut))?;
+        self.mlp.forward_residual(&self.norm2.forward(&x)?, &x)
+    }
+}

@@ -1,0 +1,68 @@
+//! The feature pyramid on the trunk.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+use seg_layers::{Conv2d, Observer, conv::nhwc, sine_position_map};
+use seg_ops::Resize;
+
+use crate::config::{ImageEncoderConfig, TopDown};
+
+/// `FpnNeck` of SAM 2: a 1×1 convolution a level, and a top-down sum into the coarse levels only
+/// (sam2/modeling/backbones/image_encoder.py).
+///
+/// Keys: `convs.{i}.conv`, deepest level first.
+#[derive(Clone, Debug)]
+pub struct FpnNeck {
+    convs: Vec<Conv2d>, // finest level first, unlike the keys
+    top_down_levels: Vec<usize>,
+    top_down: Resize,
+    d_model: usize,
+}
+
+impl FpnNeck {
+    /// Reads the neck; `vb` is at `image_encoder.neck` of an official file.
+    pub fn new(cfg: &ImageEncoderConfig, vb: VarBuilder) -> Result<Self> {
+        let channels = cfg.trunk.stage_channels();
+        let levels = channels.len();
+        let convs = channels
+            .iter()
+            .enumerate()
+            .map(|(level, &c)| {
+                Conv2d::new(c, cfg.d_model, 1, nhwc(1, 0), vb.pp(format!("convs.{}.conv", levels - 1 - level)))
+            })
+            .collect::<Result<_>>()?;
+        let top_down = match cfg.fpn_interp {
+            TopDown::Nearest => Resize::nearest(),
+            TopDown::Bilinear => Resize::bilinear(),
+        };
+        Ok(Self { convs, top_down_levels: cfg.fpn_top_down_levels.clone(), top_down, d_model: cfg.d_model })
+    }
+
+    /// The trunk's maps, finest first and channels last, to `(features, position maps)`, finest first, each
+    /// `[B, d_model, H, W]` (features are views of channels-last memory) and `[1, d_model, H, W]`.
+    /// The observer sees `neck.fpn{level}` and `neck.pos{level}`.
+    pub fn forward(&self, stages: &[Tensor], observer: &mut dyn Observer) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
+        if stages.len() != self.convs.len() {
+            candle_core::bail!("FpnNeck: {} maps, expected {}", stages.len(), self.convs.len());
+        }
+        let mut features: Vec<Tensor> = Vec::with_capacity(stages.len()); // coarsest first
+        for (level, (conv, stage)) in self.convs.iter().zip(stages).enumerate().rev() {
+            let mut feature = conv.forward(stage)?.permute((0, 3, 1, 2))?; // [B, d_model, H, W]
+            if let Some(coarser) = features.last().filter(|_| self.top_down_levels.contains(&level)) {
+                let (_, _, h, w) = feature.dims4()?;
+                feature = (feature + seg_ops::resize(coarser, (h, w), &self.top_down)?)?;
+            }
+            features.push(feature);
+        }
+        features.reverse();
+        let mut positions = Vec::with_capacity(features.len());
+        for (level, feature) in features.iter().enumerate() {
+            let (_, _, h, w) = feature.dims4()?;
+            let position = sine_position_map(self.d_model, h, w, feature.device())?.to_dtype(feature.dtype())?;
+            observer.observe(&format!("neck.fpn{level}"), feature)?;
+            observer.observe(&format!("neck.pos{level}"), &position)?;
+            positions.push(position);
+        }
+        Ok((features, positions))
+    }
+}

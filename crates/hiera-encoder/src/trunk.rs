@@ -1,0 +1,155 @@
+//! The Hiera trunk.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+use seg_layers::{Conv2d, Observer, Unobserved, conv::nhwc};
+use seg_ops::Resize;
+
+use crate::block::{BlockSpec, MultiScaleBlock};
+use crate::config::HieraConfig;
+
+/// Something that changes the token map before each block: an adapter in a frozen trunk.
+pub trait BlockHook {
+    /// `x` is the input of block `index`, `[B, H, W, C]`; returns what the block gets, of the same shape.
+    fn before_block(&self, index: usize, x: &Tensor) -> Result<Tensor>;
+}
+
+/// No adapter.
+impl BlockHook for () {
+    fn before_block(&self, _index: usize, x: &Tensor) -> Result<Tensor> {
+        Ok(x.clone())
+    }
+}
+
+/// The hierarchical transformer of SAM 2 (Hiera, arXiv 2306.00989, with the absolute windowed position
+/// embedding of arXiv 2311.05613; sam2/modeling/backbones/hieradet.py).
+///
+/// Keys: `pos_embed`, `pos_embed_window`, `patch_embed.proj`, `blocks.N.*`.
+#[derive(Clone, Debug)]
+pub struct Hiera {
+    patch_embed: Conv2d,
+    pos_embed: Tensor,        // [1, C, g, g], stretched over the map
+    pos_embed_window: Tensor, // [1, C, w, w], tiled over the map
+    window: usize,
+    blocks: Vec<MultiScaleBlock>,
+    stage_ends: Vec<usize>,
+}
+
+impl Hiera {
+    /// Stride of the first stage's map, in pixels.
+    pub const PATCH_STRIDE: usize = 4;
+
+    /// Reads the trunk; `vb` is at `image_encoder.trunk` of an official file.
+    pub fn new(cfg: &HieraConfig, vb: VarBuilder) -> Result<Self> {
+        cfg.validate()?;
+        let (grid, window) = (cfg.window_pos_embed_bkg_spatial_size, cfg.window_spec[0]);
+        let blocks = block_specs(cfg)
+            .into_iter()
+            .enumerate()
+            .map(|(i, spec)| MultiScaleBlock::new(spec, vb.pp("blocks").pp(i)))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            patch_embed: Conv2d::new(3, cfg.embed_dim, 7, nhwc(Self::PATCH_STRIDE, 3), vb.pp("patch_embed.proj"))?,
+            pos_embed: vb.get((1, cfg.embed_dim, grid, grid), "pos_embed")?,
+            pos_embed_window: vb.get((1, cfg.embed_dim, window, window), "pos_embed_window")?,
+            window,
+            blocks,
+            stage_ends: stage_ends(cfg),
+        })
+    }
+
+    /// Normalised images `[B, 3, H, W]` to the four stages' maps, channels last: `[B, H/4, W/4, C]`,
+    /// `[B, H/8, W/8, 2C]`, `[B, H/16, W/16, 4C]`, `[B, H/32, W/32, 8C]`. H and W must be multiples of 32.
+    pub fn forward(&self, images: &Tensor) -> Result<Vec<Tensor>> {
+        self.forward_with(images, &(), &mut Unobserved)
+    }
+
+    /// As [`Hiera::forward`], with a hook before each block and an observer that sees `trunk.patch_embed`,
+    /// `trunk.pos_embed`, `trunk.block{i}` (channels last) and `trunk.stage{1..4}` (channels first).
+    pub fn forward_with(
+        &self,
+        images: &Tensor,
+        hook: &dyn BlockHook,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Tensor>> {
+        let x = self.patch_embed.forward(&images.permute((0, 2, 3, 1))?)?; // [B, H/4, W/4, C]
+        observer.observe("trunk.patch_embed", &x)?;
+        let (_, h, w, _) = x.dims4()?;
+        let pos_embed = self.position_embedding(h, w)?;
+        observer.observe("trunk.pos_embed", &pos_embed)?;
+        let mut x = x.broadcast_add(&pos_embed)?;
+        let mut stages = Vec::with_capacity(self.stage_ends.len());
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&hook.before_block(i, &x)?)?;
+            observer.observe(&format!("trunk.block{i}"), &x)?;
+            if self.stage_ends.contains(&i) {
+                stages.push(x.clone());
+                observer.observe(&format!("trunk.stage{}", stages.len()), &x.permute((0, 3, 1, 2))?)?;
+            }
+        }
+        Ok(stages)
+    }
+
+    /// The stretched coarse grid plus the tiled window, `[1, h, w, C]`.
+    fn position_embedding(&self, h: usize, w: usize) -> Result<Tensor> {
+        let window = self.window;
+        if h == 0 || w == 0 || !h.is_multiple_of(window) || !w.is_multiple_of(window) {
+            candle_core::bail!(
+                "Hiera: a token map of {h} x {w}, expected positive multiples of {window} \
+                 (image sides that are multiples of {})",
+                window * Self::PATCH_STRIDE
+            );
+        }
+        let background = seg_ops::resize(&self.pos_embed, (h, w), &Resize::bicubic())?;
+        let tiled = self.pos_embed_window.repeat((1, 1, h / window, w / window))?;
+        (background + tiled)?.permute((0, 2, 3, 1))?.contiguous()
+    }
+}
+
+/// Index of the last block of each stage.
+fn stage_ends(cfg: &HieraConfig) -> Vec<usize> {
+    cfg.stages
+        .iter()
+        .scan(0, |end, blocks| {
+            *end += blocks;
+            Some(*end - 1)
+        })
+        .collect()
+}
+
+/// Sizes of every block. A stage's first block doubles width and heads and pools its queries, but still has the
+/// window of the stage before.
+fn block_specs(cfg: &HieraConfig) -> Vec<BlockSpec> {
+    let mut specs = Vec::with_capacity(cfg.depth());
+    for (stage, &blocks) in cfg.stages.iter().enumerate() {
+        for block in 0..blocks {
+            let first = block == 0 && stage > 0;
+            let from = if first { stage - 1 } else { stage };
+            let global = cfg.global_att_blocks.contains(&specs.len());
+            specs.push(BlockSpec {
+                dim: cfg.embed_dim << from,
+                dim_out: cfg.embed_dim << stage,
+                num_heads: cfg.num_heads << stage,
+                window_size: if global { 0 } else { cfg.window_spec[from] },
+                pool: first,
+            });
+        }
+    }
+    specs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiny_blocks_follow_the_official_table() {
+        let specs = block_specs(&HieraConfig::tiny());
+        let windows: Vec<usize> = specs.iter().map(|s| s.window_size).collect();
+        assert_eq!(windows, [8, 8, 4, 4, 14, 0, 14, 0, 14, 0, 14, 7]);
+        let pooled: Vec<usize> = (0..specs.len()).filter(|&i| specs[i].pool).collect();
+        assert_eq!(pooled, [1, 3, 10]);
+        assert_eq!(specs[10], BlockSpec { dim: 384, dim_out: 768, num_heads: 8, window_size: 14, pool: true });
+        assert_eq!(stage_ends(&HieraConfig::tiny()), [0, 2, 9, 11]);
+    }
+}

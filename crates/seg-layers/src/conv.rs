@@ -1,0 +1,175 @@
+//! Convolutions, plain, transposed, and with a batch norm behind them.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+use seg_ops::{Conv2dParams, ConvTranspose2dParams, Epilogue, Layout};
+
+/// 2-D convolution, `[B, C, H, W]` or, with [`Layout::Nhwc`], `[B, H, W, C]`.
+///
+/// Keys: `weight [out, in / groups, k, k]` and `bias [out]`, in both layouts as torch stores them.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    params: Conv2dParams,
+}
+
+impl Conv2d {
+    /// Reads `weight` and `bias` of a `kernel × kernel` convolution.
+    pub fn new(
+        in_channels: usize,
+        out_channels: usize,
+        kernel: usize,
+        params: Conv2dParams,
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        let bias = vb.get(out_channels, "bias")?;
+        Ok(Self { bias: Some(bias), ..Self::new_no_bias(in_channels, out_channels, kernel, params, vb)? })
+    }
+
+    /// Reads `weight` alone.
+    pub fn new_no_bias(
+        in_channels: usize,
+        out_channels: usize,
+        kernel: usize,
+        params: Conv2dParams,
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        let weight = vb.get((out_channels, in_channels / params.groups.max(1), kernel, kernel), "weight")?;
+        Ok(Self { weight, bias: None, params })
+    }
+
+    /// The convolution followed by `epilogue` (activation, scale, residual) in the same pass.
+    pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        seg_ops::conv2d(x, &self.weight, self.bias.as_ref(), &self.params, epilogue)
+    }
+}
+
+impl Module for Conv2d {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_with(x, Epilogue::NONE)
+    }
+}
+
+/// Transposed 2-D convolution with bias.
+///
+/// Keys: `weight [in, out, k, k]`, `bias [out]`.
+#[derive(Clone, Debug)]
+pub struct ConvTranspose2d {
+    weight: Tensor,
+    bias: Tensor,
+    params: ConvTranspose2dParams,
+}
+
+impl ConvTranspose2d {
+    /// Reads `weight` and `bias` of a `kernel × kernel` transposed convolution.
+    pub fn new(
+        in_channels: usize,
+        out_channels: usize,
+        kernel: usize,
+        params: ConvTranspose2dParams,
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        let weight = vb.get((in_channels, out_channels, kernel, kernel), "weight")?;
+        Ok(Self { weight, bias: vb.get(out_channels, "bias")?, params })
+    }
+
+    /// The convolution followed by `epilogue` (activation, scale, residual) in the same pass.
+    pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        seg_ops::conv_transpose2d(x, &self.weight, Some(&self.bias), &self.params, epilogue)
+    }
+}
+
+impl Module for ConvTranspose2d {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_with(x, Epilogue::NONE)
+    }
+}
+
+/// A bias-free convolution and the batch norm behind it, evaluated as one convolution with the
+/// running statistics folded in (TinyViT's `Conv2d_BN`).
+///
+/// Keys: `c.weight`, `bn.{weight,bias,running_mean,running_var}`; `bn.num_batches_tracked` is never
+/// needed. Weights that are variables are folded again at every call, so that gradients reach them.
+#[derive(Clone, Debug)]
+pub struct Conv2dBn {
+    weight: Tensor,
+    norm: BatchNormStats,
+    folded: Option<(Tensor, Tensor)>,
+    params: Conv2dParams,
+}
+
+#[derive(Clone, Debug)]
+struct BatchNormStats {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    eps: f64,
+}
+
+impl Conv2dBn {
+    /// Reads the convolution and its batch norm (`eps` 1e-5, torch's default).
+    pub fn new(
+        in_channels: usize,
+        out_channels: usize,
+        kernel: usize,
+        params: Conv2dParams,
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        let weight = vb.pp("c").get((out_channels, in_channels / params.groups.max(1), kernel, kernel), "weight")?;
+        let bn = vb.pp("bn");
+        let norm = BatchNormStats {
+            weight: bn.get(out_channels, "weight")?,
+            bias: bn.get(out_channels, "bias")?,
+            running_mean: bn.get(out_channels, "running_mean")?,
+            running_var: bn.get(out_channels, "running_var")?,
+            eps: 1e-5,
+        };
+        let mut layer = Self { weight, norm, folded: None, params };
+        let trainable = [&layer.weight, &layer.norm.weight, &layer.norm.bias].iter().any(|t| t.is_variable());
+        if !trainable {
+            layer.folded = Some(layer.fold()?);
+        }
+        Ok(layer)
+    }
+
+    /// `w' = w·γ/√(σ²+ε)`, `b' = β − μ·γ/√(σ²+ε)`.
+    fn fold(&self) -> Result<(Tensor, Tensor)> {
+        let norm = &self.norm;
+        let scale = (&norm.weight / (&norm.running_var + norm.eps)?.sqrt()?)?;
+        let weight = self.weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
+        let bias = (&norm.bias - (&norm.running_mean * &scale)?)?;
+        Ok((weight, bias))
+    }
+
+    /// The convolution and norm followed by `epilogue` in the same pass.
+    pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        let (weight, bias) = match &self.folded {
+            Some((weight, bias)) => (weight.clone(), bias.clone()),
+            None => self.fold()?,
+        };
+        seg_ops::conv2d(x, &weight, Some(&bias), &self.params, epilogue)
+    }
+}
+
+impl Module for Conv2dBn {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_with(x, Epilogue::NONE)
+    }
+}
+
+/// Parameters of a channels-last convolution: the layout that encoders use.
+pub fn nhwc(stride: usize, padding: usize) -> Conv2dParams {
+    Conv2dParams { stride, padding, layout: Layout::Nhwc, ..Conv2dParams::default() }
+}
+
+/// Parameters of a channels-last depthwise convolution over `channels`, padded to keep the size at stride 1.
+pub fn depthwise_nhwc(channels: usize, kernel: usize, stride: usize) -> Conv2dParams {
+    Conv2dParams { groups: channels, ..nhwc(stride, kernel / 2) }
+}
+
+/// Parameters of a channels-last transposed convolution that doubles the size (kernel 2, stride 2).
+pub fn upscale_nhwc() -> ConvTranspose2dParams {
+    ConvTranspose2dParams { stride: 2, layout: Layout::Nhwc, ..ConvTranspose2dParams::default() }
+}

@@ -1,0 +1,67 @@
+//! Multi-layer perceptron.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+use seg_ops::{Activation, Epilogue};
+
+use crate::Linear;
+
+/// A chain of [`Linear`] layers with an activation between them, none after the last unless asked for.
+#[derive(Clone, Debug)]
+pub struct Mlp {
+    layers: Vec<Linear>,
+    activation: Activation,
+    output_activation: Activation,
+}
+
+impl Mlp {
+    /// `dims` are the widths from input to output; layer `i` is read below `names[i]`.
+    pub fn with_names(dims: &[usize], names: &[&str], activation: Activation, vb: VarBuilder) -> Result<Self> {
+        if dims.len() != names.len() + 1 || names.is_empty() {
+            candle_core::bail!(
+                "Mlp: {} widths for {} layers, expected one more width than layers",
+                dims.len(),
+                names.len()
+            );
+        }
+        let layers = dims
+            .windows(2)
+            .zip(names)
+            .map(|(pair, name)| Linear::new(pair[0], pair[1], vb.pp(name)))
+            .collect::<Result<_>>()?;
+        Ok(Self { layers, activation, output_activation: Activation::None })
+    }
+
+    /// SAM's `MLP`: layers below `layers.0`, `layers.1`, …
+    pub fn new(dims: &[usize], activation: Activation, vb: VarBuilder) -> Result<Self> {
+        let names: Vec<String> = (1..dims.len()).map(|i| format!("layers.{}", i - 1)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        Self::with_names(dims, &names, activation, vb)
+    }
+
+    /// Puts `activation` behind the last layer (SAM 2's IoU head ends in a sigmoid).
+    pub fn with_output_activation(mut self, activation: Activation) -> Self {
+        self.output_activation = activation;
+        self
+    }
+
+    /// The chain with `residual` added to its output in the same pass.
+    pub fn forward_residual(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.run(x, Epilogue::act(self.output_activation).with_residual(residual))
+    }
+
+    fn run(&self, x: &Tensor, last: Epilogue<'_>) -> Result<Tensor> {
+        let mut x = x.clone();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let epilogue = if i + 1 == self.layers.len() { last } else { Epilogue::act(self.activation) };
+            x = layer.forward_with(&x, epilogue)?;
+        }
+        Ok(x)
+    }
+}
+
+impl Module for Mlp {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.run(x, Epilogue::act(self.output_activation))
+    }
+}

@@ -1,0 +1,36 @@
+//! Looking at a model's intermediate tensors.
+
+use candle_core::{Result, Tensor};
+
+/// Receives named intermediate tensors while a model runs: for parity checks, figures and debugging.
+///
+/// Names are the module's place in the model (`trunk.block3`, `neck.fpn0`). Tensors are shared, not copied.
+pub trait Observer {
+    /// Called once for each tensor, in the order of computation.
+    fn observe(&mut self, name: &str, tensor: &Tensor) -> Result<()>;
+
+    /// Whether anybody looks: what is computed for the observer alone is left out otherwise.
+    fn active(&self) -> bool {
+        true
+    }
+}
+
+/// An [`Observer`] that ignores everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn observe(&mut self, _name: &str, _tensor: &Tensor) -> Result<()> {
+        Ok(())
+    }
+
+    fn active(&self) -> bool {
+        false
+    }
+}
+
+impl<F: FnMut(&str, &Tensor) -> Result<()>> Observer for F {
+    fn observe(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
+        self(name, tensor)
+    }
+}

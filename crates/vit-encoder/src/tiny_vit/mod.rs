@@ -1,0 +1,143 @@
+//! TinyViT (arXiv 2207.10666) as MobileSAM (arXiv 2306.14289) uses it: an image encoder of SAM's shape with 5 million
+//! parameters. Maps are channels last inside.
+
+mod block;
+mod config;
+mod conv;
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+use seg_layers::{Conv2d, LayerNorm, Observer, Unobserved, conv as layout};
+
+pub use block::{TinyVitBlock, offset_index};
+pub use config::TinyVitConfig;
+pub use conv::{MbConv, PatchEmbed, PatchMerging};
+
+/// A stage of transformer blocks and, but for the last stage, the [`PatchMerging`] behind it.
+///
+/// Keys: `blocks.N`, `downsample`.
+#[derive(Clone, Debug)]
+pub struct BasicLayer {
+    blocks: Vec<TinyVitBlock>,
+    downsample: Option<PatchMerging>,
+}
+
+impl BasicLayer {
+    /// Reads `depth` blocks of `dim` channels, and the way to `out_dim` channels where there is one.
+    pub fn new(
+        dim: usize,
+        depth: usize,
+        num_heads: usize,
+        window: usize,
+        mlp_ratio: usize,
+        out_dim: Option<usize>,
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        Ok(Self {
+            blocks: (0..depth)
+                .map(|i| TinyVitBlock::new(dim, num_heads, window, mlp_ratio, vb.pp("blocks").pp(i)))
+                .collect::<Result<_>>()?,
+            downsample: match out_dim {
+                Some(out_dim) => Some(PatchMerging::new(dim, out_dim, vb.pp("downsample"))?),
+                None => None,
+            },
+        })
+    }
+
+    /// `[B, H, W, C]` to `[B, H', W', C']`; the observer sees `{name}.block{i}` and `{name}` as `[B, L, C]`.
+    pub fn forward_with(&self, x: &Tensor, name: &str, observer: &mut dyn Observer) -> Result<Tensor> {
+        let mut x = x.clone();
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward_with(&x, &format!("{name}.block{i}"), observer)?;
+        }
+        if let Some(downsample) = &self.downsample {
+            x = downsample.forward(&x)?;
+        }
+        observer.observe(name, &x.flatten(1, 2)?)?;
+        Ok(x)
+    }
+}
+
+/// The first stage: MBConv blocks and the [`PatchMerging`] behind them.
+#[derive(Clone, Debug)]
+struct ConvLayer {
+    blocks: Vec<MbConv>,
+    downsample: PatchMerging,
+}
+
+/// TinyViT with SAM's neck: normalised images to image embeddings.
+///
+/// Keys: `patch_embed`, `layers.{0..3}`, `neck.{0..3}`; an official file also has the classifier's `norm_head` and
+/// `head`, which are not used.
+#[derive(Clone, Debug)]
+pub struct TinyVit {
+    patch_embed: PatchEmbed,
+    conv_layer: ConvLayer,
+    layers: Vec<BasicLayer>,
+    neck_conv1: Conv2d,
+    neck_norm1: LayerNorm,
+    neck_conv2: Conv2d,
+    neck_norm2: LayerNorm,
+}
+
+impl TinyVit {
+    /// Keys of an official file that belong to the classifier it was distilled with.
+    pub const UNUSED_PREFIXES: [&'static str; 2] = ["norm_head.", "head."];
+
+    /// Reads the encoder; `vb` is at `image_encoder` of an official file.
+    pub fn new(cfg: &TinyVitConfig, vb: VarBuilder) -> Result<Self> {
+        let dims = cfg.embed_dims;
+        let layers = vb.pp("layers");
+        let first = layers.pp(0);
+        let conv_layer = ConvLayer {
+            blocks: (0..cfg.depths[0])
+                .map(|i| MbConv::new(dims[0], cfg.mbconv_expand_ratio, first.pp("blocks").pp(i)))
+                .collect::<Result<_>>()?,
+            downsample: PatchMerging::new(dims[0], dims[1], first.pp("downsample"))?,
+        };
+        let out_dim = |stage: usize| dims.get(stage + 1).copied();
+        let neck = vb.pp("neck");
+        Ok(Self {
+            patch_embed: PatchEmbed::new(3, dims[0], vb.pp("patch_embed"))?,
+            conv_layer,
+            layers: (1..dims.len())
+                .map(|i| {
+                    let (heads, window) = (cfg.num_heads[i], cfg.window_sizes[i]);
+                    BasicLayer::new(dims[i], cfg.depths[i], heads, window, cfg.mlp_ratio, out_dim(i), layers.pp(i))
+                })
+                .collect::<Result<_>>()?,
+            neck_conv1: Conv2d::new_no_bias(dims[3], cfg.out_channels, 1, layout::nhwc(1, 0), neck.pp(0))?,
+            neck_norm1: LayerNorm::new(cfg.out_channels, 1e-6, neck.pp(1))?,
+            neck_conv2: Conv2d::new_no_bias(cfg.out_channels, cfg.out_channels, 3, layout::nhwc(1, 1), neck.pp(2))?,
+            neck_norm2: LayerNorm::new(cfg.out_channels, 1e-6, neck.pp(3))?,
+        })
+    }
+
+    /// Normalised images `[B, 3, H, W]` to image embeddings `[B, 256, H/16, W/16]`, a view of channels-last memory.
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        self.forward_with(images, &mut Unobserved)
+    }
+
+    /// As [`TinyVit::forward`]; the observer sees `patch_embed` and `layer0.block{i}` (channels first),
+    /// `layer0.downsample`, `layer{i}.block{j}`, `layer{i}` (`[B, L, C]`), `layer{i}.block{j}.attn` (by window) and
+    /// `image_embeddings`.
+    pub fn forward_with(&self, images: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
+        let mut x = self.patch_embed.forward(&images.permute((0, 2, 3, 1))?)?; // [B, H/4, W/4, 64]
+        observer.observe("patch_embed", &x.permute((0, 3, 1, 2))?)?;
+        for (i, block) in self.conv_layer.blocks.iter().enumerate() {
+            x = block.forward(&x)?;
+            observer.observe(&format!("layer0.block{i}"), &x.permute((0, 3, 1, 2))?)?;
+        }
+        x = self.conv_layer.downsample.forward(&x)?; // [B, H/8, W/8, 128]
+        observer.observe("layer0.downsample", &x.flatten(1, 2)?)?;
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward_with(&x, &format!("layer{}", i + 1), observer)?;
+        }
+        // [B, H/16, W/16, 320]
+        let x = self.neck_norm1.forward(&self.neck_conv1.forward(&x)?)?;
+        let x = self.neck_norm2.forward(&self.neck_conv2.forward(&x)?)?; // [B, H/16, W/16, 256]
+        let embeddings = x.permute((0, 3, 1, 2))?;
+        observer.observe("image_embeddings", &embeddings)?;
+        Ok(embeddings)
+    }
+}
