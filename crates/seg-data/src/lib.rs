@@ -1,1 +1,18 @@
-//! Images for segmentation: safe decoding with EXIF, exact resizing, RLE, overlays, cut-outs
+#![doc = include_str!("../README.md")]
+
+pub mod components;
+pub mod decode;
+mod error;
+pub mod inputs;
+pub mod mask;
+pub mod output;
+pub mod render;
+pub mod resize;
+pub mod rle;
+pub mod tensor;
+
+pub use decode::{DecodeLimits, LoadedImage, decode_image, decode_mask, load_image, load_mask};
+pub use error::{DataError, Result};
+pub use image::{GrayImage, RgbImage, RgbaImage};
+pub use resize::{PilFilter, resize_pil, to_luma_pil};
+pub use rle::Rle;

@@ -1,0 +1,168 @@
+//! Safe decoding: the header and the limits first, then the pixels, turned as a viewer shows them.
+//!
+//! | in the file | what comes out |
+//! | --- | --- |
+//! | grey, grey+alpha, palette | R = G = B, or the palette's colours |
+//! | alpha | dropped, not composited: what PIL's `convert("RGB")` does, so that the model sees what the reference saw |
+//! | 16 bits a channel | 8 bits by rounding, `(v·255 + 32767) / 65535` (PIL cuts the low byte off) |
+//! | 32-bit float (TIFF) | clamped to 0..1, times 255, rounded |
+//! | CMYK, YCCK JPEG | RGB by the formula of PIL and libjpeg, without a colour profile |
+//! | several frames (GIF, WebP, APNG, TIFF pages) | the first frame; a note says so for GIF |
+//! | an embedded colour profile | not applied, as the reference does not either |
+//! | EXIF / TIFF orientation 1 to 8 | applied: everything else works in the pixels that a viewer shows |
+//!
+//! JPEG pixels are bit-equal to libjpeg-turbo's default decoding (accurate integer IDCT, triangle upsampling), which is
+//! what PIL, OpenCV and torchvision use.
+
+mod jpeg;
+mod limits;
+mod raster;
+mod sniff;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+
+pub use image::ImageFormat;
+pub use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, RgbImage};
+
+use crate::error::{DataError, Result};
+pub use limits::DecodeLimits;
+
+/// A decoded photo.
+#[derive(Debug, Clone)]
+pub struct LoadedImage {
+    /// `height × width` RGB, 8 bits, sRGB as stored, orientation applied.
+    pub image: RgbImage,
+    /// The container, recognised by content.
+    pub format: ImageFormat,
+    /// The orientation that the file asked for, and that was applied.
+    pub orientation: Orientation,
+    /// What the caller may want to tell the user ("only the first of several frames is used").
+    pub notes: Vec<String>,
+}
+
+impl LoadedImage {
+    /// `(width, height)` in pixels, as a viewer shows it.
+    pub fn dimensions(&self) -> (u32, u32) {
+        self.image.dimensions()
+    }
+}
+
+/// What all decoders here give: pixels not yet turned, and what was noticed on the way.
+pub(crate) struct Decoded {
+    pub pixels: DynamicImage,
+    pub orientation: Orientation,
+    pub notes: Vec<String>,
+}
+
+/// Reads and decodes an image file as RGB.
+///
+/// The format is recognised by content; the name's ending is not looked at. The header is read and checked against
+/// `limits` before memory is taken for pixels.
+///
+/// # Errors
+/// One line with the file's name, the value and what was expected: missing or unreadable file, not a regular file,
+/// 0 bytes, not an image, a format that is not built in, a limit exceeded, truncated or damaged data.
+pub fn load_image(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<LoadedImage> {
+    let (format, decoded) = open(path.as_ref(), limits)?;
+    Ok(finish(format, decoded))
+}
+
+/// Decodes an image held in memory; `name` is what error messages call it. See [`load_image`].
+///
+/// # Errors
+/// As [`load_image`].
+pub fn decode_image(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<LoadedImage> {
+    limits.check_file(name, bytes.len() as u64)?;
+    let (format, decoded) = decode(Cursor::new(bytes), bytes.len() as u64, name, limits)?;
+    Ok(finish(format, decoded))
+}
+
+/// Reads a mask prompt: any image, made grey (BT.601 as PIL does, alpha dropped, orientation applied); a value of
+/// **128 or more is inside**. The result holds 255 inside and 0 outside, at the file's size.
+///
+/// # Errors
+/// As [`load_image`].
+pub fn load_mask(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<GrayImage> {
+    let (_, decoded) = open(path.as_ref(), limits)?;
+    Ok(finish_mask(decoded))
+}
+
+/// [`load_mask`] from memory; `name` is what error messages call it.
+///
+/// # Errors
+/// As [`load_image`].
+pub fn decode_mask(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<GrayImage> {
+    limits.check_file(name, bytes.len() as u64)?;
+    let (_, decoded) = decode(Cursor::new(bytes), bytes.len() as u64, name, limits)?;
+    Ok(finish_mask(decoded))
+}
+
+fn open(path: &Path, limits: &DecodeLimits) -> Result<(ImageFormat, Decoded)> {
+    let name = path.display().to_string();
+    let meta = std::fs::metadata(path).map_err(|e| DataError::io(path, "open it", e))?;
+    if !meta.is_file() {
+        let kind = if meta.is_dir() { "a folder" } else { "not a regular file" };
+        return Err(DataError::size("an image's path", format!("{name}, which is {kind}"), "a file"));
+    }
+    limits.check_file(&name, meta.len())?;
+    let file = File::open(path).map_err(|e| DataError::io(path, "open it", e))?;
+    decode(BufReader::with_capacity(1 << 16, file), meta.len(), &name, limits)
+}
+
+fn decode<R: BufRead + Seek>(mut r: R, len: u64, name: &str, limits: &DecodeLimits) -> Result<(ImageFormat, Decoded)> {
+    let reading = |e| DataError::io(Path::new(name), "read it", e);
+    let mut head = [0u8; sniff::HEAD];
+    let mut got = 0;
+    while got < head.len() {
+        match r.read(&mut head[got..]) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(reading(e)),
+        }
+    }
+    r.seek(SeekFrom::Start(0)).map_err(reading)?;
+    let format = sniff::format(&head[..got], name)?;
+    let decoded = if format == ImageFormat::Jpeg {
+        // The JPEG decoder wants the whole file; its length was checked above, and is checked again here because a
+        // file may grow between the two.
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len as usize).map_err(|_| limits.no_memory(name, len))?;
+        r.take(limits.max_file_bytes).read_to_end(&mut bytes).map_err(reading)?;
+        guarded(name, "JPEG", || jpeg::decode(&bytes, name, limits))?
+    } else {
+        guarded(name, sniff::label(format), || raster::decode(r, format, name, limits))?
+    };
+    Ok((format, decoded))
+}
+
+/// A decoder that panics on a hostile file must cost that file, not the run over the whole folder.
+fn guarded<T>(name: &str, format: &'static str, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).unwrap_or_else(|_| {
+        Err(DataError::Decode { name: name.to_owned(), format, reason: "the decoder gave up on damaged data".into() })
+    })
+}
+
+fn finish(format: ImageFormat, decoded: Decoded) -> LoadedImage {
+    let Decoded { pixels, orientation, notes } = decoded;
+    let mut pixels = DynamicImage::ImageRgb8(raster::to_rgb8(pixels));
+    pixels.apply_orientation(orientation);
+    LoadedImage { image: pixels.into_rgb8(), format, orientation, notes }
+}
+
+fn finish_mask(decoded: Decoded) -> GrayImage {
+    let grey = match decoded.pixels {
+        DynamicImage::ImageLuma8(grey) => grey,
+        other => crate::resize::to_luma_pil(&raster::to_rgb8(other)),
+    };
+    let mut pixels = DynamicImage::ImageLuma8(grey);
+    pixels.apply_orientation(decoded.orientation);
+    let mut grey = pixels.into_luma8();
+    for v in grey.iter_mut() {
+        *v = if *v >= 128 { 255 } else { 0 };
+    }
+    grey
+}

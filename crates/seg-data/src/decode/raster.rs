@@ -1,0 +1,130 @@
+//! PNG, WebP, BMP, TIFF and GIF through the `image` crate, and the reduction of every pixel type to 8-bit RGB.
+
+use std::io::{BufRead, Seek};
+
+use image::error::{ImageError, LimitErrorKind};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use rayon::prelude::*;
+
+use super::{DecodeLimits, Decoded, sniff};
+use crate::error::{DataError, Result, one_line};
+
+pub(super) fn decode<R: BufRead + Seek>(
+    mut r: R,
+    format: ImageFormat,
+    name: &str,
+    limits: &DecodeLimits,
+) -> Result<Decoded> {
+    let fail = |e: ImageError| error(e, format, name);
+    if format == ImageFormat::Png {
+        png_size(&mut r, name, limits)?;
+    }
+    // No side limits here: `check_header` below has the better message and comes before any pixel memory.
+    let mut caps = Limits::no_limits();
+    caps.max_alloc = Some(limits.max_decoded_bytes);
+    let mut reader = ImageReader::with_format(r, format);
+    reader.limits(caps.clone());
+    let mut decoder = reader.into_decoder().map_err(fail)?;
+    let (width, height) = decoder.dimensions();
+    limits.check_header(name, width, height, decoder.total_bytes())?;
+    caps.max_alloc = Some(limits.max_decoded_bytes - decoder.total_bytes());
+    decoder.set_limits(caps).map_err(fail)?;
+    // A damaged EXIF block must not cost the picture.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let pixels = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    let mut notes = Vec::new();
+    if format == ImageFormat::Gif {
+        notes.push("a GIF may hold several frames; only the first is used".to_owned());
+    }
+    Ok(Decoded { pixels, orientation, notes })
+}
+
+/// Checks the size in a PNG's first chunk, which always stands at the same place: the decoder would otherwise answer
+/// an absurd size with its own, vaguer, message.
+fn png_size<R: BufRead + Seek>(r: &mut R, name: &str, limits: &DecodeLimits) -> Result<()> {
+    let mut head = [0u8; 24];
+    let reading = |e| DataError::io(std::path::Path::new(name), "read it", e);
+    let whole = match r.read_exact(&mut head) {
+        Ok(()) => true,
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => false,
+        Err(e) => return Err(reading(e)),
+    };
+    r.rewind().map_err(reading)?;
+    if whole && &head[12..16] == b"IHDR" {
+        let be = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        limits.check_header(name, be(16), be(20), 0)?;
+    }
+    Ok(())
+}
+
+fn error(e: ImageError, format: ImageFormat, name: &str) -> DataError {
+    let (name, format) = (name.to_owned(), sniff::label(format));
+    match &e {
+        ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+            DataError::Truncated { name, format, reason: "it ends in the middle of the data".into() }
+        }
+        ImageError::Limits(limit) => match limit.kind() {
+            LimitErrorKind::InsufficientMemory => DataError::TooLarge {
+                name,
+                what: "the memory for decoding",
+                value: "more than allowed".into(),
+                limit: "what remains of max_decoded_bytes".into(),
+            },
+            _ => DataError::Decode { name, format, reason: one_line(&e.to_string()) },
+        },
+        ImageError::Unsupported(_) => DataError::Unsupported { name, format, reason: one_line(&e.to_string()) },
+        _ => DataError::Decode { name, format, reason: one_line(&e.to_string()) },
+    }
+}
+
+/// Any pixel type to 8-bit RGB by the rules in the module's table; no copy when it is RGB already.
+pub(super) fn to_rgb8(image: DynamicImage) -> RgbImage {
+    let (w, h) = (image.width(), image.height());
+    let from = |bytes: Vec<u8>| RgbImage::from_raw(w, h, bytes).unwrap_or_default();
+    match image {
+        DynamicImage::ImageRgb8(rgb) => rgb,
+        DynamicImage::ImageLuma8(i) => from(repeat(i.as_raw(), 1, |v| v)),
+        DynamicImage::ImageLumaA8(i) => from(repeat(i.as_raw(), 2, |v| v)),
+        DynamicImage::ImageRgba8(i) => from(first_three(i.as_raw(), 4, |v| v)),
+        DynamicImage::ImageLuma16(i) => from(repeat(i.as_raw(), 1, round16)),
+        DynamicImage::ImageLumaA16(i) => from(repeat(i.as_raw(), 2, round16)),
+        DynamicImage::ImageRgb16(i) => from(first_three(i.as_raw(), 3, round16)),
+        DynamicImage::ImageRgba16(i) => from(first_three(i.as_raw(), 4, round16)),
+        DynamicImage::ImageRgb32F(i) => from(first_three(i.as_raw(), 3, round_float)),
+        DynamicImage::ImageRgba32F(i) => from(first_three(i.as_raw(), 4, round_float)),
+        other => other.to_rgb8(),
+    }
+}
+
+fn round16(v: u16) -> u8 {
+    ((u32::from(v) * 255 + 32767) / 65535) as u8
+}
+
+fn round_float(v: f32) -> u8 {
+    (v.clamp(0.0, 1.0) * 255.0).round() as u8
+}
+
+/// Pixels of `step` samples, of which the first is grey.
+fn repeat<T: Copy + Sync>(raw: &[T], step: usize, f: impl Fn(T) -> u8 + Sync) -> Vec<u8> {
+    let mut out = vec![0; raw.len() / step * 3];
+    out.par_chunks_mut(3 << 14).zip(raw.par_chunks(step << 14)).for_each(|(out, raw)| {
+        for (o, p) in out.chunks_exact_mut(3).zip(raw.chunks_exact(step)) {
+            o.fill(f(p[0]));
+        }
+    });
+    out
+}
+
+/// Pixels of `step` samples, of which the first three are red, green, blue.
+fn first_three<T: Copy + Sync>(raw: &[T], step: usize, f: impl Fn(T) -> u8 + Sync) -> Vec<u8> {
+    let mut out = vec![0; raw.len() / step * 3];
+    out.par_chunks_mut(3 << 14).zip(raw.par_chunks(step << 14)).for_each(|(out, raw)| {
+        for (o, p) in out.chunks_exact_mut(3).zip(raw.chunks_exact(step)) {
+            o[0] = f(p[0]);
+            o[1] = f(p[1]);
+            o[2] = f(p[2]);
+        }
+    });
+    out
+}

@@ -1,0 +1,189 @@
+//! The crate's error type. Every message is one line and names the file or value, what was found, and what was expected.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What can go wrong while reading, converting or writing images and masks.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The operating system refused something.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was attempted, as a verb phrase ("open it", "write it").
+        action: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The disk (or quota) is full; nothing was left behind under the target name.
+    #[error("{}: no space left on the disk, so nothing was written there", path.display())]
+    DiskFull {
+        /// The file that was to be written.
+        path: PathBuf,
+    },
+    /// The target exists and overwriting was not asked for.
+    #[error("{}: already exists; expected a new name, or permission to overwrite", path.display())]
+    AlreadyExists {
+        /// The file that exists.
+        path: PathBuf,
+    },
+    /// A file of 0 bytes.
+    #[error("{name}: the file is empty (0 bytes); expected an image")]
+    EmptyFile {
+        /// File name.
+        name: String,
+    },
+    /// The first bytes belong to no image format known here.
+    #[error("{name}: not an image: it begins with {found}; expected PNG, JPEG, WebP, BMP, TIFF or GIF")]
+    NotAnImage {
+        /// File name.
+        name: String,
+        /// The first bytes, readable.
+        found: String,
+    },
+    /// A known image format that this build cannot read.
+    #[error("{name}: {format} is not built in; convert it to PNG, JPEG, WebP, BMP, TIFF or GIF first")]
+    NotBuiltIn {
+        /// File name.
+        name: String,
+        /// Format name.
+        format: &'static str,
+    },
+    /// A limit of [`DecodeLimits`](crate::DecodeLimits) was exceeded; nothing was decoded.
+    #[error("{name}: {what} is {value}, the limit is {limit}")]
+    TooLarge {
+        /// File name.
+        name: String,
+        /// Which quantity, with its unit.
+        what: &'static str,
+        /// The file's value.
+        value: String,
+        /// The limit.
+        limit: String,
+    },
+    /// Width or height is 0.
+    #[error("{name}: the image is {width}x{height} pixels; expected at least 1x1")]
+    ZeroSize {
+        /// File name.
+        name: String,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+    /// The file is damaged, cut off, or not what its first bytes claim.
+    #[error("{name}: cannot decode this {format} file: {reason}")]
+    Decode {
+        /// File name.
+        name: String,
+        /// Format name.
+        format: &'static str,
+        /// The decoder's reason, on one line.
+        reason: String,
+    },
+    /// The file ends too early.
+    #[error("{name}: this {format} file is truncated: {reason}")]
+    Truncated {
+        /// File name.
+        name: String,
+        /// Format name.
+        format: &'static str,
+        /// How it was noticed.
+        reason: String,
+    },
+    /// Sound, but uses a feature that is not supported.
+    #[error("{name}: this {format} file is not supported: {reason}")]
+    Unsupported {
+        /// File name.
+        name: String,
+        /// Format name.
+        format: &'static str,
+        /// Which feature.
+        reason: String,
+    },
+    /// An image could not be encoded.
+    #[error("cannot encode {what}: {reason}")]
+    Encode {
+        /// What was to be encoded.
+        what: String,
+        /// The encoder's reason.
+        reason: String,
+    },
+    /// A buffer or a second image has the wrong size.
+    #[error("{what} is {found}, expected {expected}")]
+    Size {
+        /// Which argument.
+        what: &'static str,
+        /// Its size.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// A COCO run-length encoding is malformed.
+    #[error("COCO RLE: {reason}")]
+    Rle {
+        /// What is wrong, where, and what was expected.
+        reason: String,
+    },
+    /// An input argument matches nothing.
+    #[error("{input}: no such file or folder")]
+    InputNotFound {
+        /// The argument as given.
+        input: String,
+    },
+    /// A folder or a pattern has no images.
+    #[error("{input}: no images in it; expected files ending in {}", crate::inputs::EXTENSIONS.join(", "))]
+    NoImages {
+        /// The argument as given.
+        input: String,
+    },
+    /// A glob pattern that cannot be parsed.
+    #[error("{input}: not a valid pattern: {reason}")]
+    BadPattern {
+        /// The argument as given.
+        input: String,
+        /// The parser's reason.
+        reason: String,
+    },
+    /// Two inputs would be written to the same output.
+    #[error("{} and {} would both be written as \"{stem}\"; rename one, or process them into different folders", first.display(), second.display())]
+    Collision {
+        /// The common stem.
+        stem: String,
+        /// One input.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, DataError>;
+
+impl DataError {
+    /// An I/O error at `path`; a full disk becomes [`DataError::DiskFull`].
+    pub fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path: path.to_owned() },
+            _ => Self::Io { path: path.to_owned(), action, source },
+        }
+    }
+
+    pub(crate) fn size(what: &'static str, found: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self::Size { what, found: found.into(), expected: expected.into() }
+    }
+
+    pub(crate) fn rle(reason: impl Into<String>) -> Self {
+        Self::Rle { reason: reason.into() }
+    }
+}
+
+/// Folds a decoder's message onto one line.
+pub(crate) fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
