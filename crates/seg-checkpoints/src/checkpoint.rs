@@ -1,0 +1,210 @@
+//! An open checkpoint.
+
+use crate::backend::FileBackend;
+use crate::dtype::FileDtype;
+use crate::error::{Error, Fault, Result};
+use crate::read::{self, Placed, Reader};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The container of a checkpoint, known by its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// `.safetensors`
+    Safetensors,
+    /// `.pt`/`.pth` as torch has written it since 1.6: a zip archive with a pickle
+    TorchZip,
+    /// `.pt`/`.pth` before torch 1.6: pickles, then storages
+    TorchLegacy,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Safetensors => "safetensors",
+            Self::TorchZip => "torch (zip)",
+            Self::TorchLegacy => "torch (before 1.6)",
+        })
+    }
+}
+
+/// Shape and element type of a tensor in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// The shape, outermost axis first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// How the file stores the elements.
+    pub dtype: FileDtype,
+}
+
+impl TensorInfo {
+    /// How many elements there are.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// A checkpoint file: its directory is in memory, its tensors are read from the file one by one on request.
+///
+/// Cheap to clone; clones share the open file. Reads are positioned, nothing is mapped: a file that is cut while it is
+/// open gives an error, not a crash.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    format: Format,
+    reader: Reader,
+    infos: BTreeMap<String, TensorInfo>,
+    places: BTreeMap<String, Placed>,
+    metadata: BTreeMap<String, String>,
+    nested: Option<String>,
+    stripped: Option<&'static str>,
+    notes: Vec<String>,
+}
+
+/// Prefixes that wrappers put before every key: data-parallel training, `torch.compile`.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+
+impl Checkpoint {
+    /// Opens a file and reads its directory; recognised by content, not by name.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file is no checkpoint, is truncated or damaged, or goes beyond a limit;
+    /// [`Error::Io`] when it cannot be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(Error::io(path, "open it"))?;
+        if file.metadata().is_ok_and(|m| m.is_dir()) {
+            return Err(Fault::NotACheckpoint("it is a folder".into()).at(path));
+        }
+        let reader = Reader::new(file).map_err(Error::io(path, "open it"))?;
+        let read = || {
+            let container = read::sniff(&reader)?;
+            read::index(&reader, container)
+        };
+        let (mut index, format) =
+            read().map_err(|fault| crate::manifest::with_published_size(fault, path, reader.len()).at(path))?;
+        let stripped = strip_wrapper(&mut index.tensors);
+        let infos = index
+            .tensors
+            .iter()
+            .map(|(name, p)| (name.clone(), TensorInfo { shape: p.shape.clone(), dtype: p.dtype }))
+            .collect();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path: path.to_path_buf(),
+                format,
+                reader,
+                infos,
+                places: index.tensors,
+                metadata: index.metadata,
+                nested: index.nested,
+                stripped,
+                notes: index.notes,
+            }),
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// The container.
+    pub fn format(&self) -> Format {
+        self.inner.format
+    }
+
+    /// Length of the file in bytes.
+    pub fn file_len(&self) -> u64 {
+        self.inner.reader.len()
+    }
+
+    /// All tensors by name, sorted.
+    pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
+        &self.inner.infos
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.inner.infos.keys().map(String::as_str)
+    }
+
+    /// Shape and type of one tensor.
+    pub fn get(&self, name: &str) -> Option<&TensorInfo> {
+        self.inner.infos.get(name)
+    }
+
+    /// The metadata of a safetensors file; empty for others.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.inner.metadata
+    }
+
+    /// The key under which the state dict was found (`model`, `state_dict`…); none when it was at the top.
+    pub fn nested_key(&self) -> Option<&str> {
+        self.inner.nested.as_deref()
+    }
+
+    /// The prefix that was taken off every name (`module.` of data-parallel training), if any.
+    pub fn stripped_prefix(&self) -> Option<&'static str> {
+        self.inner.stripped
+    }
+
+    /// What was skipped while reading, in plain words.
+    pub fn notes(&self) -> &[String] {
+        &self.inner.notes
+    }
+
+    /// How many elements all tensors have together (buffers included).
+    pub fn elements(&self) -> u64 {
+        self.inner.infos.values().map(|t| t.elements() as u64).sum()
+    }
+
+    /// Bytes of all tensors together, each in its own type.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.inner.places.values().map(Placed::bytes).sum()
+    }
+
+    /// Reads one tensor, in [`FileDtype::candle`]'s type, onto `device`.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`] when there is none of that name; [`Error::File`] when the file cannot be read any more.
+    pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
+        let inner = &*self.inner;
+        let placed = inner.places.get(name).ok_or_else(|| Error::NoTensor {
+            path: inner.path.clone(),
+            name: name.to_owned(),
+            count: inner.places.len(),
+        })?;
+        placed.read(&inner.reader, device).map_err(|e| match e {
+            read::ReadError::File(fault) => fault.at(&inner.path),
+            read::ReadError::Candle(source) => Error::Tensor { name: name.to_owned(), source },
+        })
+    }
+
+    /// A `VarBuilder` at the root of the state dict, which reads each tensor when the model asks for it and gives it
+    /// in `dtype` on `device`. Names and shapes are checked one by one; for a report of all that does not fit, use
+    /// [`crate::load_strict`].
+    pub fn var_builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(FileBackend::new(self.clone())), dtype, device.clone())
+    }
+}
+
+/// Takes a wrapper's prefix off all names, if all have it.
+fn strip_wrapper(tensors: &mut BTreeMap<String, Placed>) -> Option<&'static str> {
+    let prefix = WRAPPERS
+        .into_iter()
+        .find(|p| !tensors.is_empty() && tensors.keys().all(|k| k.len() > p.len() && k.starts_with(p)))?;
+    *tensors = std::mem::take(tensors).into_iter().map(|(k, v)| (k[prefix.len()..].to_owned(), v)).collect();
+    Some(prefix)
+}

@@ -1,0 +1,318 @@
+//! From a pickle's values to the state dict that torch meant.
+
+use super::MAX_DEPTH;
+use super::tree::{Id, Node, Tree, shorten};
+use crate::dtype::FileDtype;
+use crate::error::Fault;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// A tensor as the pickle describes it: a view into a storage that lies elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct RawTensor<'a> {
+    pub dtype: FileDtype,
+    /// The storage's name in the container.
+    pub key: &'a str,
+    /// Length that the pickle claims for the storage, in bytes.
+    pub storage_bytes: u64,
+    /// First element, in elements of `dtype`.
+    pub first: usize,
+    pub shape: Vec<usize>,
+    pub strides: Vec<usize>,
+}
+
+/// The dictionary of tensors of a file, and where it was found.
+#[derive(Debug)]
+pub(crate) struct StateDict<'a> {
+    pub tensors: BTreeMap<String, RawTensor<'a>>,
+    pub nested: Option<String>,
+    pub notes: Vec<String>,
+}
+
+/// Names under which trainers keep the weights, the likeliest first.
+const KNOWN: [&str; 14] = [
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "net",
+    "network",
+    "params_ema",
+    "params",
+    "module",
+    "model_ema",
+    "ema",
+    "weights",
+    "state",
+    "generator",
+    "teacher",
+];
+/// Most notes kept: a hostile file could make millions.
+const MAX_NOTES: usize = 20;
+
+/// Finds the dictionary of tensors, at the top or nested.
+pub(crate) fn state_dict<'a>(tree: &Tree<'a>) -> Result<StateDict<'a>, Fault> {
+    let mut finder = Finder { tree, counts: HashMap::new(), visiting: HashSet::new() };
+    let Node::Dict(_) = tree.node(tree.root) else {
+        return Err(Fault::NotACheckpoint(match tree.node(tree.root) {
+            Node::Call(..) if finder.tensor(tree.root)?.is_some() => "it holds one tensor without a name".into(),
+            Node::Call(..) => {
+                format!("it holds {}, a whole pickled module; save its state_dict() instead", tree.describe(tree.root))
+            }
+            _ => format!("it holds {}, not a dictionary of tensors", tree.describe(tree.root)),
+        }));
+    };
+    let mut path = Vec::new();
+    let mut at = tree.root;
+    let mut passed = HashSet::new();
+    // Step down while a dictionary inside holds more tensors than the present one does itself.
+    while passed.insert(at) {
+        let own = finder.direct(at)?;
+        let mut best: Option<(&str, Id, usize)> = None;
+        let mut others = 0;
+        for (key, child) in finder.dicts(at) {
+            let total = finder.total(child, 0)?;
+            if total == 0 {
+                continue;
+            }
+            others += 1;
+            let rank = |k: &str| KNOWN.iter().position(|&known| known == k).unwrap_or(KNOWN.len());
+            if best.is_none_or(|(k, _, _)| rank(key) < rank(k)) {
+                best = Some((key, child, total));
+            }
+        }
+        match best {
+            // several dictionaries, none of a known name: all of them are the model
+            Some((key, _, _)) if others > 1 && !KNOWN.contains(&key) => break,
+            Some((key, child, total)) if total > own => {
+                path.push(shorten(key));
+                at = child;
+            }
+            _ => break,
+        }
+        if path.len() > MAX_DEPTH {
+            return Err(too_deep());
+        }
+    }
+    let mut out = StateDict { tensors: BTreeMap::new(), nested: None, notes: Vec::new() };
+    finder.collect(at, "", 0, &mut HashSet::new(), &mut out)?;
+    if at != tree.root {
+        finder.note_skipped(tree.root, &path, &mut out);
+        out.nested = Some(path.join("."));
+    }
+    if out.tensors.is_empty() {
+        return Err(Fault::NotACheckpoint("it is a pickle without any named tensor".into()));
+    }
+    Ok(out)
+}
+
+fn too_deep() -> Fault {
+    Fault::limit(format!("dictionaries nested deeper than {MAX_DEPTH} levels"))
+}
+
+struct Finder<'t, 'a> {
+    tree: &'t Tree<'a>,
+    /// Tensors in a dictionary and all below it.
+    counts: HashMap<Id, usize>,
+    visiting: HashSet<Id>,
+}
+
+impl<'t, 'a> Finder<'t, 'a> {
+    fn entries(&self, id: Id) -> &'t [(Id, Id)] {
+        match self.tree.node(id) {
+            Node::Dict(v) => v,
+            _ => &[],
+        }
+    }
+
+    /// The dictionaries in a dictionary that have a string for a key.
+    fn dicts(&self, id: Id) -> Vec<(&'a str, Id)> {
+        let dict = |&(k, v): &(Id, Id)| match self.tree.node(v) {
+            Node::Dict(_) => self.tree.str(k).map(|k| (k, v)),
+            _ => None,
+        };
+        self.entries(id).iter().filter_map(dict).collect()
+    }
+
+    /// Tensors directly in a dictionary.
+    fn direct(&self, id: Id) -> Result<usize, Fault> {
+        let mut n = 0;
+        for &(k, v) in self.entries(id) {
+            n += usize::from(self.tree.str(k).is_some() && self.looks_like_tensor(v));
+        }
+        Ok(n)
+    }
+
+    fn total(&mut self, id: Id, depth: usize) -> Result<usize, Fault> {
+        if let Some(&n) = self.counts.get(&id) {
+            return Ok(n);
+        }
+        if depth > MAX_DEPTH {
+            return Err(too_deep());
+        }
+        if !self.visiting.insert(id) {
+            return Ok(0); // a dictionary within itself
+        }
+        let mut n = self.direct(id)?;
+        for (_, child) in self.dicts(id) {
+            n = n.saturating_add(self.total(child, depth + 1)?);
+        }
+        self.visiting.remove(&id);
+        self.counts.insert(id, n);
+        Ok(n)
+    }
+
+    fn collect(
+        &self,
+        id: Id,
+        prefix: &str,
+        depth: usize,
+        seen: &mut HashSet<Id>,
+        out: &mut StateDict<'a>,
+    ) -> Result<(), Fault> {
+        if depth > MAX_DEPTH {
+            return Err(too_deep());
+        }
+        if !seen.insert(id) {
+            return Ok(());
+        }
+        for &(k, v) in self.entries(id) {
+            let Some(key) = self.tree.str(k) else {
+                note(out, || format!("skipped an entry of '{}' whose key is not a string", shorten(prefix)));
+                continue;
+            };
+            let name = format!("{prefix}{key}");
+            if let Node::Dict(_) = self.tree.node(v) {
+                self.collect(v, &format!("{name}."), depth + 1, seen, out)?;
+                continue;
+            }
+            match self.tensor(v) {
+                Ok(Some(t)) => {
+                    out.tensors.insert(name, t);
+                }
+                Ok(None) => note(out, || format!("skipped '{}': {}", shorten(&name), self.tree.describe(v))),
+                Err(Fault::Unsupported(why)) => note(out, || format!("skipped '{}': {why}", shorten(&name))),
+                Err(Fault::Malformed(why)) => {
+                    return Err(Fault::Malformed(format!("tensor '{}': {why}", shorten(&name))));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what lies beside the state dict (an optimiser's state, the number of the epoch…).
+    fn note_skipped(&self, root: Id, path: &[String], out: &mut StateDict<'a>) {
+        for &(k, v) in self.entries(root) {
+            let key = self.tree.str(k).map_or_else(|| self.tree.describe(k), shorten);
+            if path.first() != Some(&key) {
+                note(out, || format!("skipped '{key}' beside the weights: {}", self.tree.describe(v)));
+            }
+        }
+    }
+
+    fn looks_like_tensor(&self, id: Id) -> bool {
+        match self.tree.node(id) {
+            Node::Call(f, _) => {
+                matches!(
+                    self.tree.global(*f),
+                    Some(("torch._utils", name)) if name.starts_with("_rebuild_")
+                ) || self.tree.global(*f) == Some(("torch._tensor", "_rebuild_from_type_v2"))
+            }
+            _ => false,
+        }
+    }
+
+    /// The tensor that a value describes; none when it describes something else.
+    fn tensor(&self, id: Id) -> Result<Option<RawTensor<'a>>, Fault> {
+        let (mut callee, mut args) = match self.tree.node(id) {
+            Node::Call(f, a) => (*f, *a),
+            _ => return Ok(None),
+        };
+        // A parameter wraps a tensor, a subclass wraps its parent's call: a few times at most.
+        for _ in 0..8 {
+            let list = self.tree.seq(args).unwrap_or_default();
+            match self.tree.global(callee) {
+                Some(("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2")) => {
+                    return self.view(list, None).map(Some);
+                }
+                Some(("torch._utils", "_rebuild_tensor_v3")) => {
+                    let dtype = list.get(6).and_then(|&d| self.tree.global(d)).filter(|(m, _)| *m == "torch");
+                    let (_, name) = dtype.ok_or_else(|| Fault::malformed("a tensor without an element type"))?;
+                    let dtype = FileDtype::from_torch(name)
+                        .ok_or_else(|| Fault::Unsupported(format!("elements of type torch.{}", shorten(name))))?;
+                    return self.view(list, Some(dtype)).map(Some);
+                }
+                Some(("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state")) => {
+                    match list.first().map(|&inner| self.tree.node(inner)) {
+                        Some(Node::Call(f, a)) => (callee, args) = (*f, *a),
+                        _ => return Err(Fault::malformed("a parameter without a tensor")),
+                    }
+                }
+                Some(("torch._tensor", "_rebuild_from_type_v2")) => match list {
+                    [f, _, a, ..] => (callee, args) = (*f, *a),
+                    _ => return Err(Fault::malformed("a tensor subclass without a tensor")),
+                },
+                Some(("torch._utils", name)) if name.starts_with("_rebuild_") => {
+                    return Err(Fault::Unsupported(format!("this kind of tensor ({})", shorten(name))));
+                }
+                _ => return Ok(None),
+            }
+        }
+        Err(Fault::malformed("a tensor wrapped more than 8 times"))
+    }
+
+    /// `(storage, first element, shape, strides, …)`.
+    fn view(&self, args: &[Id], dtype: Option<FileDtype>) -> Result<RawTensor<'a>, Fault> {
+        let [storage, first, shape, strides, ..] = *args else {
+            return Err(Fault::malformed("a tensor with too few fields"));
+        };
+        let (stored, key, bytes, view_offset) = self.storage(storage)?;
+        let dtype = dtype.unwrap_or(stored);
+        let size = |id: Id| self.tree.int(id).and_then(|v| usize::try_from(v).ok());
+        let sizes = |id: Id| self.tree.seq(id).and_then(|s| s.iter().map(|&d| size(d)).collect::<Option<Vec<_>>>());
+        let bad = |what: &str| Fault::malformed(format!("its {what} is not made of whole numbers from 0 up"));
+        let first = size(first).ok_or_else(|| bad("offset"))?;
+        Ok(RawTensor {
+            dtype,
+            key,
+            storage_bytes: bytes,
+            first: first.checked_add(view_offset).ok_or_else(|| bad("offset"))?,
+            shape: sizes(shape).ok_or_else(|| bad("shape"))?,
+            strides: sizes(strides).ok_or_else(|| bad("stride"))?,
+        })
+    }
+
+    /// `('storage', class, key, location, elements[, view])`: element type, key, bytes, and the first element of a
+    /// view (files before torch 0.4 had views of storages).
+    fn storage(&self, id: Id) -> Result<(FileDtype, &'a str, u64, usize), Fault> {
+        let bad = || Fault::malformed("its storage is not described as torch does");
+        let Node::Persistent(description) = self.tree.node(id) else { return Err(bad()) };
+        let [tag, class, key, _, count, rest @ ..] = self.tree.seq(*description).unwrap_or_default() else {
+            return Err(bad());
+        };
+        if self.tree.str(*tag) != Some("storage") {
+            return Err(bad());
+        }
+        let (module, class) = self.tree.global(*class).ok_or_else(bad)?;
+        if !matches!(module, "torch" | "torch.storage" | "torch.cuda") {
+            return Err(bad());
+        }
+        let dtype = FileDtype::from_storage(class)
+            .ok_or_else(|| Fault::Unsupported(format!("elements of {}.{}", shorten(module), shorten(class))))?;
+        let count = self.tree.int(*count).and_then(|v| u64::try_from(v).ok()).ok_or_else(bad)?;
+        let bytes = count.checked_mul(dtype.size() as u64).ok_or_else(bad)?;
+        let key = self.tree.str(*key).ok_or_else(bad)?;
+        let view = match rest.first().and_then(|&v| self.tree.seq(v)) {
+            Some([_, offset, _]) => self.tree.int(*offset).and_then(|v| usize::try_from(v).ok()).ok_or_else(bad)?,
+            _ => 0,
+        };
+        Ok((dtype, key, bytes, view))
+    }
+}
+
+fn note(out: &mut StateDict<'_>, text: impl FnOnce() -> String) {
+    match out.notes.len() {
+        n if n < MAX_NOTES => out.notes.push(text()),
+        n if n == MAX_NOTES => out.notes.push("… and more entries skipped".into()),
+        _ => {}
+    }
+}

@@ -1,0 +1,168 @@
+//! Where a tensor lies in a file, and reading it from there.
+
+use super::reader::{Reader, reserve};
+use crate::dtype::{Decode, FileDtype, WideBool, WideI8, WideU16, WideU64, checked_elements};
+use crate::error::Fault;
+use candle_core::{Device, Tensor, WithDType};
+
+/// A tensor whose strides repeat elements (an expanded view) may be larger than what is stored; this is how much, in
+/// bytes, one such tensor may take in memory.
+const MAX_EXPANDED: usize = 64 << 20;
+
+/// A tensor's place in a file. Made by [`Placed::contiguous`] and [`Placed::strided`] only, which check every bound,
+/// so that reading needs no check but the file's length.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed {
+    pub dtype: FileDtype,
+    pub shape: Vec<usize>,
+    /// Position of the first element, in bytes from the start of the file.
+    offset: u64,
+    /// Elements from the first to the last one touched.
+    span: usize,
+    /// In elements; none when the tensor is contiguous.
+    strides: Option<Vec<usize>>,
+    elements: usize,
+}
+
+impl Placed {
+    /// A contiguous tensor at `offset`, of which the file promises `bytes` bytes.
+    pub fn contiguous(dtype: FileDtype, shape: Vec<usize>, offset: u64, bytes: u64) -> Result<Self, Fault> {
+        let elements = checked_elements(&shape)
+            .filter(|n| n.checked_mul(dtype.size()).is_some_and(|b| b as u64 == bytes))
+            .ok_or_else(|| Fault::malformed(format!("shape {shape:?} of {dtype} does not fill {bytes} bytes")))?;
+        Ok(Self { dtype, shape, offset, span: elements, strides: None, elements })
+    }
+
+    /// A view into a storage of `storage_elements` elements that begins at byte `storage_offset` of the file.
+    pub fn strided(
+        dtype: FileDtype,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+        first: usize,
+        storage_offset: u64,
+        storage_elements: usize,
+    ) -> Result<Self, Fault> {
+        let overflow = || Fault::malformed(format!("shape {shape:?} with strides {strides:?} is too large"));
+        if shape.len() != strides.len() {
+            return Err(Fault::malformed(format!("shape {shape:?} has {} strides", strides.len())));
+        }
+        let elements = checked_elements(&shape).ok_or_else(overflow)?;
+        let mut span = usize::from(elements > 0);
+        if elements > 0 {
+            for (&d, &s) in shape.iter().zip(&strides) {
+                span = (d - 1).checked_mul(s).and_then(|x| x.checked_add(span)).ok_or_else(overflow)?;
+            }
+            let end = first.checked_add(span).ok_or_else(overflow)?;
+            if end > storage_elements {
+                return Err(Fault::malformed(format!(
+                    "a tensor of shape {shape:?} with strides {strides:?} at element {first} needs {end} elements, its storage has {storage_elements}"
+                )));
+            }
+        }
+        let bytes = elements.checked_mul(dtype.size()).ok_or_else(overflow)?;
+        if elements > storage_elements && bytes > MAX_EXPANDED {
+            return Err(Fault::limit(format!(
+                "a tensor of shape {shape:?} repeats a storage of {storage_elements} elements to {bytes} bytes, the limit is {MAX_EXPANDED}"
+            )));
+        }
+        let at = first.checked_mul(dtype.size()).ok_or_else(overflow)?;
+        let offset = storage_offset.checked_add(at as u64).ok_or_else(overflow)?;
+        let strides = (elements > 1 && !is_contiguous(&shape, &strides)).then_some(strides);
+        Ok(Self { dtype, shape, offset, span, strides, elements })
+    }
+
+    /// Bytes in memory when read, in the file's own element type.
+    pub fn bytes(&self) -> u64 {
+        self.elements as u64 * self.dtype.size() as u64
+    }
+
+    /// Reads the tensor in [`FileDtype::candle`]'s type.
+    pub fn read(&self, reader: &Reader, device: &Device) -> Result<Tensor, ReadError> {
+        match self.dtype {
+            FileDtype::Bool => self.as_type::<WideBool, u8>(reader, device, |v| v.0),
+            FileDtype::U8 => self.as_type::<u8, u8>(reader, device, |v| v),
+            FileDtype::I8 => self.as_type::<WideI8, i16>(reader, device, |v| v.0),
+            FileDtype::U16 => self.as_type::<WideU16, u32>(reader, device, |v| v.0),
+            FileDtype::I16 => self.as_type::<i16, i16>(reader, device, |v| v),
+            FileDtype::U32 => self.as_type::<u32, u32>(reader, device, |v| v),
+            FileDtype::I32 => self.as_type::<i32, i32>(reader, device, |v| v),
+            FileDtype::U64 => self.as_type::<WideU64, i64>(reader, device, |v| v.0),
+            FileDtype::I64 => self.as_type::<i64, i64>(reader, device, |v| v),
+            FileDtype::F16 => self.as_type::<half::f16, half::f16>(reader, device, |v| v),
+            FileDtype::BF16 => self.as_type::<half::bf16, half::bf16>(reader, device, |v| v),
+            FileDtype::F32 => self.as_type::<f32, f32>(reader, device, |v| v),
+            FileDtype::F64 => self.as_type::<f64, f64>(reader, device, |v| v),
+        }
+    }
+
+    fn as_type<T: Decode, U: WithDType>(
+        &self,
+        reader: &Reader,
+        device: &Device,
+        convert: fn(T) -> U,
+    ) -> Result<Tensor, ReadError> {
+        let stored: Vec<T> = reader.elements(self.offset, self.span)?;
+        let values: Vec<U> = match &self.strides {
+            None => stored.into_iter().map(convert).collect(),
+            Some(strides) => {
+                let mut out = reserve(self.elements)?;
+                gather(&self.shape, strides, |i| out.push(convert(stored[i])));
+                out
+            }
+        };
+        Ok(Tensor::from_vec(values, self.shape.as_slice(), device)?)
+    }
+}
+
+/// Why a tensor could not be read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    File(Fault),
+    Candle(candle_core::Error),
+}
+
+impl From<Fault> for ReadError {
+    fn from(f: Fault) -> Self {
+        Self::File(f)
+    }
+}
+
+impl From<candle_core::Error> for ReadError {
+    fn from(e: candle_core::Error) -> Self {
+        Self::Candle(e)
+    }
+}
+
+fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
+    let mut expected = 1;
+    for (&d, &s) in shape.iter().zip(strides).rev() {
+        if d != 1 && s != expected {
+            return false;
+        }
+        expected *= d;
+    }
+    true
+}
+
+/// Calls `visit` with the storage index of each element, in row-major order of `shape`.
+fn gather(shape: &[usize], strides: &[usize], mut visit: impl FnMut(usize)) {
+    let mut index = vec![0usize; shape.len()];
+    let mut at = 0usize;
+    loop {
+        visit(at);
+        let mut axis = shape.len();
+        loop {
+            if axis == 0 {
+                return;
+            }
+            axis -= 1;
+            index[axis] += 1;
+            at += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            at -= strides[axis] * shape[axis];
+            index[axis] = 0;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! torch's container before 1.6: five pickles one after the other (magic number, protocol, system, object, storage
+//! keys), then each storage as 8 bytes of element count and its elements.
+
+use super::torch_zip::place;
+use super::{Index, Reader};
+use crate::error::Fault;
+use crate::pickle::{self, Id, MAX_PICKLE, Node, Tree};
+use std::collections::HashMap;
+
+/// First try at how many bytes the pickles take; more are read when that is too few.
+const FIRST_READ: u64 = 1 << 20;
+
+pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
+    let most = reader.len().min(MAX_PICKLE as u64);
+    let mut size = FIRST_READ.min(most);
+    loop {
+        let bytes = reader.bytes(0, size as usize)?;
+        match with_pickles(reader, &bytes) {
+            Err(Fault::Truncated { .. }) if size < most => size = size.saturating_mul(8).min(most),
+            Err(Fault::Truncated { .. }) if most < reader.len() => {
+                return Err(Fault::limit(format!("the pickle has more than {MAX_PICKLE} bytes")));
+            }
+            other => return other,
+        }
+    }
+}
+
+fn with_pickles(reader: &Reader, bytes: &[u8]) -> Result<Index, Fault> {
+    let mut at = 0;
+    let mut next = || -> Result<Tree<'_>, Fault> {
+        let (tree, used) = pickle::parse(&bytes[at..]).map_err(|fault| match fault {
+            Fault::Truncated { expected, actual } => {
+                Fault::Truncated { expected: expected + at as u64, actual: actual + at as u64 }
+            }
+            other => other,
+        })?;
+        at += used;
+        Ok(tree)
+    };
+    next()?; // the magic number, which brought us here
+    let protocol = next()?;
+    if protocol.int(protocol.root) != Some(1001) {
+        return Err(Fault::Unsupported("this version of torch's old format (expected protocol 1001)".into()));
+    }
+    let system = next()?;
+    if lookup(&system, "little_endian").is_some_and(|v| *system.node(v) == Node::Bool(false)) {
+        return Err(Fault::Unsupported("big-endian numbers".into()));
+    }
+    let object = next()?;
+    let keys = next()?;
+    let state = pickle::state_dict(&object)?;
+
+    // Storages follow in the order of the keys; their element size is in the object's pickle.
+    let sizes = element_sizes(&object);
+    let mut places = HashMap::new();
+    let mut offset = at as u64;
+    for &key in keys.seq(keys.root).ok_or_else(|| Fault::malformed("the list of storages is not a list"))? {
+        let key = keys.str(key).ok_or_else(|| Fault::malformed("a storage's key is not a string"))?;
+        let mut count = [0u8; 8];
+        reader.read_at(offset, &mut count)?;
+        let size = *sizes.get(key).ok_or_else(|| Fault::malformed(format!("storage '{key}' belongs to no tensor")))?;
+        let len = u64::from_le_bytes(count)
+            .checked_mul(size)
+            .ok_or_else(|| Fault::malformed(format!("storage '{key}' claims more bytes than can be counted")))?;
+        let begin = offset + 8;
+        offset = begin.checked_add(len).unwrap_or(u64::MAX);
+        if offset > reader.len() {
+            return Err(Fault::Truncated { expected: offset, actual: reader.len() });
+        }
+        places.insert(key.to_owned(), (begin, len));
+    }
+    let mut index = Index { nested: state.nested, notes: state.notes, ..Index::default() };
+    for (name, raw) in state.tensors {
+        let &(offset, len) = places
+            .get(raw.key)
+            .ok_or_else(|| Fault::malformed(format!("tensor '{name}': storage '{}' is not in the file", raw.key)))?;
+        let placed = place(&name, raw, offset, len)?;
+        index.tensors.insert(name, placed);
+    }
+    Ok(index)
+}
+
+fn lookup(tree: &Tree<'_>, key: &str) -> Option<Id> {
+    match tree.node(tree.root) {
+        Node::Dict(pairs) => pairs.iter().find(|(k, _)| tree.str(*k) == Some(key)).map(|&(_, v)| v),
+        _ => None,
+    }
+}
+
+/// Bytes an element of every storage that the pickle names, by key.
+fn element_sizes<'a>(tree: &Tree<'a>) -> HashMap<&'a str, u64> {
+    let size = |node: &Node| match node {
+        Node::Persistent(id) => match tree.seq(*id)? {
+            [_, class, key, ..] => {
+                let (_, class) = tree.global(*class)?;
+                // complex, quantised: skipped as tensors, but their bytes must be stepped over
+                let size = match class {
+                    "ComplexDoubleStorage" => 16,
+                    "ComplexFloatStorage" => 8,
+                    "QInt32Storage" => 4,
+                    "QInt8Storage" | "QUInt8Storage" => 1,
+                    _ => crate::dtype::FileDtype::from_storage(class)?.size() as u64,
+                };
+                Some((tree.str(*key)?, size))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    tree.nodes.iter().filter_map(size).collect()
+}

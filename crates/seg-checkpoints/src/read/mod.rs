@@ -1,0 +1,35 @@
+//! Files to tensors: positioned reads, one tensor at a time, every length checked before memory is taken.
+
+mod layout;
+mod legacy;
+mod reader;
+mod safetensors;
+mod sniff;
+mod torch_zip;
+
+pub(crate) use layout::{Placed, ReadError};
+pub(crate) use reader::Reader;
+pub(crate) use sniff::{Container, sniff};
+
+use crate::Format;
+use crate::error::Fault;
+use std::collections::BTreeMap;
+
+/// What a container holds: where each tensor lies, and what was noticed on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    pub tensors: BTreeMap<String, Placed>,
+    pub metadata: BTreeMap<String, String>,
+    /// The key under which the state dict was found, as `a.b`.
+    pub nested: Option<String>,
+    pub notes: Vec<String>,
+}
+
+/// Reads the directory of a file whose container is known.
+pub(crate) fn index(reader: &Reader, container: Container) -> Result<(Index, Format), Fault> {
+    match container {
+        Container::Safetensors => safetensors::index(reader).map(|i| (i, Format::Safetensors)),
+        Container::TorchZip => torch_zip::index(reader).map(|i| (i, Format::TorchZip)),
+        Container::TorchLegacy => legacy::index(reader).map(|i| (i, Format::TorchLegacy)),
+    }
+}

@@ -1,0 +1,151 @@
+//! torch's container since 1.6: a zip archive of `<root>/data.pkl` and one stored entry a storage, `<root>/data/<key>`.
+
+use super::{Index, Placed, Reader};
+use crate::error::Fault;
+use crate::pickle::{self, MAX_PICKLE, RawTensor};
+use std::collections::HashMap;
+use std::io::{Read, Seek, SeekFrom};
+
+/// Bytes of an entry, uncompressed, in the file.
+#[derive(Clone, Copy)]
+struct Stored {
+    offset: u64,
+    len: u64,
+}
+
+/// A [`Reader`] with a position, as the zip crate wants it.
+struct Cursor<'r> {
+    reader: &'r Reader,
+    at: u64,
+}
+
+impl Read for Cursor<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.reader.len().saturating_sub(self.at).min(buf.len() as u64) as usize;
+        self.reader.read_at(self.at, &mut buf[..n]).map_err(std::io::Error::other)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Cursor<'_> {
+    fn seek(&mut self, pos: SeekFrom) -> std::io::Result<u64> {
+        let to = match pos {
+            SeekFrom::Start(p) => Some(p),
+            SeekFrom::End(d) => self.reader.len().checked_add_signed(d),
+            SeekFrom::Current(d) => self.at.checked_add_signed(d),
+        };
+        self.at = to.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
+        Ok(self.at)
+    }
+}
+
+pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
+    let entries = entries(reader)?;
+    let mut pickles = entries.keys().filter(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
+    let Some(name) = pickles.next().cloned() else {
+        return Err(Fault::NotACheckpoint(
+            "it is a zip archive without a data.pkl, so torch.save did not write it".into(),
+        ));
+    };
+    if let Some(other) = pickles.next() {
+        return Err(Fault::malformed(format!("two pickles in one archive: '{name}' and '{other}'")));
+    }
+    let root = name.strip_suffix("data.pkl").unwrap_or_default();
+    let get = |part: &str| entries.get(&format!("{root}{part}")).copied();
+
+    if let Some(order) = get("byteorder") {
+        let order = reader.bytes(order.offset, order.len.min(16) as usize)?;
+        if order != b"little" {
+            return Err(Fault::Unsupported("big-endian numbers".into()));
+        }
+    }
+    let Stored { offset, len } = get("data.pkl").ok_or_else(|| Fault::malformed("no data.pkl"))?;
+    if len > MAX_PICKLE as u64 {
+        return Err(Fault::limit(format!("the pickle has {len} bytes, the limit is {MAX_PICKLE}")));
+    }
+    let bytes = reader.bytes(offset, len as usize)?;
+    let (tree, _) = pickle::parse(&bytes)?;
+    let state = pickle::state_dict(&tree).map_err(|fault| match fault {
+        Fault::NotACheckpoint(_) if get("constants.pkl").is_some() => {
+            Fault::Unsupported("TorchScript programs: save the module's state_dict() instead".into())
+        }
+        other => other,
+    })?;
+
+    let mut index = Index { nested: state.nested, notes: state.notes, ..Index::default() };
+    for (name, raw) in state.tensors {
+        let storage = get(&format!("data/{}", raw.key))
+            .ok_or_else(|| Fault::malformed(format!("tensor '{name}': storage '{}' is not in the archive", raw.key)))?;
+        let placed = place(&name, raw, storage.offset, storage.len)?;
+        index.tensors.insert(name, placed);
+    }
+    Ok(index)
+}
+
+/// A tensor's place, given where its storage lies.
+pub(super) fn place(name: &str, raw: RawTensor<'_>, offset: u64, len: u64) -> Result<Placed, Fault> {
+    if raw.storage_bytes > len {
+        return Err(Fault::malformed(format!(
+            "tensor '{name}': its storage should have {} bytes, the file has {len}",
+            raw.storage_bytes
+        )));
+    }
+    let elements = usize::try_from(raw.storage_bytes).unwrap_or(usize::MAX) / raw.dtype.size();
+    Placed::strided(raw.dtype, raw.shape, raw.strides, raw.first, offset, elements).map_err(|fault| match fault {
+        Fault::Malformed(m) => Fault::Malformed(format!("tensor '{name}': {m}")),
+        Fault::Limit(m) => Fault::Limit(format!("tensor '{name}': {m}")),
+        other => other,
+    })
+}
+
+/// All files of the archive, checked to be stored as they are, inside the file, and apart from each other.
+fn entries(reader: &Reader) -> Result<HashMap<String, Stored>, Fault> {
+    let mut archive = zip::ZipArchive::new(Cursor { reader, at: 0 }).map_err(|e| match e {
+        zip::result::ZipError::Io(e) => Fault::Io(e),
+        _ => Fault::Malformed(format!(
+            "truncated or broken: the directory at the end of the archive is missing or unreadable ({} bytes in the file; {e})",
+            reader.len()
+        )),
+    })?;
+    let mut entries = HashMap::new();
+    let mut ranges = Vec::new();
+    for i in 0..archive.len() {
+        let entry = archive.by_index_raw(i).map_err(|e| {
+            Fault::malformed(format!("truncated or broken: entry {i} of the archive is unreadable ({e})"))
+        })?;
+        if entry.is_dir() {
+            continue;
+        }
+        let name = match entry.name() {
+            Ok(name) => name.into_owned(),
+            Err(e) => return Err(Fault::malformed(format!("entry {i} of the archive has an unreadable name ({e})"))),
+        };
+        if entry.encrypted() {
+            return Err(Fault::Unsupported(format!("encrypted archives (entry '{name}')")));
+        }
+        if entry.compression() != zip::CompressionMethod::Stored || entry.size() != entry.compressed_size() {
+            return Err(Fault::limit(format!(
+                "entry '{name}' of the archive is compressed; torch stores its entries as they are"
+            )));
+        }
+        let offset =
+            entry.data_start().ok_or_else(|| Fault::malformed(format!("entry '{name}' of the archive has no data")))?;
+        let len = entry.size();
+        let end = offset.checked_add(len).unwrap_or(u64::MAX);
+        if end > reader.len() {
+            return Err(Fault::Truncated { expected: end, actual: reader.len() });
+        }
+        if len > 0 {
+            ranges.push((offset, end));
+        }
+        if entries.insert(name.clone(), Stored { offset, len }).is_some() {
+            return Err(Fault::malformed(format!("entry '{name}' is twice in the archive")));
+        }
+    }
+    ranges.sort_unstable();
+    if let Some(pair) = ranges.windows(2).find(|p| p[1].0 < p[0].1) {
+        return Err(Fault::malformed(format!("entries of the archive overlap at byte {}", pair[1].0)));
+    }
+    Ok(entries)
+}

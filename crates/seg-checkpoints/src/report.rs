@@ -1,0 +1,154 @@
+//! What a load found: the model's wishes against the file's contents.
+
+use crate::identify::Identity;
+use candle_core::DType;
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
+
+/// A tensor whose shape in the file is not the one the model asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShapeMismatch {
+    /// The tensor's name.
+    pub name: String,
+    /// What the model asks for.
+    pub expected: Vec<usize>,
+    /// What the file has.
+    pub got: Vec<usize>,
+}
+
+/// A tensor whose element type cannot stand for the one the model asks for (whole numbers for fractions or the other
+/// way round; conversions among floating-point types are no mismatch).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypeMismatch {
+    /// The tensor's name.
+    pub name: String,
+    /// What the model asks for.
+    pub expected: DType,
+    /// What the file has.
+    pub got: crate::FileDtype,
+}
+
+/// The result of comparing what a model requested with what a file holds. `Display` gives a short text of several
+/// lines, [`LoadReport::summary`] one line.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct LoadReport {
+    /// The file.
+    pub path: PathBuf,
+    /// The model that the caller wanted, by its name in the manifest.
+    pub expected: Option<String>,
+    /// The model that the file looks like.
+    pub identity: Option<Identity>,
+    /// How many tensors were loaded.
+    pub loaded: usize,
+    /// Requested, not in the file, and not optional.
+    pub missing: Vec<String>,
+    /// Requested, not in the file, and optional: the model got zeros.
+    pub zero_filled: Vec<String>,
+    /// Asked about (`contains_tensor`), not in the file, and not requested: the model does without.
+    pub absent: Vec<String>,
+    /// In the file, not requested, and not known to be unused.
+    pub extra: Vec<String>,
+    /// In the file, not requested, and known to be unused.
+    pub ignored: Vec<String>,
+    /// Of another shape.
+    pub mis_shaped: Vec<ShapeMismatch>,
+    /// Of another kind of type.
+    pub mis_typed: Vec<TypeMismatch>,
+    /// Prefix taken off every name in the file (`module.`), if any.
+    pub stripped_prefix: Option<&'static str>,
+    /// The key under which the state dict was found, if not at the top.
+    pub nested_key: Option<String>,
+    /// Remarks that are no errors.
+    pub notes: Vec<String>,
+    /// The file is of another model than `expected`.
+    pub wrong_model: bool,
+    /// Extra tensors are accepted.
+    pub(crate) extra_allowed: bool,
+}
+
+/// How many names a message lists before it only counts.
+const LISTED: usize = 3;
+
+impl LoadReport {
+    /// Whether the model can be used: nothing required is missing or misfit, and nothing is in excess.
+    pub fn is_ok(&self) -> bool {
+        !self.wrong_model
+            && self.missing.is_empty()
+            && self.mis_shaped.is_empty()
+            && self.mis_typed.is_empty()
+            && (self.extra_allowed || self.extra.is_empty())
+    }
+
+    /// One line: what the file looks like, what was expected, and the first few of each kind of misfit.
+    pub fn summary(&self) -> String {
+        let mut text = match (&self.identity, &self.expected) {
+            (Some(i), Some(e)) if self.wrong_model => format!("looks like {i}, expected {e}"),
+            (Some(i), Some(e)) if !self.is_ok() => format!("looks like {i}, but does not fit {e}"),
+            (Some(i), None) if !self.is_ok() => format!("looks like {i}, but does not fit this model"),
+            (None, Some(e)) if !self.is_ok() => format!("does not look like any known model, expected {e}"),
+            (None, None) if !self.is_ok() => "does not fit this model".to_owned(),
+            _ => format!("{} tensors loaded", self.loaded),
+        };
+        let mut parts = Vec::new();
+        push_part(&mut parts, "missing", &self.missing, |n| n.clone());
+        push_part(&mut parts, "of another shape", &self.mis_shaped, |m| {
+            format!("{}: {:?} instead of {:?}", m.name, m.got, m.expected)
+        });
+        push_part(&mut parts, "of another type", &self.mis_typed, |m| {
+            format!("{}: {} instead of {:?}", m.name, m.got, m.expected)
+        });
+        push_part(&mut parts, if self.extra_allowed { "unused" } else { "unexpected" }, &self.extra, |n| n.clone());
+        if self.is_ok() {
+            push_part(&mut parts, "optional and missing", &self.zero_filled, |n| n.clone());
+        }
+        if !parts.is_empty() {
+            let _ = write!(text, ": {}", parts.join("; "));
+        }
+        text
+    }
+}
+
+fn push_part<T>(parts: &mut Vec<String>, what: &str, items: &[T], show: impl Fn(&T) -> String) {
+    if items.is_empty() {
+        return;
+    }
+    let listed = items.iter().take(LISTED).map(show).collect::<Vec<_>>().join(", ");
+    let more = if items.len() > LISTED { ", …" } else { "" };
+    parts.push(format!("{} {what} ({listed}{more})", items.len()));
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.path.display())?;
+        match (&self.identity, &self.expected) {
+            (Some(i), Some(e)) => writeln!(f, "  looks like {i}; wanted {e}")?,
+            (Some(i), None) => writeln!(f, "  looks like {i}")?,
+            (None, Some(e)) => writeln!(f, "  does not look like any known model; wanted {e}")?,
+            (None, None) => {}
+        }
+        if let Some(key) = &self.nested_key {
+            writeln!(f, "  state dict found under '{key}'")?;
+        }
+        if let Some(prefix) = self.stripped_prefix {
+            writeln!(f, "  prefix '{prefix}' taken off every name")?;
+        }
+        writeln!(f, "  {} tensors loaded", self.loaded)?;
+        let mut parts = Vec::new();
+        push_part(&mut parts, "missing", &self.missing, |n| n.clone());
+        push_part(&mut parts, "of another shape", &self.mis_shaped, |m| {
+            format!("{}: {:?} instead of {:?}", m.name, m.got, m.expected)
+        });
+        push_part(&mut parts, "of another type", &self.mis_typed, |m| {
+            format!("{}: {} instead of {:?}", m.name, m.got, m.expected)
+        });
+        push_part(&mut parts, "unexpected", &self.extra, |n| n.clone());
+        push_part(&mut parts, "optional, missing, set to zero", &self.zero_filled, |n| n.clone());
+        push_part(&mut parts, "absent, the model does without", &self.absent, |n| n.clone());
+        push_part(&mut parts, "known to be unused", &self.ignored, |n| n.clone());
+        for part in parts.iter().chain(&self.notes) {
+            writeln!(f, "  {part}")?;
+        }
+        Ok(())
+    }
+}
