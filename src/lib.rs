@@ -1,1 +1,23 @@
-//! hrseg
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod verify;
+
+pub use hiera_encoder;
+pub use hr_decoders;
+pub use seg_checkpoints;
+pub use seg_data;
+pub use seg_golden;
+pub use seg_layers;
+pub use seg_models;
+pub use seg_ops;
+pub use vit_encoder;
+
+/// What most programs need: `use hrseg::prelude::*`.
+pub mod prelude {
+    pub use candle_core::{DType, Device, Tensor};
+    pub use seg_data::{DecodeLimits, GrayImage, LoadedImage, RgbImage, Rle, load_image, load_mask};
+    pub use seg_models::registry::{LoadOptions, ModelName};
+    pub use seg_models::{EmbeddedImage, MaskPrompt, Point, Prediction, PromptableSegmenter, Prompts};
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `hrseg` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hrseg::cli::main()
+}

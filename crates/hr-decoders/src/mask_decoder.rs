@@ -18,8 +18,6 @@ pub enum ObjectScore {
     Linear,
     /// A token and a three-layer MLP (SAM 2).
     Mlp,
-    /// The token alone: files that carry only the image path leave the head out.
-    TokenOnly,
 }
 
 /// When one mask is asked for and it is unstable, the best of the others is taken instead.
@@ -155,7 +153,7 @@ impl MaskDecoder {
         };
         let score_vb = vb.pp("pred_obj_score_head");
         let pred_obj_score_head = match cfg.object_score {
-            ObjectScore::None | ObjectScore::TokenOnly => None,
+            ObjectScore::None => None,
             ObjectScore::Linear => Some(ObjectScoreHead::Linear(Linear::new(dim, 1, score_vb)?)),
             ObjectScore::Mlp => Some(ObjectScoreHead::Mlp(Mlp::new(&[dim, dim, dim, 1], Activation::Relu, score_vb)?)),
         };

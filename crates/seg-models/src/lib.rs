@@ -1,1 +1,13 @@
-//! Whole segmentation systems on candle: SAM 2, MobileSAM, with their pre- and post-processing
+#![doc = include_str!("../README.md")]
+
+mod error;
+pub mod normalize;
+pub mod promptable;
+pub mod registry;
+pub mod sam;
+pub mod sam2;
+
+pub use error::{Error, Result};
+pub use promptable::{
+    EmbeddedImage, ImageEmbedding, MaskCleanup, MaskPrompt, Point, Prediction, PromptableSegmenter, Prompts,
+};

@@ -1,0 +1,71 @@
+use thiserror::Error as ThisError;
+
+/// What can go wrong between an image, a model and its masks.
+#[derive(Debug, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// A click that is not on the image.
+    #[error("point ({x}, {y}) is outside the image, expected x in 0..{width} and y in 0..{height} pixels")]
+    PointOutside {
+        /// Pixels from the left edge.
+        x: f32,
+        /// Pixels from the top edge.
+        y: f32,
+        /// Width of the image.
+        width: u32,
+        /// Height of the image.
+        height: u32,
+    },
+    /// A box that leaves the image.
+    #[error("box {corners:?} leaves the image, expected x in 0..{width} and y in 0..{height} pixels")]
+    BoxOutside {
+        /// Left, top, right, bottom.
+        corners: [f32; 4],
+        /// Width of the image.
+        width: u32,
+        /// Height of the image.
+        height: u32,
+    },
+    /// A box without an inside.
+    #[error("box {corners:?} is empty, expected left, top, right, bottom with left < right and top < bottom")]
+    EmptyBox {
+        /// Left, top, right, bottom.
+        corners: [f32; 4],
+    },
+    /// A mask prompt of another shape than the image.
+    #[error("the mask prompt is {}x{}, expected the shape of the image, {}x{}", mask.0, mask.1, image.0, image.1)]
+    MaskShape {
+        /// Width and height of the mask.
+        mask: (u32, u32),
+        /// Width and height of the image.
+        image: (u32, u32),
+    },
+    /// An image without pixels.
+    #[error("the image is {width}x{height}, expected at least 1x1 pixels")]
+    EmptyImage {
+        /// Width of the image.
+        width: u32,
+        /// Height of the image.
+        height: u32,
+    },
+    /// A model name that nobody knows.
+    #[error("unknown model `{name}`, expected one of {}", known.join(", "))]
+    UnknownModel {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: Vec<&'static str>,
+    },
+    /// An error of the image side.
+    #[error(transparent)]
+    Data(#[from] seg_data::DataError),
+    /// An error of the checkpoint side.
+    #[error(transparent)]
+    Checkpoint(#[from] seg_checkpoints::Error),
+    /// An error of the tensor side.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,229 @@
+//! What all models that answer to prompts share: prompts in, masks out.
+
+use candle_core::{DType, Device, Tensor};
+use hr_decoders::{PointPrompts, label};
+use seg_data::{GrayImage, RgbImage};
+use seg_ops::Resize;
+
+use crate::error::{Error, Result};
+
+/// A click, in pixels of the image as a viewer shows it: (0, 0) is the top-left corner.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Pixels from the left edge.
+    pub x: f32,
+    /// Pixels from the top edge.
+    pub y: f32,
+    /// Whether the click is on the object, or on what must not belong to it.
+    pub positive: bool,
+}
+
+/// A mask that the model starts from.
+#[derive(Clone, Debug)]
+pub enum MaskPrompt {
+    /// Logits at the decoder's own size, `[1, 4h, 4w]` (256×256 at 1024): what the last prediction returned.
+    LowRes(Tensor),
+    /// A mask of the image, of any size with the image's shape; 128 and more is inside.
+    Image(GrayImage),
+}
+
+/// What the user points at. Without any prompt the models answer with what their decoder makes of "no prompt".
+#[derive(Clone, Debug, Default)]
+pub struct Prompts {
+    /// Clicks.
+    pub points: Vec<Point>,
+    /// Left, top, right, bottom in pixels of the image.
+    pub bbox: Option<[f32; 4]>,
+    /// A mask to refine.
+    pub mask: Option<MaskPrompt>,
+    /// Three candidate masks (part, object, whole) in place of one; better after a single click.
+    pub multimask: bool,
+}
+
+impl Prompts {
+    /// One click on the object.
+    pub fn point(x: f32, y: f32) -> Self {
+        Self { points: vec![Point { x, y, positive: true }], ..Self::default() }
+    }
+
+    /// A box: left, top, right, bottom.
+    pub fn bbox(corners: [f32; 4]) -> Self {
+        Self { bbox: Some(corners), ..Self::default() }
+    }
+
+    /// The same prompts, asking for all candidate masks.
+    pub fn with_multimask(mut self) -> Self {
+        self.multimask = true;
+        self
+    }
+
+    /// Refuses prompts that do not lie in an image of `width × height` pixels.
+    pub fn check(&self, width: u32, height: u32) -> Result<()> {
+        let inside = |v: f32, size: u32| v >= 0.0 && v <= size as f32; // false for NaN
+        for &Point { x, y, .. } in &self.points {
+            if !inside(x, width) || !inside(y, height) {
+                return Err(Error::PointOutside { x, y, width, height });
+            }
+        }
+        if let Some(corners @ [x0, y0, x1, y1]) = self.bbox {
+            if [x0, x1].iter().any(|&x| !inside(x, width)) || [y0, y1].iter().any(|&y| !inside(y, height)) {
+                return Err(Error::BoxOutside { corners, width, height });
+            }
+            if x0 >= x1 || y0 >= y1 {
+                return Err(Error::EmptyBox { corners });
+            }
+        }
+        Ok(())
+    }
+
+    /// Clicks and the box's corners as labelled points, coordinates through `to_input`; the box first where
+    /// `box_as_points` says so. `None` without any.
+    pub(crate) fn labelled_points(
+        &self,
+        box_as_points: bool,
+        to_input: impl Fn(f32, f32) -> (f32, f32),
+        device: &Device,
+    ) -> Result<Option<PointPrompts>> {
+        let mut points = Vec::with_capacity(self.points.len() + 2);
+        if let (true, Some([x0, y0, x1, y1])) = (box_as_points, self.bbox) {
+            points.push((x0, y0, label::BOX_TOP_LEFT));
+            points.push((x1, y1, label::BOX_BOTTOM_RIGHT));
+        }
+        for point in &self.points {
+            points.push((point.x, point.y, if point.positive { label::POSITIVE } else { label::NEGATIVE }));
+        }
+        for (x, y, _) in &mut points {
+            (*x, *y) = to_input(*x, *y);
+        }
+        if points.is_empty() { Ok(None) } else { Ok(Some(PointPrompts::single(&points, device)?)) }
+    }
+}
+
+/// An encoded image: made once, prompted as often as one likes.
+#[derive(Clone, Debug)]
+pub struct ImageEmbedding {
+    /// `[1, C, h, w]`.
+    pub image_embed: Tensor,
+    /// SAM 2's `[1, C/8, 4h, 4w]` and `[1, C/4, 2h, 2w]`.
+    pub high_res_features: Option<[Tensor; 2]>,
+    /// Width and height of the image, in pixels.
+    pub original_size: (u32, u32),
+}
+
+/// The masks for one set of prompts.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// Logits at the size of the image, `[M, H, W]`, f32; above 0 is inside.
+    pub masks: Tensor,
+    /// The model's own estimate of each mask's IoU (0..1, though SAM's may go a little beyond), M of them.
+    pub iou_predictions: Vec<f32>,
+    /// Logits at the decoder's size, `[M, 4h, 4w]`, f32: the mask prompt of a refinement.
+    pub low_res_masks: Tensor,
+}
+
+impl Prediction {
+    /// Index of the mask of the highest predicted IoU.
+    pub fn best(&self) -> usize {
+        hr_decoders::argmax(&self.iou_predictions)
+    }
+
+    /// Logits of mask `index` at the size of the image, row-major.
+    pub fn mask(&self, index: usize) -> Result<Vec<f32>> {
+        Ok(self.masks.get(index)?.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+    }
+
+    /// A mask prompt that refines mask `index`.
+    pub fn refine(&self, index: usize) -> Result<MaskPrompt> {
+        Ok(MaskPrompt::LowRes(self.low_res_masks.narrow(0, index, 1)?))
+    }
+}
+
+/// A model that encodes an image once and then answers to prompts. Shared by threads as it is.
+pub trait PromptableSegmenter: Send + Sync {
+    /// Encodes an image of any size: the slow half.
+    fn embed(&self, image: &RgbImage) -> Result<ImageEmbedding>;
+
+    /// Answers to prompts: the quick half.
+    fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction>;
+
+    /// The image, encoded and ready for prompts.
+    fn set_image(&self, image: &RgbImage) -> Result<EmbeddedImage<'_>>
+    where
+        Self: Sized,
+    {
+        Ok(EmbeddedImage { model: self, embedding: self.embed(image)? })
+    }
+}
+
+/// An image that a model has encoded: many prompts, one encoding.
+#[derive(Clone)]
+pub struct EmbeddedImage<'a> {
+    model: &'a dyn PromptableSegmenter,
+    embedding: ImageEmbedding,
+}
+
+impl<'a> EmbeddedImage<'a> {
+    /// Encodes `image` with `model`.
+    pub fn new(model: &'a dyn PromptableSegmenter, image: &RgbImage) -> Result<Self> {
+        Ok(Self { model, embedding: model.embed(image)? })
+    }
+
+    /// Masks for `prompts`.
+    pub fn predict(&self, prompts: &Prompts) -> Result<Prediction> {
+        self.model.predict(&self.embedding, prompts)
+    }
+
+    /// What the encoder made of the image.
+    pub fn embedding(&self) -> &ImageEmbedding {
+        &self.embedding
+    }
+}
+
+/// Clean-up of low-resolution masks before they are enlarged (SAM 2's `max_hole_area`, `max_sprinkle_area`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MaskCleanup {
+    /// Holes of at most this many pixels of the low-resolution mask are filled; 0 leaves them.
+    pub max_hole_area: u32,
+    /// Specks of at most this many pixels of the low-resolution mask are removed; 0 leaves them.
+    pub max_sprinkle_area: u32,
+}
+
+impl MaskCleanup {
+    /// `[B, M, h, w]` f32 logits to the same.
+    pub(crate) fn apply(self, masks: &Tensor) -> Result<Tensor> {
+        if self == Self::default() {
+            return Ok(masks.clone());
+        }
+        let (_, _, h, w) = masks.dims4()?;
+        let mut logits = masks.flatten_all()?.to_vec1::<f32>()?;
+        for mask in logits.chunks_exact_mut((h * w).max(1)) {
+            let (width, height) = (w as u32, h as u32);
+            let areas = (self.max_hole_area, self.max_sprinkle_area);
+            seg_data::components::clean_logits(mask, width, height, MASK_THRESHOLD, areas.0, areas.1)?;
+        }
+        Ok(Tensor::from_vec(logits, masks.shape(), masks.device())?)
+    }
+}
+
+/// Logit above which a pixel belongs to the mask.
+pub const MASK_THRESHOLD: f32 = 0.0;
+
+/// Logits that stand for a mask given as an image: −10 outside, 10 inside, reduced with antialiasing (SAM 2's
+/// `_use_mask_as_output`). `[1, 1, h, w]`.
+pub(crate) fn mask_image_logits(mask: &GrayImage, (h, w): (usize, usize), device: &Device) -> Result<Tensor> {
+    let (width, height) = (mask.width() as usize, mask.height() as usize);
+    let logits: Vec<f32> = seg_data::mask::to_binary(mask).iter().map(|&v| 20.0 * f32::from(v) - 10.0).collect();
+    let logits = Tensor::from_vec(logits, (1, 1, height, width), device)?;
+    Ok(seg_ops::resize(&logits, (h, w), &Resize::bilinear().antialiased())?)
+}
+
+/// A mask prompt must have the image's shape, to a pixel of rounding.
+pub(crate) fn check_mask_shape(mask: &GrayImage, (width, height): (u32, u32)) -> Result<()> {
+    let (mw, mh) = mask.dimensions();
+    let scaled = f64::from(mw) * f64::from(height) / f64::from(width);
+    if mw == 0 || mh == 0 || (scaled - f64::from(mh)).abs() > 1.0 + f64::from(mh.max(mw)) / f64::from(width.min(height))
+    {
+        return Err(Error::MaskShape { mask: (mw, mh), image: (width, height) });
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! SAM of the first generation (arXiv 2304.02643), today with MobileSAM's encoder (arXiv 2306.14289).
+
+mod config;
+mod model;
+mod predictor;
+mod transforms;
+
+pub use config::{SamConfig, SamEncoderConfig};
+pub use model::{Sam, SamImageEncoder};
+pub use predictor::SamPredictor;
+pub use transforms::ResizeLongestSide;

@@ -1,0 +1,87 @@
+//! From an image in pixels to masks in pixels.
+
+use candle_core::{DType, Device, Tensor};
+use seg_data::RgbImage;
+
+use super::model::Sam;
+use super::transforms::ResizeLongestSide;
+use crate::error::Result;
+use crate::promptable::{
+    ImageEmbedding, MaskCleanup, MaskPrompt, Prediction, PromptableSegmenter, Prompts, check_mask_shape,
+    mask_image_logits,
+};
+
+/// SAM's predictor (segment_anything/predictor.py), for SAM and MobileSAM.
+#[derive(Clone, Debug)]
+pub struct SamPredictor {
+    model: Sam,
+    device: Device,
+    dtype: DType,
+    cleanup: MaskCleanup,
+}
+
+impl SamPredictor {
+    /// A predictor on a model whose weights are of `dtype` on `device`.
+    pub fn new(model: Sam, cleanup: MaskCleanup, dtype: DType, device: &Device) -> Self {
+        Self { model, device: device.clone(), dtype, cleanup }
+    }
+
+    /// The model itself.
+    pub fn model(&self) -> &Sam {
+        &self.model
+    }
+
+    /// Logits of a mask prompt, `[1, 1, 4h, 4w]`; what lies beyond the image in the square is outside.
+    fn mask_prompt(&self, prompt: &MaskPrompt, frame: ResizeLongestSide, original: (u32, u32)) -> Result<Tensor> {
+        let (mh, mw) = self.model.prompt_encoder().config().mask_input_size();
+        match prompt {
+            MaskPrompt::LowRes(logits) => Ok(logits.to_device(&self.device)?.reshape((1, 1, mh, mw))?),
+            MaskPrompt::Image(mask) => {
+                check_mask_shape(mask, original)?;
+                let reduce = |side: u32, to: usize| (side as usize * to).div_ceil(self.model.image_size()).max(1);
+                let (h, w) = (reduce(frame.resized().1, mh), reduce(frame.resized().0, mw));
+                let logits = (mask_image_logits(mask, (h, w), &self.device)? + 10.)?;
+                let padded = logits.pad_with_zeros(2, 0, mh - h)?.pad_with_zeros(3, 0, mw - w)?;
+                Ok((padded - 10.)?)
+            }
+        }
+    }
+}
+
+impl PromptableSegmenter for SamPredictor {
+    fn embed(&self, image: &RgbImage) -> Result<ImageEmbedding> {
+        let frame = ResizeLongestSide::new(image.dimensions(), self.model.image_size())?;
+        let input = frame.preprocess(image, &self.device)?.to_dtype(self.dtype)?;
+        Ok(ImageEmbedding {
+            image_embed: self.model.encode_image(&input)?,
+            high_res_features: None,
+            original_size: image.dimensions(),
+        })
+    }
+
+    fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {
+        let (width, height) = embedding.original_size;
+        prompts.check(width, height)?;
+        let frame = ResizeLongestSide::new(embedding.original_size, self.model.image_size())?;
+        let points = prompts.labelled_points(false, |x, y| frame.to_input(x, y), &self.device)?;
+        let boxes = match prompts.bbox {
+            Some([x0, y0, x1, y1]) => {
+                let ((x0, y0), (x1, y1)) = (frame.to_input(x0, y0), frame.to_input(x1, y1));
+                Some(Tensor::new(&[[x0, y0, x1, y1]], &self.device)?)
+            }
+            None => None,
+        };
+        let mask = match &prompts.mask {
+            Some(prompt) => Some(self.mask_prompt(prompt, frame, embedding.original_size)?),
+            None => None,
+        };
+        let embedded = self.model.prompt_encoder().forward(points.as_ref(), boxes.as_ref(), mask.as_ref())?;
+        let output = self.model.decode(&embedding.image_embed, &embedded, prompts.multimask)?;
+        let low_res = output.masks.to_dtype(DType::F32)?; // [1, M, 256, 256]
+        Ok(Prediction {
+            masks: frame.postprocess(&self.cleanup.apply(&low_res)?)?.squeeze(0)?,
+            iou_predictions: output.iou_predictions.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?,
+            low_res_masks: low_res.squeeze(0)?,
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! Options that every verb has.
+
+use std::str::FromStr;
+
+use anyhow::Context as _;
+use candle_core::{DType, Device};
+use clap::{Args, ValueEnum};
+
+use super::UsageError;
+
+/// Options that every verb has.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Where to compute: auto, cpu, cuda, cuda:N, metal
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE", help_heading = "Common options")]
+    pub device: DeviceArg,
+
+    /// Type of weights and activations; half types save memory and are exact only to three digits
+    #[arg(long, global = true, value_enum, default_value_t = DtypeArg::F32, help_heading = "Common options")]
+    pub dtype: DtypeArg,
+
+    /// Threads; by default RAYON_NUM_THREADS, or all cores
+    #[arg(long, global = true, value_name = "N", help_heading = "Common options",
+          value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub threads: Option<u32>,
+
+    /// Say more; twice says everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Common options")]
+    pub verbose: u8,
+
+    /// Results as JSON on stdout
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub json: bool,
+}
+
+impl Common {
+    /// Sets up logging (stderr) and the thread pool. Once a process.
+    pub(super) fn apply(&self) -> anyhow::Result<()> {
+        let level = match self.verbose {
+            0 => "warn",
+            1 => "info",
+            _ => "debug",
+        };
+        let filter = tracing_subscriber::EnvFilter::try_from_env("HRSEG_LOG")
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            && std::io::IsTerminal::is_terminal(&std::io::stderr());
+        // a second call, from a program that embeds the command, keeps the first subscriber
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(colour)
+            .without_time()
+            .try_init();
+        if let Some(threads) = self.threads {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads as usize)
+                .build_global()
+                .context("cannot set the number of threads")?;
+        }
+        Ok(())
+    }
+
+    /// How many threads the kernels use.
+    pub fn threads_used(&self) -> usize {
+        rayon::current_num_threads()
+    }
+}
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceArg {
+    /// The first GPU if this build can use one and there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A CUDA device by number.
+    Cuda(usize),
+    /// Apple's GPU.
+    Metal,
+}
+
+impl FromStr for DeviceArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "metal" => Ok(Self::Metal),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|n| n.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| "expected auto, cpu, cuda, cuda:N or metal".to_owned()),
+        }
+    }
+}
+
+impl DeviceArg {
+    /// Opens the device.
+    pub fn open(self) -> anyhow::Result<Device> {
+        let missing = |what: &str| {
+            UsageError(format!(
+                "--device {what}: this build has no {what} support; build it with `--features {what}`, or use --device cpu"
+            ))
+        };
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda(_) if !candle_core::utils::cuda_is_available() => Err(missing("cuda").into()),
+            Self::Cuda(n) => Device::new_cuda(n).with_context(|| format!("cannot open CUDA device {n}")),
+            Self::Metal if !candle_core::utils::metal_is_available() => Err(missing("metal").into()),
+            Self::Metal => Device::new_metal(0).context("cannot open the Metal device"),
+            Self::Auto => {
+                let gpu = if candle_core::utils::cuda_is_available() {
+                    Device::new_cuda(0)
+                } else if candle_core::utils::metal_is_available() {
+                    Device::new_metal(0)
+                } else {
+                    return Ok(Device::Cpu);
+                };
+                Ok(gpu.unwrap_or_else(|error| {
+                    tracing::info!("no usable GPU ({error}); computing on the CPU");
+                    Device::Cpu
+                }))
+            }
+        }
+    }
+}
+
+/// Number types of weights and activations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DtypeArg {
+    /// 32-bit floats: the reference's numbers.
+    #[default]
+    F32,
+    /// 16-bit IEEE floats.
+    F16,
+    /// bfloat16.
+    Bf16,
+}
+
+impl DtypeArg {
+    /// candle's type.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+}

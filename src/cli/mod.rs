@@ -1,0 +1,91 @@
+//! The `hrseg` command: one verb a job.
+
+mod bench;
+mod common;
+mod memory;
+mod progress;
+mod segment;
+mod verify;
+mod weights;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use common::{Common, DeviceArg, DtypeArg};
+
+/// How a verb ended when it did not break off with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was done: exit code 0.
+    Done,
+    /// Some inputs failed, the others are done: exit code 1.
+    SomeFailed,
+}
+
+/// An error in how the command was called, found after the arguments were parsed: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Cut out any object, down to the wires and hairs: from a click, a box or a coarse mask.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hrseg",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  hrseg segment photo.jpg --point 500,375\n  hrseg weights list\n\n\
+                  Results go to stdout, messages to stderr.\n\
+                  Exit codes: 0 all done, 1 something failed (the rest is done), 2 wrong use."
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Masks, cut-outs, overlays and RLE of images
+    Segment(Box<segment::SegmentArgs>),
+    /// List, fetch, inspect and convert checkpoints
+    Weights(weights::WeightsArgs),
+    /// Compare the models with the official outputs
+    Verify(verify::VerifyArgs),
+    /// Time a model on this machine
+    Bench(bench::BenchArgs),
+}
+
+/// Runs the command with the process's arguments.
+pub fn main() -> ExitCode {
+    // `--help` of a verb would otherwise list the common options first
+    let matches = Cli::command().mut_subcommands(|verb| verb.next_help_heading("Options")).get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let result = cli.common.apply().and_then(|()| match &cli.verb {
+        Verb::Segment(args) => segment::run(args, &cli.common),
+        Verb::Weights(args) => weights::run(args, &cli.common),
+        Verb::Verify(args) => verify::run(args, &cli.common),
+        Verb::Bench(args) => bench::run(args, &cli.common),
+    });
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeFailed) => ExitCode::from(1),
+        Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Whether the reader of our output went away (`hrseg … | head`), which is no failure.
+fn broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,80 @@
+//! Progress of long work: a bar on a terminal, plain lines elsewhere, always on stderr.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Progress over a known number of inputs.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    total: usize,
+    done: usize,
+    last_line: Instant,
+}
+
+/// Without a terminal a line is printed at most this often.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+impl Progress {
+    /// Starts at 0 of `total`. With `quiet` nothing is ever shown.
+    pub fn new(total: usize, quiet: bool) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new(total as u64);
+            let template = "{spinner} [{elapsed_precise}] {bar:30} {pos}/{len} {msg}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self { bar, total, done: 0, last_line: Instant::now() }
+    }
+
+    /// Says what is being done right now.
+    pub fn stage(&self, message: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(message.to_owned());
+        }
+        tracing::debug!("{message}");
+    }
+
+    /// One more input is through.
+    pub fn step(&mut self) {
+        self.done += 1;
+        match &self.bar {
+            Some(bar) => bar.inc(1),
+            None if self.total > 1 && self.last_line.elapsed() >= LINE_EVERY => {
+                eprintln!("{} of {} images", self.done, self.total);
+                self.last_line = Instant::now();
+            }
+            None => {}
+        }
+    }
+
+    /// Prints a message without tearing the bar.
+    pub fn message(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Prints a result on stdout without tearing the bar.
+    pub fn result(&self, text: &str) -> std::io::Result<()> {
+        use std::io::Write;
+        let print = || writeln!(std::io::stdout().lock(), "{text}");
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

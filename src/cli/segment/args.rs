@@ -1,0 +1,135 @@
+//! What `hrseg segment` is told.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use seg_models::Point;
+use seg_models::registry::ModelName;
+
+const EXAMPLES: &str = "\
+Examples:
+  hrseg segment truck.jpg --point 500,375
+  hrseg segment photos/ --box 75,275,1725,850 --format mask,cutout -o masks
+  hrseg segment 'raw/*.png' --point 500,375 --point 20,20:0 --multimask --model sam2-tiny --weights sam2.safetensors
+
+Files written, for an image <stem>.jpg:
+  DIR/<stem>.mask.png     8-bit grey, 255 inside; with --multimask the best mask, the others <stem>.mask.1.png ...
+  DIR/<stem>.cutout.png   the object alone, RGBA
+  DIR/<stem>.overlay.png  the photo with the mask and the prompts drawn over it
+  DIR/<stem>.json         prompts, predicted IoUs, boxes, areas, COCO RLE of every mask
+
+Coordinates are pixels of the image as a viewer shows it (EXIF rotation applied), from the top-left corner.
+The weights are fetched once, into the cache: see `hrseg weights list`.";
+
+/// Masks, cut-outs, overlays and RLE of images: point at the object, get it cut out at full resolution.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct SegmentArgs {
+    /// Image files, folders of images, or quoted patterns
+    #[arg(required = true, value_name = "IMAGE|DIR|GLOB")]
+    pub inputs: Vec<String>,
+
+    /// Model; `hrseg weights list` shows all names
+    #[arg(long, default_value_t = ModelName::default(), value_name = "NAME", value_parser = ModelName::from_str)]
+    pub model: ModelName,
+
+    /// Checkpoint: a file, a folder that has it, or hub:owner/repo/file; by default the manifest's sources
+    #[arg(long, value_name = "FILE|DIR|hub:repo/file")]
+    pub weights: Option<String>,
+
+    /// A click: on the object (1, the default) or on what does not belong to it (0)
+    #[arg(long = "point", value_name = "X,Y[:0|1]", allow_hyphen_values = true, value_parser = parse_point)]
+    pub points: Vec<Point>,
+
+    /// A box around the object: left, top, right, bottom
+    #[arg(long = "box", value_name = "X0,Y0,X1,Y1", allow_hyphen_values = true, value_parser = parse_box)]
+    pub bbox: Option<[f32; 4]>,
+
+    /// A mask to start from, of the image's shape: 128 and more is inside
+    #[arg(long, value_name = "FILE")]
+    pub mask: Option<PathBuf>,
+
+    /// Three candidate masks (part, object, whole), the best one first
+    #[arg(long)]
+    pub multimask: bool,
+
+    /// Folder for the results, made if it is not there
+    #[arg(short, long, default_value = "out", value_name = "DIR")]
+    pub output: PathBuf,
+
+    /// What to write
+    #[arg(long = "format", value_enum, value_delimiter = ',', value_name = "LIST",
+          default_values_t = [Format::Mask, Format::Cutout, Format::Overlay, Format::Rle])]
+    pub formats: Vec<Format>,
+
+    /// Write over results that are there already
+    #[arg(long, conflicts_with = "resume")]
+    pub force: bool,
+
+    /// Leave out images whose results are all there already
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Fill holes of up to this many pixels of the 256x256 mask
+    #[arg(long, default_value_t = 0, value_name = "AREA")]
+    pub fill_holes: u32,
+
+    /// Remove specks of up to this many pixels of the 256x256 mask
+    #[arg(long, default_value_t = 0, value_name = "AREA")]
+    pub remove_sprinkles: u32,
+}
+
+/// What is written for an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// 8-bit grey PNG.
+    Mask,
+    /// RGBA PNG of the object alone.
+    Cutout,
+    /// PNG of the photo with the mask over it.
+    Overlay,
+    /// JSON with COCO RLE.
+    Rle,
+}
+
+fn numbers<const N: usize>(text: &str, expected: &str) -> Result<[f32; N], String> {
+    let values: Vec<f32> = text
+        .split(',')
+        .map(|v| v.trim().parse::<f32>().ok().filter(|v| v.is_finite()))
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("expected {expected}"))?;
+    values.try_into().map_err(|_| format!("expected {expected}"))
+}
+
+fn parse_point(text: &str) -> Result<Point, String> {
+    const EXPECTED: &str = "two numbers of pixels and perhaps a label, such as 500,375 or 500,375:0";
+    let (xy, positive) = match text.split_once(':') {
+        None | Some((_, "1")) => (text.split(':').next().unwrap_or(text), true),
+        Some((xy, "0")) => (xy, false),
+        Some((_, label)) => return Err(format!("label `{label}`, expected 1 (on the object) or 0 (not on it)")),
+    };
+    let [x, y] = numbers(xy, EXPECTED)?;
+    Ok(Point { x, y, positive })
+}
+
+fn parse_box(text: &str) -> Result<[f32; 4], String> {
+    numbers(text, "four numbers of pixels: left,top,right,bottom")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_and_boxes() {
+        assert_eq!(parse_point("500,375").unwrap(), Point { x: 500., y: 375., positive: true });
+        assert_eq!(parse_point("1.5,2:0").unwrap(), Point { x: 1.5, y: 2., positive: false });
+        assert_eq!(parse_point("-3,2:1").unwrap(), Point { x: -3., y: 2., positive: true });
+        for bad in ["", "5", "1,2,3", "1,b", "1,2:2", "nan,1", "1,inf"] {
+            assert!(parse_point(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_box("1,2,3,4").unwrap(), [1., 2., 3., 4.]);
+        assert!(parse_box("1,2,3").is_err());
+    }
+}

@@ -1,0 +1,182 @@
+//! `hrseg segment`: images in, masks out.
+
+mod args;
+mod output;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use seg_data::output::Overwrite;
+use seg_data::{DecodeLimits, LoadedImage, load_image, load_mask};
+use seg_models::registry::LoadOptions;
+use seg_models::{MaskCleanup, MaskPrompt, PromptableSegmenter, Prompts};
+
+pub use args::{Format, SegmentArgs};
+use output::{Outputs, Segmented};
+
+use super::progress::Progress;
+use super::{Common, Outcome, UsageError};
+
+/// Runs the verb.
+pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
+    if args.points.is_empty() && args.bbox.is_none() && args.mask.is_none() {
+        let message = format!("{} needs to be told what to cut out: give --point, --box or --mask", args.model);
+        return Err(UsageError(message).into());
+    }
+    let files = seg_data::inputs::expand(&args.inputs).map_err(|e| UsageError(e.to_string()))?;
+    seg_data::inputs::check_stems(&files).map_err(|e| UsageError(e.to_string()))?;
+    let interrupted = watch_interrupts()?;
+    let mut session = Session::new(args, common)?;
+    let mut progress = Progress::new(files.len(), common.json);
+    let mut failed = 0usize;
+    let mut skipped = 0usize;
+    let mut done = 0usize;
+    for file in &files {
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+        match session.segment(file, &progress) {
+            Ok(Some(line)) => {
+                done += 1;
+                progress.result(&line)?;
+            }
+            Ok(None) => skipped += 1,
+            Err(Failure::Image(error)) => {
+                failed += 1;
+                progress.message(&format!("error: {error:#}"));
+            }
+            Err(Failure::Model(error)) => return Err(error),
+        }
+        progress.step();
+    }
+    drop(progress);
+    if interrupted.load(Ordering::Relaxed) {
+        let left = files.len() - done - skipped - failed;
+        eprintln!("interrupted: {done} done, {left} left; go on with --resume");
+        return Ok(Outcome::SomeFailed);
+    }
+    if files.len() > 1 {
+        eprintln!("{done} of {} images done, {skipped} there already, {failed} failed", files.len());
+    }
+    Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+/// Why an image has no result.
+enum Failure {
+    /// Something about this image; the others go on.
+    Image(anyhow::Error),
+    /// No image can be done.
+    Model(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Image(error.into())
+    }
+}
+
+/// The first Ctrl-C finishes the image at hand, the second one ends the process.
+fn watch_interrupts() -> anyhow::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\ninterrupted: finishing the image at hand; press Ctrl-C again to stop at once");
+    })
+    .context("cannot watch for Ctrl-C")?;
+    Ok(interrupted)
+}
+
+/// What stays the same from image to image. The model is loaded when the first image needs it, so that a wrong point or
+/// a broken image is told at once.
+struct Session<'a> {
+    args: &'a SegmentArgs,
+    options: LoadOptions,
+    prompts: Prompts,
+    limits: DecodeLimits,
+    model: Option<Box<dyn PromptableSegmenter>>,
+    quiet: bool,
+}
+
+impl<'a> Session<'a> {
+    fn new(args: &'a SegmentArgs, common: &Common) -> anyhow::Result<Self> {
+        let limits = DecodeLimits::default();
+        let mask = match &args.mask {
+            Some(path) => Some(MaskPrompt::Image(load_mask(path, &limits)?)),
+            None => None,
+        };
+        Ok(Self {
+            args,
+            options: LoadOptions {
+                dtype: common.dtype.dtype(),
+                device: common.device.open()?,
+                cleanup: MaskCleanup {
+                    max_hole_area: args.fill_holes,
+                    max_sprinkle_area: args.remove_sprinkles,
+                },
+            },
+            prompts: Prompts { points: args.points.clone(), bbox: args.bbox, mask, multimask: args.multimask },
+            limits,
+            model: None,
+            quiet: common.json,
+        })
+    }
+
+    /// Does one image; `None` when its results are there already and may stay.
+    fn segment(&mut self, file: &Path, progress: &Progress) -> Result<Option<String>, Failure> {
+        let outputs = Outputs::new(&self.args.output, file, &self.args.formats);
+        let present: Vec<PathBuf> =
+            outputs.files(if self.args.multimask { 3 } else { 1 }).into_iter().filter(|path| path.exists()).collect();
+        if self.args.resume && present.len() == outputs.files(if self.args.multimask { 3 } else { 1 }).len() {
+            return Ok(None);
+        }
+        if let (Some(first), false, false) = (present.first(), self.args.force, self.args.resume) {
+            let message = format!(
+                "{}: the result {} is there already; --force writes over it, --resume leaves it",
+                file.display(),
+                first.display()
+            );
+            return Err(anyhow::Error::msg(message).into());
+        }
+        progress.stage(&format!("{}: reading", file.display()));
+        let loaded = load_image(file, &self.limits)?;
+        let (width, height) = loaded.dimensions();
+        for note in &loaded.notes {
+            progress.message(&format!("note: {}: {note}", file.display()));
+        }
+        self.prompts.check(width, height).with_context(|| file.display().to_string())?;
+        let (segmented, image) = self.masks(file, loaded, progress)?;
+        seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
+        let overwrite =
+            if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse };
+        let written = outputs.write(&image.image, &segmented, overwrite)?;
+        let line = if self.quiet { segmented.json(&written)? } else { segmented.line(&written) };
+        Ok(Some(line))
+    }
+
+    fn masks(
+        &mut self,
+        file: &Path,
+        loaded: LoadedImage,
+        progress: &Progress,
+    ) -> Result<(Segmented, LoadedImage), Failure> {
+        let model = match &mut self.model {
+            Some(model) => model,
+            empty => empty.insert(load_model(self.args, &self.options, progress).map_err(Failure::Model)?),
+        };
+        let size = loaded.dimensions();
+        let name = self.args.model.as_str();
+        progress.stage(&format!("{}: encoding", file.display()));
+        let embedding = model.embed(&loaded.image).with_context(|| file.display().to_string())?;
+        progress.stage(&format!("{}: decoding", file.display()));
+        let prediction = model.predict(&embedding, &self.prompts).with_context(|| file.display().to_string())?;
+        let mask_file = self.args.mask.as_deref();
+        let segmented = Segmented::new(file, size, name, &self.prompts, mask_file, &prediction)
+            .with_context(|| file.display().to_string())?;
+        Ok((segmented, loaded))
+    }
+}

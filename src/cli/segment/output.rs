@@ -1,0 +1,217 @@
+//! The files that `hrseg segment` writes for an image.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use seg_data::output::{Overwrite, write, write_png};
+use seg_data::{GrayImage, RgbImage, Rle, render};
+use seg_models::{Prediction, Prompts};
+use serde::Serialize;
+
+use super::args::Format;
+
+/// Names of an image's results.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    folder: PathBuf,
+    stem: String,
+    formats: Vec<Format>,
+}
+
+impl Outputs {
+    /// Of `image`, in `folder`.
+    pub fn new(folder: &Path, image: &Path, formats: &[Format]) -> Self {
+        let stem = seg_data::inputs::stem(image).to_string_lossy().into_owned();
+        Self { folder: folder.to_owned(), stem, formats: formats.to_vec() }
+    }
+
+    fn path(&self, ending: &str) -> PathBuf {
+        self.folder.join(format!("{}.{ending}", self.stem))
+    }
+
+    /// The mask at `rank`: the best has no number.
+    fn mask_path(&self, rank: usize) -> PathBuf {
+        if rank == 0 { self.path("mask.png") } else { self.path(&format!("mask.{rank}.png")) }
+    }
+
+    fn has(&self, format: Format) -> bool {
+        self.formats.contains(&format)
+    }
+
+    /// Every file that will be written for `masks` masks.
+    pub fn files(&self, masks: usize) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        if self.has(Format::Mask) {
+            files.extend((0..masks).map(|rank| self.mask_path(rank)));
+        }
+        let others = [(Format::Cutout, "cutout.png"), (Format::Overlay, "overlay.png"), (Format::Rle, "json")];
+        files.extend(others.into_iter().filter(|(format, _)| self.has(*format)).map(|(_, ending)| self.path(ending)));
+        files
+    }
+
+    /// Writes everything; on an error what this image has written already is taken back.
+    pub fn write(&self, image: &RgbImage, result: &Segmented, overwrite: Overwrite) -> anyhow::Result<Vec<PathBuf>> {
+        let mut written = Vec::new();
+        let outcome = self.write_all(image, result, overwrite, &mut written);
+        if outcome.is_err() && overwrite == Overwrite::Refuse {
+            for path in &written {
+                // nothing more can be done about a file that cannot be removed
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        outcome.map(|()| written)
+    }
+
+    fn write_all(
+        &self,
+        image: &RgbImage,
+        result: &Segmented,
+        overwrite: Overwrite,
+        written: &mut Vec<PathBuf>,
+    ) -> anyhow::Result<()> {
+        let best = result.masks.first().context("the model returned no mask")?;
+        if self.has(Format::Mask) {
+            for (rank, mask) in result.masks.iter().enumerate() {
+                let path = self.mask_path(rank);
+                write_png(&path, mask, overwrite)?;
+                written.push(path);
+            }
+        }
+        if self.has(Format::Cutout) {
+            let path = self.path("cutout.png");
+            write_png(&path, &render::cutout(image, best)?, overwrite)?;
+            written.push(path);
+        }
+        if self.has(Format::Overlay) {
+            let path = self.path("overlay.png");
+            let overlay = render::overlay(image, best, &result.drawn_prompts, &render::OverlayStyle::default())?;
+            write_png(&path, &overlay, overwrite)?;
+            written.push(path);
+        }
+        // last: a JSON says that the image is complete
+        if self.has(Format::Rle) {
+            let path = self.path("json");
+            write(&path, serde_json::to_string_pretty(&result.record)?.as_bytes(), overwrite)?;
+            written.push(path);
+        }
+        Ok(())
+    }
+}
+
+/// An image's masks, best first, with what is told about them.
+pub struct Segmented {
+    /// 255 inside, 0 outside.
+    pub masks: Vec<GrayImage>,
+    /// What goes into the JSON.
+    pub record: Record,
+    drawn_prompts: render::Prompts,
+}
+
+/// The JSON of an image.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    image: String,
+    width: u32,
+    height: u32,
+    model: String,
+    prompts: PromptRecord,
+    /// Best first.
+    masks: Vec<MaskRecord>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct PromptRecord {
+    /// `[x, y, label]`.
+    points: Vec<[f32; 3]>,
+    r#box: Option<[f32; 4]>,
+    mask: Option<String>,
+    multimask: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct MaskRecord {
+    /// Position among the model's outputs.
+    index: usize,
+    predicted_iou: f32,
+    /// Pixels inside.
+    area: u64,
+    /// Share of the image inside, 0..1.
+    area_share: f64,
+    /// Left, top, width, height.
+    bbox: [u32; 4],
+    /// COCO's compressed run lengths.
+    rle: seg_data::rle::CocoRle,
+}
+
+impl Segmented {
+    /// Thresholds the prediction and ranks its masks by predicted IoU.
+    pub fn new(
+        image: &Path,
+        (width, height): (u32, u32),
+        model: &str,
+        prompts: &Prompts,
+        mask_file: Option<&Path>,
+        prediction: &Prediction,
+    ) -> anyhow::Result<Self> {
+        let ious = &prediction.iou_predictions;
+        if let Some(bad) = ious.iter().find(|iou| !iou.is_finite()) {
+            anyhow::bail!("the model predicted an IoU of {bad}: its weights or number type do not fit");
+        }
+        let mut ranking: Vec<usize> = (0..ious.len()).collect();
+        ranking.sort_by(|&a, &b| ious[b].total_cmp(&ious[a]));
+        let mut masks = Vec::with_capacity(ranking.len());
+        let mut records = Vec::with_capacity(ranking.len());
+        for &index in &ranking {
+            let mask = seg_data::mask::from_logits(&prediction.mask(index)?, width, height, 0.0)?;
+            let rle = Rle::encode(mask.as_raw(), width, height)?;
+            records.push(MaskRecord {
+                index,
+                predicted_iou: ious[index],
+                area: rle.area(),
+                area_share: rle.area() as f64 / (f64::from(width) * f64::from(height)),
+                bbox: rle.bbox(),
+                rle: rle.to_coco(),
+            });
+            masks.push(mask);
+        }
+        let record = Record {
+            image: image.display().to_string(),
+            width,
+            height,
+            model: model.to_owned(),
+            prompts: PromptRecord {
+                points: prompts.points.iter().map(|p| [p.x, p.y, f32::from(u8::from(p.positive))]).collect(),
+                r#box: prompts.bbox,
+                mask: mask_file.map(|path| path.display().to_string()),
+                multimask: prompts.multimask,
+            },
+            masks: records,
+        };
+        let drawn_prompts = render::Prompts {
+            points: prompts.points.iter().map(|p| (p.x, p.y, p.positive)).collect(),
+            boxes: prompts.bbox.into_iter().collect(),
+        };
+        Ok(Self { masks, record, drawn_prompts })
+    }
+
+    /// One line for a person.
+    pub fn line(&self, written: &[PathBuf]) -> String {
+        let record = &self.record;
+        let best = record.masks.first().map_or((0.0, 0.0), |mask| (mask.predicted_iou, mask.area_share));
+        let shown = written
+            .iter()
+            .find(|path| path.to_string_lossy().ends_with("overlay.png"))
+            .or_else(|| written.first())
+            .map_or(String::new(), |path| format!("  ->  {}", path.display()));
+        let (iou, share) = best;
+        format!("{}: predicted IoU {iou:.3}, {:.1} % of the image{shown}", record.image, 100.0 * share)
+    }
+
+    /// One line for a program: the record with the files written.
+    pub fn json(&self, written: &[PathBuf]) -> anyhow::Result<String> {
+        let mut value = serde_json::to_value(&self.record)?;
+        let files: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+        value["files"] = files.into();
+        Ok(value.to_string())
+    }
+}
