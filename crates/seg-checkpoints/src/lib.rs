@@ -4,16 +4,24 @@ mod backend;
 mod checkpoint;
 mod dtype;
 mod error;
+mod fetch;
 mod identify;
 mod load;
 mod manifest;
 mod pickle;
 mod read;
 mod report;
+mod write;
 
 pub use checkpoint::{Checkpoint, Format, TensorInfo};
 pub use dtype::FileDtype;
 pub use error::{Error, Fault, Result};
+pub use fetch::{
+    Console, FetchOptions, Hub, HubClient, HubFile, HubOptions, Origin, Reporter, Resolved, Silent, Source, SourceKind,
+    cache_path, cached, fetch, resolve, sha256_file,
+};
 pub use identify::{Identity, identify, identify_tensors};
 pub use load::{LoadPolicy, load_strict};
+pub use manifest::{Entry, find, manifest};
 pub use report::{LoadReport, ShapeMismatch, TypeMismatch};
+pub use write::{convert, write_safetensors};

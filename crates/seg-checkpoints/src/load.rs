@@ -201,6 +201,8 @@ pub fn load_strict<M>(
 fn report(checkpoint: &Checkpoint, policy: &LoadPolicy, record: &Record) -> LoadReport {
     let identity = identify(checkpoint);
     let unrequested = || checkpoint.keys().filter(|k| !record.requested.contains(*k));
+    // a batch norm's counter serves torch's training alone: no model here asks for it
+    let unused = |k: &str| covers(&policy.unused, k) || k.ends_with(".num_batches_tracked");
     let mut notes = checkpoint.notes().to_vec();
     let mut wrong_model = false;
     if let (Some(found), Some(wanted)) = (&identity, &policy.expected) {
@@ -220,8 +222,8 @@ fn report(checkpoint: &Checkpoint, policy: &LoadPolicy, record: &Record) -> Load
             .filter(|n| checkpoint.get(n).is_none() && !record.requested.contains(*n))
             .cloned()
             .collect(),
-        extra: unrequested().filter(|k| !covers(&policy.unused, k)).map(str::to_owned).collect(),
-        ignored: unrequested().filter(|k| covers(&policy.unused, k)).map(str::to_owned).collect(),
+        extra: unrequested().filter(|k| !unused(k)).map(str::to_owned).collect(),
+        ignored: unrequested().filter(|k| unused(k)).map(str::to_owned).collect(),
         mis_shaped: record.mis_shaped.values().cloned().collect(),
         mis_typed: record.mis_typed.values().cloned().collect(),
         stripped_prefix: checkpoint.stripped_prefix(),
