@@ -1,7 +1,8 @@
 //! Attention over whole sequences.
 
-use crate::composed;
 use crate::error::{Result, check_dims, check_float, check_like, parameter_error, shape_error};
+use crate::narrow::{is_half, wide, wide_option};
+use crate::{composed, cpu};
 use candle_core::Tensor;
 
 /// `softmax(scale · q kᵀ + bias) v`: `q` `[B, h, N, d]`, `k` `[B, h, M, d]` and `v` `[B, h, M, dv]` give `[B, h, N, dv]`.
@@ -37,5 +38,14 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&T
             _ => return shape_error(OP, "bias", bias, format!("[1 or {b}, 1 or {h}, {n}, {m}]")),
         }
     }
-    composed::attention(q, k, v, scale, bias)
+    if is_half(q) {
+        let (q32, k, v, bias) = (wide(q)?, wide(k)?, wide(v)?, wide_option(bias)?);
+        return attention(&q32, &k, &v, scale, bias.as_ref())?.to_dtype(q.dtype());
+    }
+    // the kernel has no gradient for the bias
+    if q.device().is_cpu() && !cpu::tracked(&[bias]) {
+        cpu::attention::attention(q, k, v, scale, bias)
+    } else {
+        composed::attention(q, k, v, scale, bias)
+    }
 }

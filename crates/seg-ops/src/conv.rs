@@ -1,7 +1,8 @@
 //! Convolution.
 
 use crate::error::{Result, check_float, check_like, check_vector, parameter_error, shape_error};
-use crate::{Epilogue, Layout, composed};
+use crate::narrow::{is_half, wide, wide_option};
+use crate::{Epilogue, Layout, composed, cpu};
 use candle_core::Tensor;
 
 /// Geometry of [`conv2d`], the same for both axes.
@@ -74,5 +75,15 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, p: &Conv2dPara
         check_vector(OP, "bias", bias, outputs, x)?;
     }
     e.check(OP, outputs, &p.layout.shape(b, outputs, p.output(h, kh), p.output(w, kw)), x)?;
-    composed::conv2d(x, weight, bias, p, e)
+    if !x.device().is_cpu() {
+        return composed::conv2d(x, weight, bias, p, e);
+    }
+    // a single group of one channel is a depthwise convolution, too, but a product with one output serves it better
+    let f =
+        if p.groups > 1 && p.groups == c && p.groups == outputs { cpu::depthwise::conv2d } else { cpu::conv::conv2d };
+    if is_half(x) {
+        let (x32, weight, bias) = (wide(x)?, wide(weight)?, wide_option(bias)?);
+        return e.widened(|e| f(&x32, &weight, bias.as_ref(), p, e))?.to_dtype(x.dtype());
+    }
+    f(x, weight, bias, p, e)
 }

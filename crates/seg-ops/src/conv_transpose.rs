@@ -1,7 +1,8 @@
 //! Transposed convolution.
 
 use crate::error::{Result, check_float, check_like, check_vector, parameter_error, shape_error};
-use crate::{Epilogue, Layout, composed};
+use crate::narrow::{is_half, wide, wide_option};
+use crate::{Epilogue, Layout, composed, cpu};
 use candle_core::Tensor;
 
 /// Geometry of [`conv_transpose2d`], the same for both axes.
@@ -82,5 +83,10 @@ pub fn conv_transpose2d(
         check_vector(OP, "bias", bias, outputs, x)?;
     }
     e.check(OP, outputs, &p.layout.shape(b, outputs, p.output(h, kh), p.output(w, kw)), x)?;
-    composed::conv_transpose2d(x, weight, bias, p, e)
+    if is_half(x) {
+        let (x32, weight, bias) = (wide(x)?, wide(weight)?, wide_option(bias)?);
+        return e.widened(|e| cpu::conv::conv_transpose2d(&x32, &weight, bias.as_ref(), p, e))?.to_dtype(x.dtype());
+    }
+    let f = if x.device().is_cpu() { cpu::conv::conv_transpose2d } else { composed::conv_transpose2d };
+    f(x, weight, bias, p, e)
 }

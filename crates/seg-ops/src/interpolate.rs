@@ -17,13 +17,13 @@ impl<T: Float> Weights<T> {
         let ratio = match scale {
             _ if r.align_corners && r.mode != Interpolation::Nearest => {
                 if output > 1 {
-                    T::from_usize(input - 1) / T::from_usize(output - 1)
+                    T::of_usize(input - 1) / T::of_usize(output - 1)
                 } else {
                     T::ZERO
                 }
             }
-            Some(s) if s > 0. => T::from_f64(1. / s),
-            _ => T::from_usize(input) / T::from_usize(output),
+            Some(s) if s > 0. => T::of(1. / s),
+            _ => T::of_usize(input) / T::of_usize(output),
         };
         match (r.mode, r.antialias) {
             (Interpolation::Nearest, _) => Self::nearest(input, output, ratio),
@@ -42,6 +42,32 @@ impl<T: Float> Weights<T> {
             }
         }
         m
+    }
+
+    /// The reverse map: for each input position the outputs it went to, which stand in one piece because `first` never falls.
+    pub fn transposed(&self) -> Self {
+        let outputs = self.first.len();
+        let mut range = vec![(usize::MAX, 0); self.input];
+        for (o, &first) in self.first.iter().enumerate() {
+            for (t, &w) in self.row(o).iter().enumerate() {
+                if w != T::ZERO {
+                    let r = &mut range[first + t];
+                    *r = (r.0.min(o), o);
+                }
+            }
+        }
+        let taps = range.iter().map(|r| (r.1 + 1).saturating_sub(r.0)).max().unwrap_or(1).clamp(1, outputs);
+        let first: Vec<usize> = range.iter().map(|r| r.0.min(outputs - taps)).collect();
+        let mut weights = vec![T::ZERO; self.input * taps];
+        for (o, &start) in self.first.iter().enumerate() {
+            for (t, &w) in self.row(o).iter().enumerate() {
+                if w != T::ZERO {
+                    let i = start + t;
+                    weights[i * taps + o - first[i]] = w;
+                }
+            }
+        }
+        Self { input: outputs, taps, first, weights }
     }
 
     /// The weights of output `o`.
@@ -70,15 +96,15 @@ impl<T: Float> Weights<T> {
 
     fn nearest(input: usize, output: usize, ratio: T) -> Self {
         Self::from_taps(input, output, 1, |o, put| {
-            let i = (ratio * T::from_usize(o)).floor().to_f64() as usize;
+            let i = (ratio * T::of_usize(o)).floor().as_f64() as usize;
             put(i.min(input - 1), T::ONE);
         })
     }
 
     /// Position in the input of the output's pixel `o`.
     fn position(ratio: T, o: usize, align_corners: bool) -> T {
-        let half = T::from_f64(0.5);
-        if align_corners { ratio * T::from_usize(o) } else { ratio * (T::from_usize(o) + half) - half }
+        let half = T::of(0.5);
+        if align_corners { ratio * T::of_usize(o) } else { ratio * (T::of_usize(o) + half) - half }
     }
 
     fn linear(input: usize, output: usize, ratio: T, align_corners: bool) -> Self {
@@ -87,19 +113,19 @@ impl<T: Float> Weights<T> {
                 return put(o, T::ONE);
             }
             let x = Self::position(ratio, o, align_corners).max(T::ZERO);
-            let i = (x.floor().to_f64() as usize).min(input - 1);
-            let t = (x - T::from_usize(i)).max(T::ZERO).min(T::ONE);
+            let i = (x.floor().as_f64() as usize).min(input - 1);
+            let t = (x - T::of_usize(i)).max(T::ZERO).min(T::ONE);
             put(i, T::ONE - t);
             put((i + 1).min(input - 1), t);
         })
     }
 
     fn cubic(input: usize, output: usize, ratio: T, align_corners: bool) -> Self {
-        let a = T::from_f64(-0.75);
+        let a = T::of(-0.75);
         Self::from_taps(input, output, 4, |o, put| {
             let x = Self::position(ratio, o, align_corners);
-            let i = x.floor().to_f64().min((input - 1) as f64);
-            let t = (x - T::from_f64(i)).max(T::ZERO).min(T::ONE);
+            let i = x.floor().as_f64().min((input - 1) as f64);
+            let t = (x - T::of(i)).max(T::ZERO).min(T::ONE);
             let distances = [t + T::ONE, t, T::ONE - t, T::ONE - t + T::ONE];
             for (j, d) in distances.into_iter().enumerate() {
                 let position = (i + j as f64 - 1.).clamp(0., (input - 1) as f64);
@@ -110,21 +136,21 @@ impl<T: Float> Weights<T> {
 
     /// The filter is stretched when shrinking, as in PIL.
     fn antialiased(input: usize, output: usize, ratio: T, mode: Interpolation) -> Self {
-        let half = T::from_f64(0.5);
-        let reach = T::from_f64(if mode == Interpolation::Bicubic { 2. } else { 1. });
+        let half = T::of(0.5);
+        let reach = T::of(if mode == Interpolation::Bicubic { 2. } else { 1. });
         let (support, inverse) = if ratio >= T::ONE { (reach * ratio, T::ONE / ratio) } else { (reach, T::ONE) };
-        let taps = support.to_f64().ceil() as usize * 2 + 1;
+        let taps = support.as_f64().ceil() as usize * 2 + 1;
         let filter = |d: T| match mode {
-            Interpolation::Bicubic => cubic_kernel(d.abs(), T::from_f64(-0.5)),
+            Interpolation::Bicubic => cubic_kernel(d.abs(), T::of(-0.5)),
             _ => (T::ONE - d.abs()).max(T::ZERO),
         };
         let mut row = Vec::with_capacity(taps);
         Self::from_taps(input, output, taps, |o, put| {
-            let centre = ratio * (T::from_usize(o) + half);
-            let from = ((centre - support + half).to_f64().trunc().max(0.) as usize).min(input - 1);
-            let to = ((centre + support + half).to_f64().trunc().max(0.) as usize).clamp(from + 1, input);
+            let centre = ratio * (T::of_usize(o) + half);
+            let from = ((centre - support + half).as_f64().trunc().max(0.) as usize).min(input - 1);
+            let to = ((centre + support + half).as_f64().trunc().max(0.) as usize).clamp(from + 1, input);
             row.clear();
-            row.extend((from..to.min(from + taps)).map(|i| filter((T::from_usize(i) - centre + half) * inverse)));
+            row.extend((from..to.min(from + taps)).map(|i| filter((T::of_usize(i) - centre + half) * inverse)));
             let total: T = row.iter().copied().sum();
             for (i, &w) in row.iter().enumerate() {
                 put(from + i, if total == T::ZERO { w } else { w / total });
@@ -135,12 +161,12 @@ impl<T: Float> Weights<T> {
 
 /// Keys' cubic convolution kernel at distance `d ≥ 0`.
 fn cubic_kernel<T: Float>(d: T, a: T) -> T {
-    let two = T::from_f64(2.);
-    let three = T::from_f64(3.);
+    let two = T::of(2.);
+    let three = T::of(3.);
     if d <= T::ONE {
         ((a + two) * d - (a + three)) * d * d + T::ONE
     } else if d < two {
-        ((a * d - T::from_f64(5.) * a) * d + T::from_f64(8.) * a) * d - T::from_f64(4.) * a
+        ((a * d - T::of(5.) * a) * d + T::of(8.) * a) * d - T::of(4.) * a
     } else {
         T::ZERO
     }

@@ -1,7 +1,8 @@
 //! The product with a weight matrix.
 
 use crate::error::{Result, check_float, check_like, check_vector, shape_error};
-use crate::{Epilogue, composed};
+use crate::narrow::{is_half, wide, wide_option};
+use crate::{Epilogue, composed, cpu};
 use candle_core::Tensor;
 
 /// `x · weightᵀ`, then bias and [`Epilogue`]: `[..., I]` and `[O, I]` give `[..., O]`.
@@ -24,5 +25,10 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, epilogue: Epil
     let mut dims = x.dims().to_vec();
     dims[x.rank() - 1] = outputs;
     epilogue.check(OP, outputs, &dims, x)?;
-    composed::linear(x, weight, bias, epilogue)
+    if is_half(x) {
+        let (x32, weight, bias) = (wide(x)?, wide(weight)?, wide_option(bias)?);
+        return epilogue.widened(|e| cpu::product::linear(&x32, &weight, bias.as_ref(), e))?.to_dtype(x.dtype());
+    }
+    let f = if x.device().is_cpu() { cpu::product::linear } else { composed::linear };
+    f(x, weight, bias, epilogue)
 }

@@ -1,7 +1,8 @@
 //! Layer normalisation.
 
-use crate::composed;
 use crate::error::{Result, check_float, check_vector, parameter_error, shape_error};
+use crate::narrow::{is_half, wide, wide_option};
+use crate::{composed, cpu};
 use candle_core::Tensor;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` over the last dimension, with the biased variance: `[..., C]`, weight and bias `[C]`.
@@ -15,7 +16,12 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) 
         return shape_error(OP, "x", x, "[..., C]");
     };
     check(OP, x, weight, bias, channels, eps)?;
-    composed::layer_norm(x, weight, bias, eps)
+    if is_half(x) {
+        let (x32, weight, bias) = (wide(x)?, wide(weight)?, wide_option(bias)?);
+        return cpu::norm::layer_norm(&x32, &weight, bias.as_ref(), eps)?.to_dtype(x.dtype());
+    }
+    let f = if x.device().is_cpu() { cpu::norm::layer_norm } else { composed::layer_norm };
+    f(x, weight, bias, eps)
 }
 
 /// Layer normalisation over the channels of each pixel, with the biased variance: `[B, C, H, W]`, weight and bias `[C]`.
@@ -31,7 +37,11 @@ pub fn layer_norm_2d(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Re
         return shape_error(OP, "x", x, "[B, C, H, W]");
     };
     check(OP, x, weight, Some(bias), channels, eps)?;
-    composed::layer_norm_2d(x, weight, bias, eps)
+    if is_half(x) {
+        return cpu::norm2d::layer_norm_2d(&wide(x)?, &wide(weight)?, &wide(bias)?, eps)?.to_dtype(x.dtype());
+    }
+    let f = if x.device().is_cpu() { cpu::norm2d::layer_norm_2d } else { composed::layer_norm_2d };
+    f(x, weight, bias, eps)
 }
 
 fn check(

@@ -1,6 +1,8 @@
 //! Pooling.
 
+use crate::cpu::pool::{Kind, pool2d};
 use crate::error::{Result, check_float, parameter_error, shape_error};
+use crate::narrow::{is_half, wide};
 use crate::{Layout, composed};
 use candle_core::Tensor;
 
@@ -73,7 +75,7 @@ impl Pool2dParams {
 /// If the parameters make no sense, or the window is larger than the padded image.
 pub fn max_pool2d(x: &Tensor, p: &Pool2dParams) -> Result<Tensor> {
     p.check("max_pool2d", x)?;
-    composed::max_pool2d(x, p)
+    pool(x, p, Kind::Maximum, composed::max_pool2d)
 }
 
 /// The mean of each window, zeros of the padding included. `[B, C, H, W]` or `[B, H, W, C]` by the layout.
@@ -82,5 +84,17 @@ pub fn max_pool2d(x: &Tensor, p: &Pool2dParams) -> Result<Tensor> {
 /// If the parameters make no sense, or the window is larger than the padded image.
 pub fn avg_pool2d(x: &Tensor, p: &Pool2dParams) -> Result<Tensor> {
     p.check("avg_pool2d", x)?;
-    composed::avg_pool2d(x, p)
+    pool(x, p, Kind::Mean, composed::avg_pool2d)
+}
+
+fn pool(
+    x: &Tensor,
+    p: &Pool2dParams,
+    kind: Kind,
+    composed: fn(&Tensor, &Pool2dParams) -> Result<Tensor>,
+) -> Result<Tensor> {
+    if is_half(x) {
+        return pool2d(&wide(x)?, p, kind)?.to_dtype(x.dtype());
+    }
+    if x.device().is_cpu() { pool2d(x, p, kind) } else { composed(x, p) }
 }

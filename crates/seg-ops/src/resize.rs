@@ -1,7 +1,8 @@
 //! Resizing feature maps and masks.
 
-use crate::composed;
 use crate::error::{Result, check_float, parameter_error, shape_error};
+use crate::narrow::{is_half, wide};
+use crate::{composed, cpu};
 use candle_core::Tensor;
 
 /// How values between pixels are made.
@@ -97,5 +98,9 @@ pub fn resize(x: &Tensor, (h, w): (usize, usize), resize: &Resize) -> Result<Ten
     {
         return parameter_error(OP, "scale", format!("({sh}, {sw})"), "two positive factors");
     }
-    composed::resize(x, (h, w), resize)
+    if is_half(x) {
+        return cpu::resize::resize(&wide(x)?, (h, w), resize)?.to_dtype(x.dtype());
+    }
+    let f = if x.device().is_cpu() { cpu::resize::resize } else { composed::resize };
+    f(x, (h, w), resize)
 }

@@ -1,7 +1,8 @@
 //! Softmax.
 
-use crate::composed;
 use crate::error::{Result, check_float, shape_error};
+use crate::narrow::{is_half, wide};
+use crate::{composed, cpu};
 use candle_core::Tensor;
 
 /// Softmax over the last dimension.
@@ -13,5 +14,8 @@ pub fn softmax(x: &Tensor) -> Result<Tensor> {
     if x.rank() == 0 {
         return shape_error("softmax", "x", x, "at least one dimension");
     }
-    composed::softmax(x)
+    if is_half(x) {
+        return cpu::softmax::softmax(&wide(x)?)?.to_dtype(x.dtype());
+    }
+    if x.device().is_cpu() { cpu::softmax::softmax(x) } else { composed::softmax(x) }
 }

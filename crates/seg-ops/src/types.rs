@@ -85,6 +85,13 @@ impl<'a> Epilogue<'a> {
         Self { scale: Some(scale), ..self }
     }
 
+    /// The same with tensors as f32, for 16-bit ones on the CPU: `f` gets it.
+    pub(crate) fn widened(self, f: impl FnOnce(Epilogue<'_>) -> Result<Tensor>) -> Result<Tensor> {
+        let scale = crate::narrow::wide_option(self.scale)?;
+        let residual = crate::narrow::wide_option(self.residual)?;
+        f(Epilogue { activation: self.activation, scale: scale.as_ref(), residual: residual.as_ref() })
+    }
+
     /// The tensors must fit an output of shape `dims` with `channels` channels.
     pub(crate) fn check(&self, op: &'static str, channels: usize, dims: &[usize], x: &Tensor) -> Result<()> {
         if let Some(scale) = self.scale {

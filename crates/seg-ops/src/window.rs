@@ -1,7 +1,8 @@
 //! Attention inside the windows of a feature map.
 
-use crate::composed;
 use crate::error::{OpError, Result, check_dims, check_float, check_vector, parameter_error, shape_error};
+use crate::narrow::{is_half, wide, wide_option};
+use crate::{composed, cpu};
 use candle_core::Tensor;
 
 /// How the last axis of a fused query-key-value map is made up.
@@ -75,5 +76,14 @@ pub fn window_attention(
         let queries = (wh / p.query_pool) * (ww / p.query_pool);
         check_dims(OP, "bias", bias, &[p.heads, queries, wh * ww], qkv)?;
     }
-    composed::window_attention(qkv, p, pad, bias)
+    if is_half(qkv) {
+        let (wide, pad, bias) = (wide(qkv)?, wide_option(pad)?, wide_option(bias)?);
+        return window_attention(&wide, p, pad.as_ref(), bias.as_ref())?.to_dtype(qkv.dtype());
+    }
+    // the kernel has no gradient for the bias
+    if qkv.device().is_cpu() && !cpu::tracked(&[bias]) {
+        cpu::window::window_attention(qkv, p, pad, bias)
+    } else {
+        composed::window_attention(qkv, p, pad, bias)
+    }
 }

@@ -1,0 +1,151 @@
+//! Gradients for values that a kernel has computed already.
+//!
+//! Candle asks a custom operation for its value inside `apply_op`; here the value exists before, so the same plain functions serve with and without
+//! gradients, and may take arguments of which candle knows nothing.
+
+use crate::error::Result;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Error, Layout, Shape, Tensor};
+use std::sync::Mutex;
+
+struct Attach<F> {
+    name: &'static str,
+    value: Mutex<Option<CpuStorage>>,
+    shape: Shape,
+    backward: F,
+}
+
+impl<F> Attach<F> {
+    fn new(name: &'static str, value: Value, backward: F) -> Self {
+        Self { name, value: Mutex::new(Some(value.storage)), shape: value.shape, backward }
+    }
+
+    fn take(&self) -> Result<(CpuStorage, Shape)> {
+        let value = self.value.lock().ok().and_then(|mut v| v.take());
+        Ok((value.ok_or_else(|| Error::Msg(format!("{}: the value was taken twice", self.name)))?, self.shape.clone()))
+    }
+}
+
+/// What a kernel has computed.
+pub(crate) struct Value {
+    storage: CpuStorage,
+    shape: Shape,
+}
+
+impl Value {
+    pub fn new<T: crate::float::Float>(elements: Vec<T>, shape: impl Into<Shape>) -> Self {
+        Self { storage: T::storage(elements), shape: shape.into() }
+    }
+
+    /// The value alone.
+    pub fn tensor(self) -> Result<Tensor> {
+        match self.storage {
+            CpuStorage::F32(v) => Tensor::from_vec(v, self.shape, &Device::Cpu),
+            CpuStorage::F64(v) => Tensor::from_vec(v, self.shape, &Device::Cpu),
+            _ => Err(Error::Msg("a kernel's value is neither f32 nor f64".into())),
+        }
+    }
+}
+
+type Gradient = Option<Tensor>;
+
+impl<F> CustomOp1 for Attach<F>
+where
+    F: Fn(&Tensor, &Tensor, &Tensor) -> Result<Gradient>,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.take()
+    }
+
+    fn bwd(&self, a: &Tensor, y: &Tensor, g: &Tensor) -> Result<Gradient> {
+        (self.backward)(&a.detach(), &y.detach(), &g.contiguous()?)
+    }
+}
+
+impl<F> CustomOp2 for Attach<F>
+where
+    F: Fn(&Tensor, &Tensor, &Tensor, &Tensor) -> Result<(Gradient, Gradient)>,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.take()
+    }
+
+    fn bwd(&self, a: &Tensor, b: &Tensor, y: &Tensor, g: &Tensor) -> Result<(Gradient, Gradient)> {
+        (self.backward)(&a.detach(), &b.detach(), &y.detach(), &g.contiguous()?)
+    }
+}
+
+impl<F> CustomOp3 for Attach<F>
+where
+    F: Fn(&Tensor, &Tensor, &Tensor, &Tensor, &Tensor) -> Result<(Gradient, Gradient, Gradient)>,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.take()
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        c: &Tensor,
+        y: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Gradient, Gradient, Gradient)> {
+        (self.backward)(&a.detach(), &b.detach(), &c.detach(), &y.detach(), &g.contiguous()?)
+    }
+}
+
+/// `value` as a function of `a`; `backward(a, value, gradient)` gives the gradient of `a`. Its tensors are detached, the gradient contiguous.
+pub(crate) fn attach1(
+    name: &'static str,
+    value: Value,
+    a: &Tensor,
+    backward: impl Fn(&Tensor, &Tensor, &Tensor) -> Result<Gradient> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    if a.track_op() { a.apply_op1(Attach::new(name, value, backward)) } else { value.tensor() }
+}
+
+/// `value` as a function of `a` and `b`; see [`attach1`].
+pub(crate) fn attach2(
+    name: &'static str,
+    value: Value,
+    a: &Tensor,
+    b: &Tensor,
+    backward: impl Fn(&Tensor, &Tensor, &Tensor, &Tensor) -> Result<(Gradient, Gradient)> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    let any = a.track_op() || b.track_op();
+    if any { a.apply_op2(b, Attach::new(name, value, backward)) } else { value.tensor() }
+}
+
+/// `value` as a function of `a`, `b` and `c`; see [`attach1`].
+pub(crate) fn attach3(
+    name: &'static str,
+    value: Value,
+    (a, b, c): (&Tensor, &Tensor, &Tensor),
+    backward: impl Fn(&Tensor, &Tensor, &Tensor, &Tensor, &Tensor) -> Result<(Gradient, Gradient, Gradient)>
+    + Send
+    + Sync
+    + 'static,
+) -> Result<Tensor> {
+    let any = a.track_op() || b.track_op() || c.track_op();
+    if any { a.apply_op3(b, c, Attach::new(name, value, backward)) } else { value.tensor() }
+}

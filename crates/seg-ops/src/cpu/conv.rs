@@ -1,0 +1,316 @@
+//! Dense and grouped convolution and its transpose.
+//!
+//! Three products over blocks of output pixels, with the patches of one block in scratch memory (im2col, bounded): the output, the gradient of the
+//! input, the gradient of the weight. A transposed convolution is the same three with the roles exchanged.
+
+use super::matrix::{Keep, Mat, Shared, product, product_shared};
+use super::patches::Geometry;
+use super::product::add_up;
+use super::tail::{Tail, TailData};
+use super::{Data, Value, activate_tail, attach2, attach3, dispatch, tracked};
+use crate::error::Result;
+use crate::float::Float;
+use crate::{Conv2dParams, ConvTranspose2dParams, Epilogue, Layout};
+use candle_core::Tensor;
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+/// Elements of patches that a block holds.
+const PATCHES: usize = 1 << 19;
+
+/// See [`crate::conv2d`].
+pub(crate) fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    p: &Conv2dParams,
+    e: Epilogue<'_>,
+) -> Result<Tensor> {
+    let (x, weight) = (&x.contiguous()?, &weight.contiguous()?);
+    let g = Geometry::of_conv(x, weight, p)?;
+    if !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
+        return dispatch!(x, self::forward(x, weight, bias, e, g, p.layout))?.tensor();
+    }
+    let value = dispatch!(x, self::forward(x, weight, bias, Epilogue::NONE, g, p.layout))?;
+    let layout = p.layout;
+    let backward = move |x: &Tensor, w: &Tensor, dy: &Tensor| -> Result<(Tensor, Tensor)> {
+        let (x, dy) = (&channels_first(x, layout)?, &channels_first(dy, layout)?);
+        let dx = dispatch!(x, self::input_gradient(dy, w, g))?.tensor()?;
+        let dw = dispatch!(x, self::weight_gradient(x, dy, w, g))?.tensor()?;
+        Ok((from_channels_first(&dx, layout)?, dw))
+    };
+    let y = match bias {
+        Some(bias) => attach3("conv2d", value, (x, weight, bias), move |x, w, _, _, dy| {
+            let (dx, dw) = backward(x, w, dy)?;
+            Ok((Some(dx), Some(dw), Some(channel_sums(dy, layout)?)))
+        })?,
+        None => attach2("conv2d", value, x, weight, move |x, w, _, dy| {
+            let (dx, dw) = backward(x, w, dy)?;
+            Ok((Some(dx), Some(dw)))
+        })?,
+    };
+    activate_tail(y, e, p.layout.channel_axis())
+}
+
+/// See [`crate::conv_transpose2d`].
+pub(crate) fn conv_transpose2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    p: &ConvTranspose2dParams,
+    e: Epilogue<'_>,
+) -> Result<Tensor> {
+    let (x, weight) = (&x.contiguous()?, &weight.contiguous()?);
+    let g = Geometry::of_transpose(x, weight, p)?;
+    let layout = p.layout;
+    let nchw = channels_first(x, layout)?;
+    let value = dispatch!(x, self::input_gradient(&nchw, weight, g))?;
+    let attach_tail = tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]);
+    if !attach_tail && layout == Layout::Nchw {
+        return dispatch!(x, self::finish(value.tensor()?, bias, e))?.tensor();
+    }
+    let value = match layout {
+        Layout::Nchw => value,
+        Layout::Nhwc => dispatch!(x, self::reread(&from_channels_first(&value.tensor()?, layout)?))?,
+    };
+    let y = attach2("conv_transpose2d", value, x, weight, move |x, w, _, dy| {
+        let (x, dy) = (&channels_first(x, layout)?, &channels_first(dy, layout)?);
+        let dx = dispatch!(x, self::forward(dy, w, None, Epilogue::NONE, g, Layout::Nchw))?.tensor()?;
+        let dw = dispatch!(x, self::weight_gradient(dy, x, w, g))?.tensor()?;
+        Ok((Some(from_channels_first(&dx, layout)?), Some(dw)))
+    })?;
+    let axis = layout.channel_axis();
+    let y = match bias {
+        Some(bias) => {
+            let mut dims = [1; 4];
+            dims[axis] = bias.elem_count();
+            y.broadcast_add(&bias.reshape(&dims)?)?
+        }
+        None => y,
+    };
+    activate_tail(y, e, axis)
+}
+
+fn reread<T: Float>(t: &Tensor) -> Result<Value> {
+    Ok(Value::new(Data::<T>::contiguous(t)?.to_vec(), t.dims()))
+}
+
+pub(super) fn channels_first(x: &Tensor, layout: Layout) -> Result<Tensor> {
+    match layout {
+        Layout::Nchw => x.contiguous(),
+        Layout::Nhwc => x.permute((0, 3, 1, 2))?.contiguous(),
+    }
+}
+
+fn from_channels_first(x: &Tensor, layout: Layout) -> Result<Tensor> {
+    match layout {
+        Layout::Nchw => Ok(x.clone()),
+        Layout::Nhwc => x.permute((0, 2, 3, 1))?.contiguous(),
+    }
+}
+
+/// The sum over all axes but the channels: the gradient of a bias.
+pub(super) fn channel_sums(dy: &Tensor, layout: Layout) -> Result<Tensor> {
+    match layout {
+        Layout::Nchw => dy.sum((2, 3))?.sum(0),
+        Layout::Nhwc => super::product::column_sums(dy),
+    }
+}
+
+/// Adds bias and epilogue to a finished `[B, O, H, W]`.
+fn finish<T: Float>(y: Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Value> {
+    let (_, channels, h, w) = y.dims4()?;
+    let tail = Tail::new(bias, e)?;
+    let tail = tail.data::<T>()?;
+    let mut data = Data::<T>::contiguous(&y)?.to_vec();
+    let plane = (h * w).max(1);
+    data.par_chunks_mut(plane).enumerate().for_each(|(i, y)| tail.along_pixels(y, i % channels, i * plane));
+    Ok(Value::new(data, y.dims()))
+}
+
+fn forward<T: Float>(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    e: Epilogue<'_>,
+    g: Geometry,
+    layout: Layout,
+) -> Result<Value> {
+    let tail = Tail::new(bias, e)?;
+    let tail = tail.data::<T>()?;
+    let (x, w) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?);
+    let mut y = vec![T::ZERO; g.batch * g.outputs * g.pixels()];
+    if !y.is_empty() {
+        match layout {
+            Layout::Nchw => forward_nchw(&x, &w, &tail, g, &mut y),
+            Layout::Nhwc => forward_nhwc(&x, &w, &tail, g, &mut y),
+        }
+    }
+    Ok(Value::new(y, &layout.shape(g.batch, g.outputs, g.out.0, g.out.1)[..]))
+}
+
+/// Output pixels a block: bounded scratch, and work for all threads.
+fn block_pixels(g: Geometry, depth: usize) -> usize {
+    let share = (g.batch * g.pixels()).div_ceil(4 * rayon::current_num_threads());
+    (PATCHES / depth.max(1)).clamp(64, 2048).min(share.next_multiple_of(16).max(64)).min(g.pixels().max(1))
+}
+
+fn forward_nchw<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry, y: &mut [T]) {
+    let (depth, pixels) = (g.depth(), g.pixels());
+    let (gi, go) = (g.inputs / g.groups, g.outputs / g.groups);
+    let block = block_pixels(g, depth);
+    let blocks = pixels.div_ceil(block);
+    let plane = g.input.0 * g.input.1;
+    let shared = Shared::new(y);
+    (0..g.batch * g.groups * blocks).into_par_iter().for_each_init(Vec::new, |patches, task| {
+        let (group, from) = (task / blocks, task % blocks * block);
+        let n = block.min(pixels - from);
+        let (b, group) = (group / g.groups, group % g.groups);
+        let x = &x[(b * g.inputs + group * gi) * plane..][..gi * plane];
+        let columns = if g.is_pointwise() {
+            Mat { data: &x[from..], rows: plane, columns: 1 }
+        } else {
+            patches.resize(depth * n, T::ZERO);
+            g.gather_rows(x, from, n, patches);
+            Mat::new(patches, n)
+        };
+        let channel = group * go;
+        let at = (b * g.outputs + channel) * pixels + from;
+        let w = Mat::new(w, depth).skip_rows(channel);
+        #[allow(unsafe_code)]
+        // SAFETY: tasks differ in image, group or pixels.
+        unsafe {
+            product_shared((go, n, depth), shared, at, pixels, Keep::Nothing, T::ONE, w, columns, Parallelism::None);
+        }
+        for o in 0..go {
+            #[allow(unsafe_code)]
+            // SAFETY: as above.
+            let y = unsafe { shared.part(at + o * pixels, n) };
+            tail.along_pixels(y, channel + o, at + o * pixels);
+        }
+    });
+}
+
+fn forward_nhwc<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry, y: &mut [T]) {
+    let (depth, pixels) = (g.depth(), g.pixels());
+    let go = g.outputs / g.groups;
+    let w = g.taps_before_channels(w);
+    let block = block_pixels(g, depth);
+    let blocks = pixels.div_ceil(block);
+    let image = g.input.0 * g.input.1 * g.inputs;
+    let shared = Shared::new(y);
+    (0..g.batch * blocks).into_par_iter().for_each_init(Vec::new, |patches, task| {
+        let (b, from) = (task / blocks, task % blocks * block);
+        let n = block.min(pixels - from);
+        let x = &x[b * image..][..image];
+        for group in 0..g.groups {
+            let channel = group * go;
+            let rows = if g.is_pointwise() {
+                Mat::new(&x[from * g.inputs + group * depth..], g.inputs)
+            } else {
+                g.gather_pixels(x, group, from, n, patches);
+                Mat::new(patches, depth)
+            };
+            let at = (b * pixels + from) * g.outputs + channel;
+            let w = Mat::new(&w, depth).skip_rows(channel).t();
+            #[allow(unsafe_code)]
+            // SAFETY: tasks differ in image or pixels, groups in channels.
+            unsafe {
+                product_shared(
+                    (n, go, depth),
+                    shared,
+                    at,
+                    g.outputs,
+                    Keep::Nothing,
+                    T::ONE,
+                    rows,
+                    w,
+                    Parallelism::None,
+                );
+            }
+        }
+        let row = g.outputs;
+        for i in 0..n {
+            let at = (b * pixels + from + i) * row;
+            #[allow(unsafe_code)]
+            // SAFETY: as above.
+            let y = unsafe { shared.part(at, row) };
+            tail.across_channels(y, 0, at);
+        }
+    });
+}
+
+/// The gradient of the input `[B, I, H, W]` from that of the output; also the value of a transposed convolution.
+fn input_gradient<T: Float>(dy: &Tensor, weight: &Tensor, g: Geometry) -> Result<Value> {
+    let (dy, w) = (Data::<T>::contiguous(dy)?, Data::<T>::contiguous(weight)?);
+    let (pixels, plane) = (g.pixels(), g.input.0 * g.input.1);
+    let (gi, go) = (g.inputs / g.groups, g.outputs / g.groups);
+    let (depth, taps) = (g.depth(), g.kernel.0 * g.kernel.1);
+    let mut dx = vec![T::ZERO; g.batch * g.inputs * plane];
+    if dx.is_empty() || dy.is_empty() {
+        return Ok(Value::new(dx, (g.batch, g.inputs, g.input.0, g.input.1)));
+    }
+    // patches overlap, so a task has whole planes: some of a group's channels
+    let threads = rayon::current_num_threads();
+    let chunk = gi.div_ceil((4 * threads).div_ceil(g.batch * g.groups)).max(1);
+    let chunks = gi.div_ceil(chunk);
+    let shared = Shared::new(&mut dx);
+    (0..g.batch * g.groups * chunks).into_par_iter().for_each_init(Vec::new, |patches, task| {
+        let (group, first) = (task / chunks, task % chunks * chunk);
+        let (b, group) = (group / g.groups, group % g.groups);
+        let n = chunk.min(gi - first);
+        #[allow(unsafe_code)]
+        // SAFETY: tasks differ in image, group or channels.
+        let dx = unsafe { shared.part((b * g.inputs + group * gi + first) * plane, n * plane) };
+        let dy = &dy[(b * g.outputs + group * go) * pixels..][..go * pixels];
+        let w = Mat::new(&w[group * go * depth + first * taps..], depth).t();
+        let block = (PATCHES / (n * taps)).clamp(64, 4096).min(pixels);
+        for from in (0..pixels).step_by(block) {
+            let count = block.min(pixels - from);
+            let dy = Mat { data: &dy[from..], rows: pixels, columns: 1 };
+            patches.resize(n * taps * count, T::ZERO);
+            product((n * taps, count, go), patches, count, Keep::Nothing, T::ONE, w, dy);
+            g.scatter_rows(&patches[..n * taps * count], from, count, dx);
+        }
+    });
+    Ok(Value::new(dx, (g.batch, g.inputs, g.input.0, g.input.1)))
+}
+
+/// The gradient of the weight from the input `[B, I, H, W]` and the output's gradient.
+fn weight_gradient<T: Float>(x: &Tensor, dy: &Tensor, weight: &Tensor, g: Geometry) -> Result<Value> {
+    let (x, dy) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(dy)?);
+    let (pixels, plane) = (g.pixels(), g.input.0 * g.input.1);
+    let (gi, go) = (g.inputs / g.groups, g.outputs / g.groups);
+    let depth = g.depth();
+    let size = g.outputs * depth;
+    if x.is_empty() || dy.is_empty() {
+        return Ok(Value::new(vec![T::ZERO; size], weight.dims()));
+    }
+    let block = block_pixels(g, depth);
+    let blocks = pixels.div_ceil(block);
+    // a few long runs of blocks, each with a sum of its own
+    let runs = (2 * rayon::current_num_threads()).min(g.batch * blocks);
+    let total = g.batch * blocks;
+    let parts: Vec<Vec<T>> = (0..runs)
+        .into_par_iter()
+        .map(|run| {
+            let mut dw = vec![T::ZERO; size];
+            let mut patches = Vec::new();
+            for task in run * total / runs..(run + 1) * total / runs {
+                let (b, from) = (task / blocks, task % blocks * block);
+                let n = block.min(pixels - from);
+                for group in 0..g.groups {
+                    let x = &x[(b * g.inputs + group * gi) * plane..][..gi * plane];
+                    patches.resize(depth * n, T::ZERO);
+                    g.gather_rows(x, from, n, &mut patches);
+                    let dy =
+                        Mat { data: &dy[(b * g.outputs + group * go) * pixels + from..], rows: pixels, columns: 1 };
+                    let dw = &mut dw[group * go * depth..(group + 1) * go * depth];
+                    product((go, depth, n), dw, depth, Keep::Sum, T::ONE, dy, Mat::new(&patches, n).t());
+                }
+            }
+            dw
+        })
+        .collect();
+    Ok(Value::new(add_up(parts, size), weight.dims()))
+}

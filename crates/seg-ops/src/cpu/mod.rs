@@ -1,0 +1,56 @@
+//! Threaded kernels for f32 and f64, and how they become differentiable operations.
+
+use crate::error::Result;
+use crate::{Activation, Epilogue};
+use candle_core::Tensor;
+
+mod attach;
+pub(crate) mod attention;
+pub(crate) mod conv;
+pub(crate) mod depthwise;
+pub(crate) mod matrix;
+pub(crate) mod norm;
+pub(crate) mod norm2d;
+mod patches;
+pub(crate) mod pointwise;
+pub(crate) mod pool;
+pub(crate) mod product;
+pub(crate) mod resize;
+pub(crate) mod softmax;
+pub(crate) mod tail;
+mod view;
+pub(crate) mod window;
+
+pub(crate) use attach::{Value, attach1, attach2, attach3};
+pub(crate) use view::{Data, tracked};
+
+/// Runs `f` compiled for the widest vectors that this processor has. `f` and what it calls must be `#[inline(always)]` to gain by it.
+#[inline(always)]
+pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
+/// Calls a function generic over [`crate::float::Float`] with the element type of a tensor that is f32 or f64 (16-bit ones have been widened).
+macro_rules! dispatch {
+    ($x:expr, $f:ident :: $g:ident ( $($arg:expr),* $(,)? )) => {
+        match $x.dtype() {
+            candle_core::DType::F64 => $f::$g::<f64>($($arg),*),
+            _ => $f::$g::<f32>($($arg),*),
+        }
+    };
+}
+pub(crate) use dispatch;
+
+/// An [`crate::Epilogue`] step by step, so that each of its tensors gets a gradient; the channels are on `axis`.
+pub(crate) fn activate_tail(y: Tensor, e: Epilogue<'_>, axis: usize) -> Result<Tensor> {
+    let mut y = if e.activation == Activation::None { y } else { pointwise::activate(&y, e.activation)? };
+    if let Some(scale) = e.scale {
+        let mut dims = vec![1; y.rank()];
+        dims[axis] = scale.elem_count();
+        y = y.broadcast_mul(&scale.reshape(dims)?)?;
+    }
+    match e.residual {
+        Some(residual) => y + residual,
+        None => Ok(y),
+    }
+}

@@ -1,0 +1,153 @@
+//! Pooling.
+
+use super::{Data, Value, attach1, dispatch, simd};
+use crate::error::Result;
+use crate::float::Float;
+use crate::{Layout, Pool2dParams};
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+/// What is made of a window.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Maximum,
+    Mean,
+}
+
+/// See [`crate::max_pool2d`] and [`crate::avg_pool2d`].
+pub(crate) fn pool2d(x: &Tensor, p: &Pool2dParams, kind: Kind) -> Result<Tensor> {
+    let x = &x.contiguous()?;
+    let p = *p;
+    let value = dispatch!(x, self::forward(x, &p, kind))?;
+    let name = if kind == Kind::Maximum { "max_pool2d" } else { "avg_pool2d" };
+    attach1(name, value, x, move |x, _, g| dispatch!(x, self::backward(x, g, &p, kind)).map(Some))
+}
+
+/// A channels-first map is `B · C` images of one channel: both layouts are `[images, H, W, depth]`.
+struct Shape {
+    images: usize,
+    depth: usize,
+    input: (usize, usize),
+    out: (usize, usize),
+}
+
+impl Shape {
+    fn new(x: &Tensor, p: &Pool2dParams) -> Result<Self> {
+        let (b, c, h, w) = p.layout.dims("pool2d", "x", x)?;
+        let (images, depth) = match p.layout {
+            Layout::Nchw => (b * c, 1),
+            Layout::Nhwc => (b, c),
+        };
+        Ok(Self { images, depth, input: (h, w), out: (p.output(h), p.output(w)) })
+    }
+
+    /// The pixels `from..to` of an axis of `len` that window `o` covers.
+    #[inline(always)]
+    fn window(p: &Pool2dParams, o: usize, len: usize) -> (usize, usize) {
+        let start = o * p.stride;
+        (start.saturating_sub(p.padding), (start + p.kernel - p.padding).min(len))
+    }
+}
+
+fn forward<T: Float>(x: &Tensor, p: &Pool2dParams, kind: Kind) -> Result<Value> {
+    let s = Shape::new(x, p)?;
+    let (b, c, _, _) = p.layout.dims("pool2d", "x", x)?;
+    let data = Data::<T>::contiguous(x)?;
+    let (d, (h, w)) = (s.depth, s.input);
+    let mut y = vec![T::ZERO; s.images * s.out.0 * s.out.1 * d];
+    if !y.is_empty() {
+        y.par_chunks_mut(s.out.1 * d).with_min_len(1024_usize.div_ceil(s.out.1 * d)).enumerate().for_each(
+            |(row, y)| {
+                let (image, oy) = (row / s.out.0, row % s.out.0);
+                let x = &data[image * h * w * d..][..h * w * d];
+                let (top, bottom) = Shape::window(p, oy, h);
+                simd(
+                    #[inline(always)]
+                    || {
+                        for (ox, y) in y.chunks_exact_mut(d).enumerate() {
+                            let (left, right) = Shape::window(p, ox, w);
+                            match kind {
+                                Kind::Maximum => {
+                                    y.copy_from_slice(&x[(top * w + left) * d..][..d]);
+                                    for iy in top..bottom {
+                                        for ix in left..right {
+                                            for (y, &x) in y.iter_mut().zip(&x[(iy * w + ix) * d..][..d]) {
+                                                *y = if wins(x, *y) { x } else { *y };
+                                            }
+                                        }
+                                    }
+                                }
+                                Kind::Mean => {
+                                    for iy in top..bottom {
+                                        for ix in left..right {
+                                            for (y, &x) in y.iter_mut().zip(&x[(iy * w + ix) * d..][..d]) {
+                                                *y += x;
+                                            }
+                                        }
+                                    }
+                                    let n = T::of_usize(p.divisor(oy, h) * p.divisor(ox, w));
+                                    for y in y {
+                                        *y = *y / n;
+                                    }
+                                }
+                            }
+                        }
+                    },
+                );
+            },
+        );
+    }
+    Ok(Value::new(y, &p.layout.shape(b, c, s.out.0, s.out.1)[..]))
+}
+
+/// Whether `x` takes the maximum's place: it is greater, or not a number.
+#[inline(always)]
+#[allow(clippy::eq_op)]
+fn wins<T: Float>(x: T, best: T) -> bool {
+    x > best || x != x
+}
+
+fn backward<T: Float>(x: &Tensor, g: &Tensor, p: &Pool2dParams, kind: Kind) -> Result<Tensor> {
+    let s = Shape::new(x, p)?;
+    let (data, g) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(g)?);
+    let (d, (h, w)) = (s.depth, s.input);
+    let mut dx = vec![T::ZERO; data.len()];
+    if !dx.is_empty() {
+        let outputs = s.out.0 * s.out.1 * d;
+        dx.par_chunks_mut(h * w * d).enumerate().for_each(|(image, dx)| {
+            let (x, g) = (&data[image * h * w * d..][..h * w * d], &g[image * outputs..][..outputs]);
+            let mut best = vec![0; d];
+            for (o, g) in g.chunks_exact(d).enumerate() {
+                let (oy, ox) = (o / s.out.1, o % s.out.1);
+                let ((top, bottom), (left, right)) = (Shape::window(p, oy, h), Shape::window(p, ox, w));
+                match kind {
+                    Kind::Maximum => {
+                        best.iter_mut().enumerate().for_each(|(c, best)| *best = (top * w + left) * d + c);
+                        for iy in top..bottom {
+                            for ix in left..right {
+                                for (c, best) in best.iter_mut().enumerate() {
+                                    let i = (iy * w + ix) * d + c;
+                                    *best = if wins(x[i], x[*best]) { i } else { *best };
+                                }
+                            }
+                        }
+                        for (&best, &g) in best.iter().zip(g) {
+                            dx[best] += g;
+                        }
+                    }
+                    Kind::Mean => {
+                        let share = T::ONE / T::of_usize(p.divisor(oy, h) * p.divisor(ox, w));
+                        for iy in top..bottom {
+                            for ix in left..right {
+                                for (dx, &g) in dx[(iy * w + ix) * d..][..d].iter_mut().zip(g) {
+                                    *dx = g.fma(share, *dx);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        });
+    }
+    Value::new(dx, x.dims()).tensor()
+}

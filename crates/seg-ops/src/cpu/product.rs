@@ -1,0 +1,150 @@
+//! Products with a weight matrix.
+
+use super::matrix::{Keep, Mat, Shared, product_shared, product_threaded};
+use super::tail::Tail;
+use super::{Data, Value, activate_tail, attach2, attach3, dispatch, simd, tracked};
+use crate::Epilogue;
+use crate::error::Result;
+use crate::float::Float;
+use candle_core::Tensor;
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+/// See [`crate::linear`].
+pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Tensor> {
+    let (x, weight) = (&x.contiguous()?, &weight.contiguous()?);
+    if !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
+        return dispatch!(x, self::forward(x, weight, bias, e))?.tensor();
+    }
+    let value = dispatch!(x, self::forward(x, weight, bias, Epilogue::NONE))?;
+    let y = match bias {
+        Some(bias) => attach3("linear", value, (x, weight, bias), |x, w, _, _, g| {
+            let (dx, dw) = dispatch!(x, self::backward(x, w, g))?;
+            Ok((Some(dx), Some(dw), Some(column_sums(g)?)))
+        })?,
+        None => attach2("linear", value, x, weight, |x, w, _, g| {
+            let (dx, dw) = dispatch!(x, self::backward(x, w, g))?;
+            Ok((Some(dx), Some(dw)))
+        })?,
+    };
+    activate_tail(y, e, x.rank() - 1)
+}
+
+fn forward<T: Float>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Value> {
+    let (outputs, inputs) = weight.dims2()?;
+    let mut dims = x.dims().to_vec();
+    let rows: usize = dims[..dims.len() - 1].iter().product();
+    dims[x.rank() - 1] = outputs;
+    let (x, w) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?);
+    let mut y = vec![T::ZERO; rows * outputs];
+    let tail = Tail::new(bias, e)?;
+    let tail = tail.data::<T>()?;
+    let (tall, wide) = grid(rows, outputs);
+    let shared = Shared::new(&mut y);
+    let (down, across) = (rows.div_ceil(tall), outputs.div_ceil(wide));
+    (0..down * across).into_par_iter().for_each(|task| {
+        let (row, column) = (task / across * tall, task % across * wide);
+        let (m, n) = (tall.min(rows - row), wide.min(outputs - column));
+        let a = Mat::new(&x, inputs).skip_rows(row);
+        let b = Mat::new(&w, inputs).skip_rows(column).t();
+        let at = row * outputs + column;
+        #[allow(unsafe_code)]
+        // SAFETY: tasks have blocks of their own, rows `row..row + m` and columns `column..column + n`.
+        unsafe {
+            product_shared((m, n, inputs), shared, at, outputs, Keep::Nothing, T::ONE, a, b, Parallelism::None);
+        }
+        for i in 0..m {
+            #[allow(unsafe_code)]
+            // SAFETY: a row of the same block.
+            let y = unsafe { shared.part(at + i * outputs, n) };
+            tail.across_channels(y, column, at + i * outputs);
+        }
+    });
+    Ok(Value::new(y, dims))
+}
+
+/// Rows and columns a task: tall enough that packing the weight costs little, few enough that all threads have work.
+fn grid(rows: usize, outputs: usize) -> (usize, usize) {
+    let threads = rayon::current_num_threads();
+    if rows * outputs < 4096 {
+        return (rows.max(1), outputs.max(1));
+    }
+    if rows >= 32 * threads {
+        return (rows.div_ceil(4 * threads).clamp(32, 512), outputs.max(1));
+    }
+    (rows.max(1), outputs.div_ceil(2 * threads).next_multiple_of(16))
+}
+
+fn backward<T: Float>(x: &Tensor, weight: &Tensor, g: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (outputs, inputs) = weight.dims2()?;
+    let rows = g.elem_count() / outputs.max(1);
+    let (xs, w, g) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?, Data::<T>::contiguous(g)?);
+    let mut dx = vec![T::ZERO; rows * inputs];
+    product_threaded(
+        (rows, inputs, outputs),
+        &mut dx,
+        inputs,
+        Keep::Nothing,
+        Mat::new(&g, outputs),
+        Mat::new(&w, inputs),
+    );
+    let mut dw = vec![T::ZERO; outputs * inputs];
+    product_threaded(
+        (outputs, inputs, rows),
+        &mut dw,
+        inputs,
+        Keep::Nothing,
+        Mat::new(&g, outputs).t(),
+        Mat::new(&xs, inputs),
+    );
+    Ok((Value::new(dx, x.dims()).tensor()?, Value::new(dw, (outputs, inputs)).tensor()?))
+}
+
+/// The sum over all axes but the last.
+pub(crate) fn column_sums(g: &Tensor) -> Result<Tensor> {
+    dispatch!(g, self::sums(g))
+}
+
+fn sums<T: Float>(g: &Tensor) -> Result<Tensor> {
+    let n = g.dim(g.rank() - 1)?;
+    let data = Data::<T>::contiguous(g)?;
+    Value::new(sum_rows(&data, n), n).tensor()
+}
+
+/// The sum of rows of `n` elements.
+pub(crate) fn sum_rows<T: Float>(data: &[T], n: usize) -> Vec<T> {
+    if n == 0 {
+        return Vec::new();
+    }
+    // chunks of a fixed size, so that the result does not depend on the number of threads
+    let partial: Vec<Vec<T>> = data
+        .par_chunks(n * 256)
+        .map(|rows| {
+            let mut sum = vec![T::ZERO; n];
+            simd(
+                #[inline(always)]
+                || {
+                    for row in rows.chunks_exact(n) {
+                        for (s, &x) in sum.iter_mut().zip(row) {
+                            *s += x;
+                        }
+                    }
+                },
+            );
+            sum
+        })
+        .collect();
+    add_up(partial, n)
+}
+
+/// The sum of equally long vectors.
+pub(crate) fn add_up<T: Float>(parts: Vec<Vec<T>>, n: usize) -> Vec<T> {
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_else(|| vec![T::ZERO; n]);
+    for part in parts {
+        for (s, x) in sum.iter_mut().zip(part) {
+            *s += x;
+        }
+    }
+    sum
+}

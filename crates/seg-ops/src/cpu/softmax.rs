@@ -1,0 +1,103 @@
+//! Softmax over rows.
+
+use super::{Data, Value, attach1, dispatch, simd};
+use crate::error::Result;
+use crate::float::Float;
+use candle_core::{D, Tensor};
+use rayon::prelude::*;
+
+/// Partial results a reduction keeps, so that it vectorises.
+pub(crate) const LANES: usize = 16;
+
+/// `Σ f(i)` over `0..n` by [`LANES`] partial sums; to be called under [`simd`].
+#[inline(always)]
+pub(crate) fn reduce<T: Float>(x: &[T], start: T, f: impl Fn(T, T) -> T) -> T {
+    let mut lanes = [start; LANES];
+    let mut chunks = x.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for (l, &x) in lanes.iter_mut().zip(chunk) {
+            *l = f(*l, x);
+        }
+    }
+    for (l, &x) in lanes.iter_mut().zip(chunks.remainder()) {
+        *l = f(*l, x);
+    }
+    lanes[1..].iter().fold(lanes[0], |a, &b| f(a, b))
+}
+
+/// The sum of `a[i] * b[i]`; to be called under [`simd`].
+#[inline(always)]
+pub(crate) fn dot<T: Float>(a: &[T], b: &[T]) -> T {
+    let mut lanes = [T::ZERO; LANES];
+    let (mut ca, mut cb) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    for (a, b) in (&mut ca).zip(&mut cb) {
+        for ((l, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *l = a.fma(b, *l);
+        }
+    }
+    for ((l, &a), &b) in lanes.iter_mut().zip(ca.remainder()).zip(cb.remainder()) {
+        *l = a.fma(b, *l);
+    }
+    lanes.iter().copied().sum()
+}
+
+/// `exp(x - max x)` in place; the sum of it is returned. To be called under [`simd`].
+#[inline(always)]
+pub(crate) fn exponentials<T: Float>(x: &mut [T]) -> T {
+    let max = reduce(x, T::NEG_INFINITY, |a, b| if a > b { a } else { b });
+    // a row that is masked out altogether gives NaN, as in PyTorch
+    for x in x.iter_mut() {
+        *x = (*x - max).exp_of_negative();
+    }
+    reduce(x, T::ZERO, |a, b| a + b)
+}
+
+/// See [`crate::softmax`].
+pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
+    let x = &x.contiguous()?;
+    let value = dispatch!(x, self::forward(x))?;
+    attach1("softmax", value, x, |_, y, g| dispatch!(y, self::backward(y, g)).map(Some))
+}
+
+/// Elements a task.
+const CHUNK: usize = 16 * 1024;
+
+fn forward<T: Float>(x: &Tensor) -> Result<Value> {
+    let n = x.dim(D::Minus1)?.max(1);
+    let mut y = Data::<T>::contiguous(x)?.to_vec();
+    y.par_chunks_mut(n * CHUNK.div_ceil(n)).for_each(|rows| {
+        simd(
+            #[inline(always)]
+            || {
+                for row in rows.chunks_exact_mut(n) {
+                    let inverse = T::ONE / exponentials(row);
+                    for y in row {
+                        *y *= inverse;
+                    }
+                }
+            },
+        );
+    });
+    Ok(Value::new(y, x.dims()))
+}
+
+fn backward<T: Float>(y: &Tensor, g: &Tensor) -> Result<Tensor> {
+    let n = y.dim(D::Minus1)?.max(1);
+    let rows = n * CHUNK.div_ceil(n);
+    let (data, g) = (Data::<T>::contiguous(y)?, Data::<T>::contiguous(g)?);
+    let mut dx = g.to_vec();
+    dx.par_chunks_mut(rows).zip(data.par_chunks(rows)).for_each(|(dx, y)| {
+        simd(
+            #[inline(always)]
+            || {
+                for (dx, y) in dx.chunks_exact_mut(n).zip(y.chunks_exact(n)) {
+                    let mean = dot(dx, y);
+                    for (d, &y) in dx.iter_mut().zip(y) {
+                        *d = y * (*d - mean);
+                    }
+                }
+            },
+        );
+    });
+    Value::new(dx, y.dims()).tensor()
+}

@@ -1,0 +1,110 @@
+//! What follows a product, applied to rows while they are still in the cache.
+
+use super::pointwise::act_in_place;
+use super::{Data, simd};
+use crate::error::Result;
+use crate::float::Float;
+use crate::{Activation, Epilogue};
+use candle_core::Tensor;
+
+/// A bias and an [`Epilogue`] as contiguous tensors.
+pub(crate) struct Tail {
+    bias: Option<Tensor>,
+    activation: Activation,
+    scale: Option<Tensor>,
+    residual: Option<Tensor>,
+}
+
+/// A [`Tail`]'s elements.
+pub(crate) struct TailData<'a, T> {
+    bias: Option<Data<'a, T>>,
+    activation: Activation,
+    scale: Option<Data<'a, T>>,
+    residual: Option<Data<'a, T>>,
+}
+
+impl Tail {
+    pub fn new(bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Self> {
+        Ok(Self {
+            bias: bias.map(Tensor::contiguous).transpose()?,
+            activation: e.activation,
+            scale: e.scale.map(Tensor::contiguous).transpose()?,
+            residual: e.residual.map(Tensor::contiguous).transpose()?,
+        })
+    }
+
+    pub fn data<T: Float>(&self) -> Result<TailData<'_, T>> {
+        Ok(TailData {
+            bias: self.bias.as_ref().map(Data::contiguous).transpose()?,
+            activation: self.activation,
+            scale: self.scale.as_ref().map(Data::contiguous).transpose()?,
+            residual: self.residual.as_ref().map(Data::contiguous).transpose()?,
+        })
+    }
+}
+
+impl<T: Float> TailData<'_, T> {
+    fn is_identity(&self) -> bool {
+        self.bias.is_none() && self.scale.is_none() && self.residual.is_none() && self.activation == Activation::None
+    }
+
+    /// To a part of a row whose elements are channels: `channel` is the first one, `at` the part's place in the output.
+    pub fn across_channels(&self, y: &mut [T], channel: usize, at: usize) {
+        if self.is_identity() {
+            return;
+        }
+        let n = y.len();
+        simd(
+            #[inline(always)]
+            || {
+                if let Some(bias) = &self.bias {
+                    for (y, &b) in y.iter_mut().zip(&bias[channel..channel + n]) {
+                        *y += b;
+                    }
+                }
+                act_in_place(y, self.activation);
+                if let Some(scale) = &self.scale {
+                    for (y, &s) in y.iter_mut().zip(&scale[channel..channel + n]) {
+                        *y *= s;
+                    }
+                }
+                if let Some(residual) = &self.residual {
+                    for (y, &r) in y.iter_mut().zip(&residual[at..at + n]) {
+                        *y += r;
+                    }
+                }
+            },
+        );
+    }
+
+    /// To pixels of one channel; `at` is their place in the output.
+    pub fn along_pixels(&self, y: &mut [T], channel: usize, at: usize) {
+        if self.is_identity() {
+            return;
+        }
+        let n = y.len();
+        simd(
+            #[inline(always)]
+            || {
+                if let Some(bias) = &self.bias {
+                    let b = bias[channel];
+                    for y in y.iter_mut() {
+                        *y += b;
+                    }
+                }
+                act_in_place(y, self.activation);
+                if let Some(scale) = &self.scale {
+                    let s = scale[channel];
+                    for y in y.iter_mut() {
+                        *y *= s;
+                    }
+                }
+                if let Some(residual) = &self.residual {
+                    for (y, &r) in y.iter_mut().zip(&residual[at..at + n]) {
+                        *y += r;
+                    }
+                }
+            },
+        );
+    }
+}

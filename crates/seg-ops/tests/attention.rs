@@ -1,0 +1,243 @@
+//! Attention, whole and in windows.
+
+mod common;
+
+use candle_core::{Device, Tensor};
+use common::{assert_close, check_op, random, values};
+use seg_ops::{QkvOrder, WindowAttention, attention, composed, window_attention};
+
+fn naive(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&Tensor>) -> Tensor {
+    let (b, h, n, d) = q.dims4().unwrap();
+    let (m, dv) = (k.dim(2).unwrap(), v.dim(3).unwrap());
+    let bias = bias.map(|t| values(&t.broadcast_as((b, h, n, m)).unwrap()));
+    let (q, k, v) = (values(q), values(k), values(v));
+    let mut y = vec![0.; b * h * n * dv];
+    for row in 0..b * h * n {
+        let head = row / n;
+        let mut weights = Vec::new();
+        for j in 0..m {
+            let dot: f64 = (0..d).map(|c| q[row * d + c] * k[(head * m + j) * d + c]).sum();
+            weights.push((dot * scale + bias.as_ref().map_or(0., |bias| bias[row * m + j])).exp());
+        }
+        let sum: f64 = weights.iter().sum();
+        for (j, weight) in weights.iter().enumerate() {
+            for c in 0..dv {
+                y[row * dv + c] += weight / sum * v[(head * m + j) * dv + c];
+            }
+        }
+    }
+    Tensor::from_vec(y, (b, h, n, dv), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn whole_sequences() {
+    for (b, h, n, m, d, dv) in [(2, 3, 5, 7, 4, 6), (1, 1, 1, 1, 1, 1), (1, 2, 70, 33, 8, 8), (2, 2, 1, 19, 16, 3)] {
+        let (q, k, v) = (random(&[b, h, n, d], 1), random(&[b, h, m, d], 2), random(&[b, h, m, dv], 3));
+        check_op(
+            &[q.clone(), k.clone(), v.clone()],
+            &naive(&q, &k, &v, 0.7, None),
+            &|t| attention(&t[0], &t[1], &t[2], 0.7, None),
+            &|t| composed::attention(&t[0], &t[1], &t[2], 0.7, None),
+        );
+        for (bb, bh) in [(1, 1), (b, 1), (1, h), (b, h)] {
+            let bias = random(&[bb, bh, n, m], 4);
+            let expected = naive(&q, &k, &v, 0.7, Some(&bias));
+            // the bias fixed: the kernel
+            check_op(
+                &[q.clone(), k.clone(), v.clone()],
+                &expected,
+                &|t| attention(&t[0], &t[1], &t[2], 0.7, Some(&bias.to_dtype(t[0].dtype())?)),
+                &|t| composed::attention(&t[0], &t[1], &t[2], 0.7, Some(&bias.to_dtype(t[0].dtype())?)),
+            );
+            // the bias trained
+            check_op(
+                &[q.clone(), k.clone(), v.clone(), bias],
+                &expected,
+                &|t| attention(&t[0], &t[1], &t[2], 0.7, Some(&t[3])),
+                &|t| composed::attention(&t[0], &t[1], &t[2], 0.7, Some(&t[3])),
+            );
+        }
+    }
+}
+
+/// So many keys that the queries are taken in several blocks.
+#[test]
+fn blocks_join() {
+    let (q, k, v) = (random(&[1, 2, 100, 4], 1), random(&[1, 2, 5000, 4], 2), random(&[1, 2, 5000, 3], 3));
+    let f = |t: &[Tensor]| attention(&t[0], &t[1], &t[2], 2., None);
+    let g = |t: &[Tensor]| composed::attention(&t[0], &t[1], &t[2], 2., None);
+    let inputs = [q, k, v];
+    assert_close(&f(&inputs).unwrap(), &g(&inputs).unwrap(), 1e-10, "blocks");
+    for (a, b) in common::gradients(&inputs, &f).iter().zip(common::gradients(&inputs, &g)) {
+        assert_close(a, &b, 1e-10, "gradient of blocks");
+    }
+}
+
+/// Heads as a view of `[B, N, h, d]`, the way a projection leaves them.
+#[test]
+fn transposed_heads_are_read_in_place() {
+    let t = |seed| random(&[2, 9, 3, 4], seed).transpose(1, 2).unwrap();
+    let (q, k, v) = (t(1), t(2), t(3));
+    let y = attention(&q, &k, &v, 0.5, None).unwrap();
+    assert_close(&y, &naive(&q, &k, &v, 0.5, None), 1e-12, "heads");
+}
+
+/// One query at a time, by the definition.
+fn naive_windows(qkv: &Tensor, p: &WindowAttention, pad: Option<&Tensor>, bias: Option<&Tensor>) -> Tensor {
+    let (b, h, w, c3) = qkv.dims4().unwrap();
+    let (c, d) = (c3 / 3, c3 / 3 / p.heads);
+    let (wh, ww) = if p.window == 0 { (h, w) } else { (p.window, p.window) };
+    let (qh, qw) = (wh / p.query_pool, ww / p.query_pool);
+    let (oh, ow) = (h / p.query_pool, w / p.query_pool);
+    let (data, pad, bias) = (values(qkv), pad.map(values), bias.map(values));
+    let at = |b: usize, y: usize, x: usize, part: usize, head: usize, i: usize| {
+        let channel = match p.order {
+            QkvOrder::SplitHeads => part * c + head * d + i,
+            QkvOrder::HeadsSplit => (head * 3 + part) * d + i,
+        };
+        if y < h && x < w { data[((b * h + y) * w + x) * c3 + channel] } else { pad.as_ref().unwrap()[channel] }
+    };
+    let mut out = Vec::new();
+    for (b, oy, ox, head) in indices([b, oh, ow, p.heads]) {
+        let (top, left) = (oy / qh * wh, ox / qw * ww);
+        let (qy, qx) = (oy % qh, ox % qw);
+        let query: Vec<f64> = (0..d)
+            .map(|i| {
+                let taps = (0..p.query_pool * p.query_pool).map(|t| {
+                    let (ty, tx) = (t / p.query_pool, t % p.query_pool);
+                    at(b, top + qy * p.query_pool + ty, left + qx * p.query_pool + tx, 0, head, i)
+                });
+                taps.fold(f64::NEG_INFINITY, f64::max)
+            })
+            .collect();
+        let weights: Vec<f64> = (0..wh * ww)
+            .map(|key| {
+                let dot: f64 = (0..d).map(|i| query[i] * at(b, top + key / ww, left + key % ww, 1, head, i)).sum();
+                let bias = bias.as_ref().map_or(0., |bias| bias[(head * qh * qw + qy * qw + qx) * wh * ww + key]);
+                (dot * p.scale + bias).exp()
+            })
+            .collect();
+        let sum: f64 = weights.iter().sum();
+        for i in 0..d {
+            let value = |key: usize| at(b, top + key / ww, left + key % ww, 2, head, i);
+            out.push(weights.iter().enumerate().map(|(key, weight)| weight / sum * value(key)).sum::<f64>());
+        }
+    }
+    Tensor::from_vec(out, (b, oh, ow, c), &Device::Cpu).unwrap()
+}
+
+fn indices([a, b, c, d]: [usize; 4]) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+    (0..a * b * c * d).map(move |i| (i / (b * c * d), i / (c * d) % b, i / d % c, i % d))
+}
+
+fn check_windows(map: [usize; 3], heads: usize, d: usize, window: usize, query_pool: usize) {
+    for order in [QkvOrder::SplitHeads, QkvOrder::HeadsSplit] {
+        let p = WindowAttention { heads, window, query_pool, order, scale: 0.6 };
+        let qkv = random(&[map[0], map[1], map[2], 3 * heads * d], 1);
+        let pad = random(&[3 * heads * d], 2);
+        let (wh, ww) = if window == 0 { (map[1], map[2]) } else { (window, window) };
+        let bias = random(&[heads, (wh / query_pool) * (ww / query_pool), wh * ww], 3);
+        let needs_pad = window > 0 && (map[1] % window > 0 || map[2] % window > 0);
+        if needs_pad {
+            check_op(
+                &[qkv.clone(), pad.clone()],
+                &naive_windows(&qkv, &p, Some(&pad), None),
+                &|t| window_attention(&t[0], &p, Some(&t[1]), None),
+                &|t| composed::window_attention(&t[0], &p, Some(&t[1]), None),
+            );
+        } else {
+            check_op(
+                &[qkv.clone()],
+                &naive_windows(&qkv, &p, None, None),
+                &|t| window_attention(&t[0], &p, None, None),
+                &|t| composed::window_attention(&t[0], &p, None, None),
+            );
+        }
+        let fixed = |t: &Tensor| bias.to_dtype(t.dtype());
+        let expected = naive_windows(&qkv, &p, Some(&pad), Some(&bias));
+        if needs_pad {
+            check_op(
+                &[qkv.clone(), pad.clone()],
+                &expected,
+                &|t| window_attention(&t[0], &p, Some(&t[1]), Some(&fixed(&t[0])?)),
+                &|t| composed::window_attention(&t[0], &p, Some(&t[1]), Some(&fixed(&t[0])?)),
+            );
+        }
+        check_op(
+            &[qkv.clone(), bias.clone()],
+            &expected,
+            &|t| window_attention(&t[0], &p, Some(&pad.to_dtype(t[0].dtype())?), Some(&t[1])),
+            &|t| composed::window_attention(&t[0], &p, Some(&pad.to_dtype(t[0].dtype())?), Some(&t[1])),
+        );
+    }
+}
+
+#[test]
+fn windows_that_divide() {
+    check_windows([2, 6, 9], 2, 3, 3, 1);
+    check_windows([1, 8, 4], 2, 4, 4, 2);
+    check_windows([1, 2, 2], 1, 2, 1, 1);
+}
+
+#[test]
+fn windows_with_padding() {
+    check_windows([2, 5, 7], 2, 3, 3, 1);
+    check_windows([1, 1, 5], 1, 4, 2, 1);
+    check_windows([1, 3, 3], 3, 2, 7, 1);
+}
+
+/// Hiera's stage transitions: the un-windowing takes half the window and the padding of the pooled map.
+#[test]
+fn pooled_queries() {
+    check_windows([1, 6, 10], 2, 3, 4, 2);
+    check_windows([2, 7, 5], 1, 2, 4, 2);
+    check_windows([1, 9, 4], 1, 2, 6, 3);
+}
+
+#[test]
+fn the_whole_map() {
+    check_windows([2, 4, 5], 2, 3, 0, 1);
+    check_windows([1, 4, 6], 2, 3, 0, 2);
+    check_windows([1, 5, 3], 1, 3, 0, 2);
+    check_windows([1, 1, 7], 1, 3, 0, 1);
+}
+
+#[test]
+fn a_pad_that_is_not_needed_gets_a_zero_gradient() {
+    let p = WindowAttention { heads: 1, window: 2, query_pool: 1, order: QkvOrder::SplitHeads, scale: 1. };
+    let inputs = [random(&[1, 4, 4, 6], 1), random(&[6], 2)];
+    let g = common::gradients(&inputs, &|t| window_attention(&t[0], &p, Some(&t[1]), None));
+    assert_eq!(values(&g[1]), [0.; 6]);
+}
+
+#[test]
+fn empty() {
+    let p = WindowAttention { heads: 2, window: 4, query_pool: 2, order: QkvOrder::SplitHeads, scale: 1. };
+    let y = window_attention(&random(&[0, 8, 8, 12], 1), &p, None, None).unwrap();
+    assert_eq!(y.dims(), [0, 4, 4, 4]);
+    let whole = WindowAttention { window: 0, ..p };
+    assert_eq!(window_attention(&random(&[1, 1, 1, 12], 1), &whole, None, None).unwrap().dims(), [1, 0, 0, 4]);
+    let y =
+        attention(&random(&[2, 2, 0, 4], 1), &random(&[2, 2, 3, 4], 1), &random(&[2, 2, 3, 5], 1), 1., None).unwrap();
+    assert_eq!(y.dims(), [2, 2, 0, 5]);
+}
+
+#[test]
+fn refusals_name_the_cause() {
+    let p = WindowAttention { heads: 2, window: 3, query_pool: 1, order: QkvOrder::SplitHeads, scale: 1. };
+    let qkv = random(&[1, 4, 4, 12], 1);
+    let message =
+        |p: &WindowAttention, bias: Option<&Tensor>| window_attention(&qkv, p, None, bias).unwrap_err().to_string();
+    let text = message(&p, None);
+    assert!(text.contains("`pad` is missing") && text.contains("4 × 4"), "{text}");
+    let text = message(&WindowAttention { heads: 5, ..p }, None);
+    assert!(text.contains("`qkv`") && text.contains('5'), "{text}");
+    let text = message(&WindowAttention { query_pool: 2, ..p }, None);
+    assert!(text.contains("`window` is 3"), "{text}");
+    let text = message(&WindowAttention { window: 2, ..p }, Some(&random(&[2, 4, 5], 1)));
+    assert!(text.contains("[2, 4, 4]"), "{text}");
+    let text = attention(&qkv, &random(&[1, 4, 4, 11], 1), &qkv, 1., None).unwrap_err().to_string();
+    assert!(text.contains("`k` has shape [1, 4, 4, 11]"), "{text}");
+    let text = attention(&qkv, &qkv, &qkv, f64::NAN, None).unwrap_err().to_string();
+    assert!(text.contains("scale"), "{text}");
+}
