@@ -18,21 +18,19 @@ pub struct NamedShape {
     pub shape: Vec<usize>,
 }
 
-/// Which names were asked for, with the shape that was expected (none when the shape was left open).
+/// Which names were asked for, with the shape that was expected.
 #[derive(Debug, Clone, Default)]
-struct Requests(Arc<Mutex<BTreeMap<String, Option<Vec<usize>>>>>);
+struct Requests(Arc<Mutex<BTreeMap<String, Vec<usize>>>>);
 
 impl Requests {
-    fn record(&self, name: &str, shape: Option<&[usize]>) {
+    fn record(&self, name: &str, shape: &[usize]) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = map.entry(name.to_string()).or_default();
-        if shape.is_some() {
-            *entry = shape.map(<[usize]>::to_vec);
-        }
+        map.insert(name.to_string(), shape.to_vec());
     }
 
-    fn snapshot(&self) -> BTreeMap<String, Option<Vec<usize>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn snapshot(&self) -> Vec<NamedShape> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.iter().map(|(name, shape)| NamedShape { name: name.clone(), shape: shape.clone() }).collect()
     }
 }
 
@@ -111,7 +109,7 @@ impl GeneratedWeights {
 
     /// The names asked for until now, in order of the alphabet, with the shapes expected.
     pub fn requested(&self) -> Vec<NamedShape> {
-        named(self.requests.snapshot())
+        self.requests.snapshot()
     }
 
     /// Error unless the names asked for are exactly `official`, as [`check_names`] says.
@@ -143,7 +141,7 @@ impl GeneratedWeights {
 
 impl SimpleBackend for GeneratedWeights {
     fn get(&self, s: Shape, name: &str, _: Init, dtype: DType, dev: &Device) -> candle_core::Result<Tensor> {
-        self.requests.record(name, Some(s.dims()));
+        self.requests.record(name, s.dims());
         self.tensor(name, s, dtype, dev)
     }
 
@@ -151,7 +149,7 @@ impl SimpleBackend for GeneratedWeights {
         let Some(shape) = self.official.get(name) else {
             candle_core::bail!("tensor {name}: its shape is not given by the model and it is not in the official list");
         };
-        self.requests.record(name, Some(shape));
+        self.requests.record(name, shape);
         self.tensor(name, Shape::from(shape.as_slice()), dtype, dev)
     }
 
@@ -163,13 +161,13 @@ impl SimpleBackend for GeneratedWeights {
 /// Any other source of weights, with the same record of requests: a user's checkpoint in place of the fill rule.
 #[derive(Clone)]
 pub struct RecordedWeights {
-    inner: Arc<dyn SimpleBackend>,
+    inner: VarBuilder<'static>,
     requests: Requests,
 }
 
 impl RecordedWeights {
-    /// Record what is asked of `inner`.
-    pub fn new(inner: Arc<dyn SimpleBackend>) -> Self {
+    /// Record what is asked of `inner`, a builder at the root of a state dict.
+    pub fn new(inner: VarBuilder<'static>) -> Self {
         Self { inner, requests: Requests::default() }
     }
 
@@ -180,29 +178,25 @@ impl RecordedWeights {
 
     /// The names asked for until now, with the shapes expected.
     pub fn requested(&self) -> Vec<NamedShape> {
-        named(self.requests.snapshot())
+        self.requests.snapshot()
     }
 }
 
 impl SimpleBackend for RecordedWeights {
     fn get(&self, s: Shape, name: &str, h: Init, dtype: DType, dev: &Device) -> candle_core::Result<Tensor> {
-        self.requests.record(name, Some(s.dims()));
-        self.inner.get(s, name, h, dtype, dev)
+        self.requests.record(name, s.dims());
+        self.inner.get_with_hints_dtype(s, name, h, dtype)?.to_device(dev)
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, dev: &Device) -> candle_core::Result<Tensor> {
-        let tensor = self.inner.get_unchecked(name, dtype, dev)?;
-        self.requests.record(name, Some(tensor.dims()));
+        let tensor = self.inner.get_unchecked_dtype(name, dtype)?.to_device(dev)?;
+        self.requests.record(name, tensor.dims());
         Ok(tensor)
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
         self.inner.contains_tensor(name)
     }
-}
-
-fn named(requests: BTreeMap<String, Option<Vec<usize>>>) -> Vec<NamedShape> {
-    requests.into_iter().map(|(name, shape)| NamedShape { name, shape: shape.unwrap_or_default() }).collect()
 }
 
 /// Names of each sort that an error spells out; the rest are counted.
@@ -306,7 +300,7 @@ mod tests {
     fn a_file_in_place_of_the_rule_is_recorded_too() {
         let file: std::collections::HashMap<String, Tensor> =
             [("w".to_string(), Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap())].into();
-        let weights = RecordedWeights::new(Arc::new(file));
+        let weights = RecordedWeights::new(VarBuilder::from_tensors(file, DType::F32, &Device::Cpu));
         let vb = weights.var_builder(DType::F32, &Device::Cpu);
         assert!(vb.get(2, "w").is_ok() && vb.get(3, "w").is_err() && vb.get(2, "v").is_err());
         assert_eq!(weights.requested().len(), 2);

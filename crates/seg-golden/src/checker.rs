@@ -2,10 +2,10 @@
 
 use crate::case::Case;
 use crate::compare::Comparison;
-use crate::error::Result;
 use candle_core::Tensor;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -142,8 +142,8 @@ impl<'a> Checker<'a> {
 
     /// The report. An output that is stored but was neither compared nor left out is a failure, and so is an `outcome`
     /// that is an error.
-    pub fn finish(mut self, outcome: Result<()>) -> CaseReport {
-        let message = outcome.err().map(|e| e.to_string());
+    pub fn finish<E: Error>(mut self, outcome: Result<(), E>) -> CaseReport {
+        let message = outcome.err().map(|e| with_sources(&e));
         if message.is_none() {
             for name in self.case.output_names() {
                 if !self.comparisons.contains_key(name) && !self.left_out.contains_key(name) {
@@ -170,4 +170,18 @@ impl<'a> Checker<'a> {
             seconds: self.started.elapsed().as_secs_f64(),
         }
     }
+}
+
+/// An error and what caused it, on one line; causes that the message already names are left out.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(&format!(": {cause_text}"));
+        }
+        source = cause.source();
+    }
+    text
 }

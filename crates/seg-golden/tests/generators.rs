@@ -59,7 +59,7 @@ fn outputs_that_nobody_compares_fail() {
     checks.tensor("b", &Tensor::zeros((1, 0, 4), candle_core::DType::F32, &Device::Cpu).unwrap());
     checks.tensor("not stored", &Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu).unwrap());
     checks.leave_out("c", "needs a GPU");
-    let report = checks.finish(Ok(()));
+    let report = checks.finish(Ok::<_, Error>(()));
     assert_eq!(report.failures.len(), 1);
     assert_eq!(report.failures[0].describe(), "a: stored in the case but not produced by its runner");
     assert_eq!(report.left_out["c"], "needs a GPU");

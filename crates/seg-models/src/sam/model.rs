@@ -60,6 +60,11 @@ impl Sam {
         self.image_size
     }
 
+    /// The image encoder.
+    pub fn image_encoder(&self) -> &SamImageEncoder {
+        &self.image_encoder
+    }
+
     /// The prompt encoder.
     pub fn prompt_encoder(&self) -> &PromptEncoder {
         &self.prompt_encoder

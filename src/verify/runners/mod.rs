@@ -1,0 +1,56 @@
+//! The runners: one a kind of case.
+
+mod mobilesam;
+mod mobilesam_blocks;
+mod prompts;
+mod sam1_decoder;
+mod sam1_prepost;
+mod sam2_config;
+mod sam2_enc;
+mod sam2_img;
+mod sam2_interp;
+
+use super::error::VerifyError;
+use super::inputs::{Inputs, field};
+use candle_core::Device;
+use prompts::{boxes, fill_spec, points};
+use seg_golden::{Case, Checker};
+
+type Result<T> = std::result::Result<T, VerifyError>;
+
+/// What a runner works with.
+pub(super) struct Run<'r, 'c> {
+    pub(super) case: &'c Case,
+    pub(super) device: &'r Device,
+    pub(super) checks: &'r mut Checker<'c>,
+}
+
+impl<'c> Run<'_, 'c> {
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs { case: self.case, device: self.device }
+    }
+}
+
+type Runner = fn(&mut Run<'_, '_>) -> Result<()>;
+
+/// Kind and runner. A case takes the longest kind that its name begins with.
+const RUNNERS: &[(&str, Runner)] = &[
+    ("mobilesam", mobilesam::run),
+    ("sam1_decoder", sam1_decoder::run),
+    ("sam1_inputs", |run| Ok(seg_golden::check_generators(run.checks)?)),
+    ("sam1_prepost", sam1_prepost::run),
+    ("sam2_enc", sam2_enc::run),
+    ("sam2_img", sam2_img::run),
+    ("sam2_interp_unit", sam2_interp::run),
+];
+
+/// The runner of a case called `name`.
+pub(super) fn find(name: &str) -> Option<Runner> {
+    let fits = |kind: &str| name.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+    RUNNERS.iter().filter(|(kind, _)| fits(kind)).max_by_key(|(kind, _)| kind.len()).map(|(_, run)| *run)
+}
+
+/// The kinds that have a runner.
+pub(super) fn kinds() -> Vec<&'static str> {
+    RUNNERS.iter().map(|(kind, _)| *kind).collect()
+}

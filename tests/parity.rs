@@ -1,0 +1,49 @@
+//! The golden cases: every stored output of the official implementations, within the stated tolerance.
+//!
+//! One test a kind, so that only one full-size model is in memory at a time for each kind.
+
+use candle_core::Device;
+use hrseg::verify::{Status, run_dir};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Full-size models take gigabytes: cases of different kinds must not run side by side.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Run the cases whose name contains `filter`, which must be `expected` in number, and require that all pass.
+fn all_pass(folder: &str, filter: &str, expected: usize) {
+    let _running = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
+    let mut run = 0;
+    let mut failed = Vec::new();
+    for report in run_dir(&dir, Some(filter), &Device::Cpu).expect("the golden cases are there") {
+        println!("{}", report.line());
+        run += 1;
+        if report.status != Status::Pass {
+            let outputs: Vec<String> = report.failures.iter().map(|f| f.describe()).collect();
+            failed.push(format!("{}\n    {}", report.line(), outputs.join("\n    ")));
+        }
+    }
+    assert!(failed.is_empty(), "{} of {run} cases failed:\n{}", failed.len(), failed.join("\n"));
+    assert_eq!(run, expected, "cases in {} that match {filter:?}", dir.display());
+}
+
+#[test]
+fn sam1_inputs() {
+    all_pass("sam", "sam1_inputs", 1);
+}
+
+#[test]
+fn sam1_decoder() {
+    all_pass("sam", "sam1_decoder", 1);
+}
+
+#[test]
+fn sam2_interp_unit() {
+    all_pass("sam2", "sam2_interp_unit", 1);
+}
+
+#[test]
+fn sam2_enc() {
+    all_pass("sam2", "sam2_enc", 6);
+}
