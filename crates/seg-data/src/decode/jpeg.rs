@@ -31,6 +31,10 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
         let reason = format!("it has {precision} bits a sample, expected 8");
         return Err(DataError::Unsupported { name: name.to_owned(), format: "JPEG", reason });
     }
+    if !has_end(bytes) {
+        let reason = "it has no end-of-image marker, so the rest of the picture is missing".into();
+        return Err(DataError::Truncated { name: name.to_owned(), format: "JPEG", reason });
+    }
     let orientation = decoder.exif_orientation().and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
     let grey = channels == 1;
     decoder.set_output_format(if grey { PixelFormat::Grayscale } else { PixelFormat::Rgb });
@@ -56,6 +60,24 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
         return Err(DataError::ZeroSize { name: name.to_owned(), width, height });
     };
     Ok(Decoded { pixels, orientation, notes: Vec::new() })
+}
+
+/// Whether the end-of-image marker (FF D9) follows the first scan. Decoders fill up a cut file with grey without a word;
+/// within the data of a scan, FF is always followed by 00 or a restart marker, so the two bytes cannot be anything else.
+/// Pillow refuses such files too.
+/// The segments before the scan are stepped over: a thumbnail in EXIF has an end marker of its own.
+fn has_end(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let [0xff, marker, rest @ ..] = bytes.get(at..).unwrap_or_default() {
+        match (marker, rest) {
+            (0xff, _) => at += 1,
+            (0x01 | 0xd0..=0xd7, _) => at += 2,
+            (0xda, _) => break,
+            (_, [high, low, ..]) => at += 2 + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return false,
+        }
+    }
+    bytes.get(at..).is_some_and(|data| data.windows(2).any(|pair| pair == [0xff, 0xd9]))
 }
 
 fn error(e: JpegError, name: &str) -> DataError {

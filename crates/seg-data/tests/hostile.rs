@@ -1,0 +1,128 @@
+//! Files that are broken, absurd or not what they seem: an error on one line that names the file, never a panic.
+
+mod common;
+
+use std::path::Path;
+
+use common::{bytes, data};
+use seg_data::{DataError, DecodeLimits, decode_image, load_image};
+
+fn refusal(file: &[u8], name: &str, limits: &DecodeLimits) -> String {
+    let error = decode_image(file, name, limits).expect_err(name).to_string();
+    assert!(error.starts_with(name) && !error.contains('\n'), "{error}");
+    error
+}
+
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let mut chunk = b"IHDR".to_vec();
+    chunk.extend(width.to_be_bytes());
+    chunk.extend(height.to_be_bytes());
+    chunk.extend([8, 2, 0, 0, 0]);
+    let mut out = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
+    out.extend(&chunk);
+    // CRC-32 of the chunk, bit by bit
+    let crc = chunk.iter().fold(!0u32, |crc, &b| {
+        (0..8).fold(crc ^ u32::from(b), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 })
+    });
+    out.extend((!crc).to_be_bytes());
+    out
+}
+
+#[test]
+fn absurd_and_foreign_files_get_a_clear_reason() {
+    let d = DecodeLimits::default();
+    assert!(matches!(decode_image(&[], "a.png", &d), Err(DataError::EmptyFile { .. })));
+    let huge = refusal(&png_header(30_000, 30_000), "a.png", &d);
+    assert!(huge.contains("30000x30000 = 900.0 million") && huge.contains("100 million"), "{huge}");
+    assert!(matches!(
+        decode_image(&png_header(0, 5), "a.png", &d),
+        Err(DataError::ZeroSize { width: 0, height: 5, .. })
+    ));
+    let long = refusal(&png_header(70_000, 2), "a.png", &d);
+    assert!(long.contains("70000") && long.contains("65535"), "{long}");
+    let text = refusal(b"hello, I am not a picture", "a.png", &d);
+    assert!(text.contains("hello, I am not"), "{text}");
+    assert!(refusal(&[0, 1, 2, 3, 200], "a.jpg", &d).contains("00 01 02 03 c8"));
+    let cases: [(&[u8], &str); 5] = [
+        (b"\0\0\0\x20ftypavif\0\0\0\0", "AVIF"),
+        (b"\0\0\0\x20ftypheic\0\0\0\0", "HEIC/HEIF"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"P6\n5 5\n255\n", "PNM"),
+        (b"\0\0\0\x20ftypisom\0\0\0\0", "video"),
+    ];
+    for (head, format) in cases {
+        let error = refusal(head, "a.jpg", &d);
+        assert!(error.contains(format) && error.contains("not built in"), "{error}");
+    }
+}
+
+#[test]
+fn every_limit_is_kept_and_named() {
+    let png = std::fs::read(data("decode/rgb.png")).unwrap();
+    let jpeg = std::fs::read(data("decode/rgb_420_baseline.jpg")).unwrap();
+    let d = DecodeLimits::default;
+    for file in [&png, &jpeg] {
+        let pixels = 61 * 43;
+        assert!(decode_image(file, "x", &DecodeLimits { max_pixels: pixels, max_side: 61, ..d() }).is_ok());
+        assert!(refusal(file, "x", &DecodeLimits { max_pixels: pixels - 1, ..d() }).contains("61x43"));
+        assert!(refusal(file, "x", &DecodeLimits { max_side: 60, ..d() }).contains("is 61, the limit is 60"));
+        let length = file.len() as u64;
+        let error = refusal(file, "x", &DecodeLimits { max_file_bytes: length - 1, ..d() });
+        assert!(error.contains(&length.to_string()), "{error}");
+        assert!(refusal(file, "x", &DecodeLimits { max_decoded_bytes: 1000, ..d() }).contains("1000"));
+    }
+}
+
+#[test]
+fn paths_that_are_no_files_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing.png");
+    let error = load_image(&missing, &DecodeLimits::default()).unwrap_err().to_string();
+    assert!(error.contains("missing.png") && error.contains("open"), "{error}");
+    let error = load_image(dir.path(), &DecodeLimits::default()).unwrap_err().to_string();
+    assert!(error.contains("a folder"), "{error}");
+    std::fs::write(&missing, b"").unwrap();
+    let error = load_image(&missing, &DecodeLimits::default()).unwrap_err().to_string();
+    assert!(error.contains("missing.png") && error.contains("0 bytes"), "{error}");
+}
+
+fn samples() -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(data("decode")).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    let name = |p: &Path| p.file_name().unwrap().to_string_lossy().into_owned();
+    files.iter().map(|p| (name(p), std::fs::read(p).unwrap())).collect()
+}
+
+#[test]
+fn cut_files_are_errors_or_images_and_half_files_are_errors() {
+    let limits = DecodeLimits { max_pixels: 1_000_000, max_decoded_bytes: 64 << 20, ..Default::default() };
+    for (name, file) in samples() {
+        for cut in (0..file.len()).step_by((file.len() / 150).max(1)) {
+            if let Err(e) = decode_image(&file[..cut], &name, &limits) {
+                let message = e.to_string();
+                assert!(message.starts_with(&name) && !message.contains('\n'), "{message}");
+                assert!(!message.contains("gave up"), "panicked inside: {name} cut at {cut}");
+            } else {
+                assert!(cut > file.len() / 2, "{name} cut at {cut} of {} was taken as whole", file.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn flipped_bytes_never_panic() {
+    let limits = DecodeLimits { max_pixels: 1_000_000, max_decoded_bytes: 64 << 20, ..Default::default() };
+    for (k, (name, file)) in samples().into_iter().enumerate() {
+        let noise = bytes(k as u64, 4 * 200);
+        for flips in noise.chunks_exact(4) {
+            let mut broken = file.clone();
+            let at = (usize::from(flips[0]) << 8 | usize::from(flips[1])) % broken.len();
+            // the header is small and the most sensitive: half of the flips go there
+            let at = if flips[3] % 2 == 0 { at % 200.min(broken.len()) } else { at };
+            broken[at] ^= flips[2] | 1;
+            if let Err(e) = decode_image(&broken, &name, &limits) {
+                assert!(!e.to_string().contains("gave up"), "panicked inside: {name}, byte {at} ^ {}", flips[2] | 1);
+            }
+        }
+    }
+}
