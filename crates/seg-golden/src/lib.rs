@@ -9,6 +9,7 @@ pub mod fill;
 pub mod inputs;
 mod self_check;
 mod stored;
+mod trainable;
 
 pub use backend::{GeneratedWeights, NamedShape, RecordedWeights, check_names};
 pub use case::{Case, Module};
@@ -17,3 +18,4 @@ pub use compare::{Comparison, OutputSpec, Tolerance};
 pub use error::{Error, Result};
 pub use inputs::Pattern;
 pub use self_check::check_generators;
+pub use trainable::TrainableWeights;

@@ -99,13 +99,13 @@ pub struct Conv2dBn {
     params: Conv2dParams,
 }
 
+/// A batch norm's parameters, its running statistics turned into what folding needs.
 #[derive(Clone, Debug)]
 struct BatchNormStats {
     weight: Tensor,
     bias: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
-    eps: f64,
+    inverse_std: Tensor, // 1/√(σ²+ε)
+    mean_by_std: Tensor, // μ/√(σ²+ε)
 }
 
 impl Conv2dBn {
@@ -118,13 +118,14 @@ impl Conv2dBn {
         vb: VarBuilder,
     ) -> Result<Self> {
         let weight = vb.pp("c").get((out_channels, in_channels / params.groups.max(1), kernel, kernel), "weight")?;
+        const EPS: f64 = 1e-5;
         let bn = vb.pp("bn");
+        let inverse_std = (bn.get(out_channels, "running_var")? + EPS)?.sqrt()?.recip()?;
         let norm = BatchNormStats {
             weight: bn.get(out_channels, "weight")?,
             bias: bn.get(out_channels, "bias")?,
-            running_mean: bn.get(out_channels, "running_mean")?,
-            running_var: bn.get(out_channels, "running_var")?,
-            eps: 1e-5,
+            mean_by_std: (bn.get(out_channels, "running_mean")? * &inverse_std)?,
+            inverse_std,
         };
         let mut layer = Self { weight, norm, folded: None, params };
         let trainable = [&layer.weight, &layer.norm.weight, &layer.norm.bias].iter().any(|t| t.is_variable());
@@ -136,10 +137,9 @@ impl Conv2dBn {
 
     /// `w' = w·γ/√(σ²+ε)`, `b' = β − μ·γ/√(σ²+ε)`.
     fn fold(&self) -> Result<(Tensor, Tensor)> {
-        let norm = &self.norm;
-        let scale = (&norm.weight / (&norm.running_var + norm.eps)?.sqrt()?)?;
-        let weight = self.weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
-        let bias = (&norm.bias - (&norm.running_mean * &scale)?)?;
+        let BatchNormStats { weight: gamma, bias: beta, inverse_std, mean_by_std } = &self.norm;
+        let weight = self.weight.broadcast_mul(&(gamma * inverse_std)?.reshape(((), 1, 1, 1))?)?;
+        let bias = (beta - (gamma * mean_by_std)?)?;
         Ok((weight, bias))
     }
 

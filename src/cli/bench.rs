@@ -1,0 +1,173 @@
+//! `hrseg bench`: how long a model takes on this machine.
+
+use std::str::FromStr;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use candle_core::Device;
+use clap::Args;
+use seg_data::RgbImage;
+use seg_models::registry::{LoadOptions, ModelName};
+use seg_models::{MaskCleanup, PromptableSegmenter, Prompts};
+use serde::Serialize;
+
+use super::memory::peak_rss_bytes;
+use super::{Common, Outcome, UsageError};
+
+const EXAMPLES: &str = "\
+Example:
+  hrseg bench --model sam2-tiny --size 1024 --threads 2 --json
+
+A run encodes one image of --size x --size pixels and decodes one click in it, pre- and post-processing included;
+the first, warming run is not counted. Times are in seconds, memory in bytes.
+Without --weights the parameters are made up: the time does not depend on their values.";
+
+/// Time a model on this machine: encoding an image, decoding a click, and the most memory it took.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct BenchArgs {
+    /// Model; `hrseg weights list` shows all names
+    #[arg(long, value_name = "NAME", value_parser = ModelName::from_str)]
+    pub model: ModelName,
+
+    /// Side of the square network input, in pixels: a multiple of 32
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4096))]
+    pub size: u32,
+
+    /// Counted runs
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+
+    /// A checkpoint, in place of made-up parameters (needs --size 1024)
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<std::path::PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    size: u32,
+    threads: usize,
+    dtype: &'static str,
+    device: String,
+    /// Encoding and decoding together.
+    median_s: f64,
+    encode_median_s: f64,
+    decode_median_s: f64,
+    runs_s: Vec<f64>,
+    peak_rss_bytes: Option<u64>,
+}
+
+/// Runs the verb.
+pub fn run(args: &BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
+    if !args.size.is_multiple_of(32) {
+        return Err(UsageError(format!("--size {}: expected a multiple of 32", args.size)).into());
+    }
+    if args.weights.is_some() && args.size != 1024 {
+        return Err(UsageError(format!("--weights with --size {}: checkpoints are for 1024 pixels", args.size)).into());
+    }
+    let device = common.device.open()?;
+    let model = model(args, common, &device)?;
+    let image = pattern(args.size);
+    let prompts = Prompts::point(args.size as f32 * 0.4, args.size as f32 * 0.4);
+    let mut encode = Vec::with_capacity(args.runs as usize);
+    let mut decode = Vec::with_capacity(args.runs as usize);
+    for run in 0..=args.runs {
+        let start = Instant::now();
+        let embedding = model.embed(&image)?;
+        device.synchronize()?;
+        let encoded = start.elapsed().as_secs_f64();
+        let prediction = model.predict(&embedding, &prompts)?;
+        prediction.mask(0)?; // waits for the device
+        let total = start.elapsed().as_secs_f64();
+        tracing::info!("run {run}: encoding {encoded:.3} s, decoding {:.3} s", total - encoded);
+        if run > 0 {
+            encode.push(encoded);
+            decode.push(total - encoded);
+        }
+    }
+    let runs_s: Vec<f64> = encode.iter().zip(&decode).map(|(e, d)| e + d).collect();
+    let report = Report {
+        model: args.model.to_string(),
+        size: args.size,
+        threads: common.threads_used(),
+        dtype: common.dtype.name(),
+        device: device_name(&device),
+        median_s: median(&runs_s),
+        encode_median_s: median(&encode),
+        decode_median_s: median(&decode),
+        runs_s,
+        peak_rss_bytes: peak_rss_bytes(),
+    };
+    if common.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print_report(&report);
+    }
+    Ok(Outcome::Done)
+}
+
+fn model(args: &BenchArgs, common: &Common, device: &Device) -> anyhow::Result<Box<dyn PromptableSegmenter>> {
+    let dtype = common.dtype.dtype();
+    match &args.weights {
+        Some(path) => {
+            let options = LoadOptions { dtype, device: device.clone(), cleanup: MaskCleanup::default() };
+            Ok(args.model.load(path, &options)?.0)
+        }
+        None => {
+            let vb = seg_golden::GeneratedWeights::new("bench").var_builder(dtype, device);
+            args.model.build(args.size as usize, MaskCleanup::default(), vb).context("cannot build the model")
+        }
+    }
+}
+
+fn print_report(report: &Report) {
+    let runs: Vec<String> = report.runs_s.iter().map(|s| format!("{s:.3}")).collect();
+    println!("{} at {} on {}, {} threads, {}", report.model, report.size, report.device, report.threads, report.dtype);
+    println!("  encode   {:>8.3} s", report.encode_median_s);
+    println!("  decode   {:>8.3} s", report.decode_median_s);
+    println!("  together {:>8.3} s  (median of {})", report.median_s, runs.join(" "));
+    if let Some(bytes) = report.peak_rss_bytes {
+        println!("  memory   {:>8.2} GB at most", bytes as f64 / 1e9);
+    }
+}
+
+fn device_name(device: &Device) -> String {
+    match device {
+        Device::Cpu => "cpu".into(),
+        Device::Cuda(_) => "cuda".into(),
+        Device::Metal(_) => "metal".into(),
+    }
+}
+
+/// A picture with something in it, so that no code path is skipped.
+fn pattern(size: u32) -> RgbImage {
+    RgbImage::from_fn(size, size, |x, y| {
+        let inside = (x / 32 + y / 32) % 2 == 0;
+        let shade = (x * 255 / size) as u8;
+        image::Rgb(if inside { [shade, 128, 255 - shade] } else { [32, shade / 2, 64] })
+    })
+}
+
+/// The middle value, or the mean of the two middle ones; 0 for none.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[3., 1., 2.]), 2.);
+        assert_eq!(median(&[4., 1., 2., 3.]), 2.5);
+        assert_eq!(median(&[]), 0.);
+    }
+}
