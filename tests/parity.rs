@@ -47,3 +47,18 @@ fn sam2_interp_unit() {
 fn sam2_enc() {
     all_pass("sam2", "sam2_enc", 6);
 }
+
+#[test]
+fn sam1_prepost() {
+    all_pass("sam", "sam1_prepost", 1);
+}
+
+#[test]
+fn sam2_img() {
+    all_pass("sam2", "sam2_img", 5);
+}
+
+#[test]
+fn mobilesam() {
+    all_pass("mobile-sam", "mobilesam", 2);
+}
