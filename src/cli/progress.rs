@@ -52,6 +52,14 @@ impl Progress {
         }
     }
 
+    /// Does work that draws on the terminal by itself, such as a download with its own bar.
+    pub fn paused<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(work),
+            None => work(),
+        }
+    }
+
     /// Prints a message without tearing the bar.
     pub fn message(&self, text: &str) {
         match &self.bar {

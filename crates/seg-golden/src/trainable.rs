@@ -101,7 +101,10 @@ impl TrainableWeights {
             pairs.push((name, analytic, numeric));
         }
         let largest = pairs.iter().map(|(_, a, n)| a.abs().max(n.abs())).fold(0.0, f64::max);
-        let wrong = |a: f64, n: f64| !((a - n).abs() <= tolerance * a.abs().max(n.abs()) + 1e-7 * largest);
+        let wrong = |a: f64, n: f64| {
+            let difference = (a - n).abs();
+            difference.is_nan() || difference > tolerance * a.abs().max(n.abs()) + 1e-7 * largest
+        };
         Ok(pairs
             .into_iter()
             .filter(|&(_, a, n)| wrong(a, n))

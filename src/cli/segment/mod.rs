@@ -1,6 +1,7 @@
 //! `hrseg segment`: images in, masks out.
 
 mod args;
+mod load;
 mod output;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use seg_data::{DecodeLimits, LoadedImage, load_image, load_mask};
 use seg_models::registry::LoadOptions;
 use seg_models::{MaskCleanup, MaskPrompt, PromptableSegmenter, Prompts};
 
-pub use args::{Format, SegmentArgs};
+pub use args::SegmentArgs;
+use load::load_model;
 use output::{Outputs, Segmented};
 
 use super::progress::Progress;
