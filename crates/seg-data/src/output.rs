@@ -113,7 +113,7 @@ where
     Ok(bytes)
 }
 
-/// [`png`] and [`write`] in one.
+/// [`png()`] and [`write()`] in one.
 ///
 /// # Errors
 /// Those of the two.

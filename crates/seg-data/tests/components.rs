@@ -1,4 +1,5 @@
 //! Components against a flood fill, and SAM 2's clean-up of logits.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 mod common;
 

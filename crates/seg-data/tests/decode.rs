@@ -1,4 +1,5 @@
 //! Pixels as Pillow gives them, orientation, bit depths, mask prompts.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 mod common;
 

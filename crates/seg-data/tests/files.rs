@@ -1,4 +1,5 @@
 //! Atomic writing and the expansion of arguments.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 use std::fs;
 use std::io::{self, Write};

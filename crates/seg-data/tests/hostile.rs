@@ -1,4 +1,5 @@
 //! Files that are broken, absurd or not what they seem: an error on one line that names the file, never a panic.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What overlays and cut-outs look like, pixel by pixel where it matters.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 use image::{GrayImage, Luma, Rgb, RgbImage, Rgba};
 use seg_data::mask;

@@ -1,4 +1,5 @@
 //! Bit-equality with Pillow, on values that Pillow produced.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 mod common;
 

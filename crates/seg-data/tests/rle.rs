@@ -1,4 +1,5 @@
 //! COCO RLE against values from pycocotools, round trips, hostile strings.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What several tests share: the generator of bytes, the digest, and where the fixtures are.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 #![allow(dead_code)] // each test file uses a part
 
 use std::path::PathBuf;
