@@ -83,10 +83,13 @@ impl Checkpoint {
     /// [`Error::Io`] when it cannot be opened.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(Error::io(path, "open it"))?;
-        if file.metadata().is_ok_and(|m| m.is_dir()) {
-            return Err(Fault::NotACheckpoint("it is a folder".into()).at(path));
+        // before opening: to open a pipe would wait for a writer
+        let kind = std::fs::metadata(path).map_err(Error::io(path, "open it"))?;
+        if !kind.is_file() {
+            let what = if kind.is_dir() { "a folder" } else { "not a regular file" };
+            return Err(Fault::NotACheckpoint(format!("it is {what}")).at(path));
         }
+        let file = File::open(path).map_err(Error::io(path, "open it"))?;
         let reader = Reader::new(file).map_err(Error::io(path, "open it"))?;
         let read = || {
             let container = read::sniff(&reader)?;

@@ -149,3 +149,9 @@ impl Error {
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Text from a file, fit for a message of one line.
+pub(crate) fn shorten(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).take(81).collect();
+    if clean.chars().count() > 80 { clean.chars().take(77).chain("...".chars()).collect() } else { clean }
+}

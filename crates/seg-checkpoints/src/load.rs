@@ -213,7 +213,9 @@ fn report(checkpoint: &Checkpoint, policy: &LoadPolicy, record: &Record) -> Load
         path: checkpoint.path().to_path_buf(),
         expected: policy.expected.clone(),
         identity,
-        loaded: record.requested.len() - record.missing.len() - record.zero_filled.len(),
+        loaded: record.requested.len().saturating_sub(
+            record.missing.len() + record.zero_filled.len() + record.mis_shaped.len() + record.mis_typed.len(),
+        ),
         missing: record.missing.iter().cloned().collect(),
         zero_filled: record.zero_filled.iter().cloned().collect(),
         absent: record

@@ -1,5 +1,6 @@
 //! What a load found: the model's wishes against the file's contents.
 
+use crate::error::shorten;
 use crate::identify::Identity;
 use candle_core::DType;
 use std::fmt::{self, Write as _};
@@ -91,16 +92,16 @@ impl LoadReport {
             _ => format!("{} tensors loaded", self.loaded),
         };
         let mut parts = Vec::new();
-        push_part(&mut parts, "missing", &self.missing, |n| n.clone());
+        push_part(&mut parts, "missing", &self.missing, |n| shorten(n));
         push_part(&mut parts, "of another shape", &self.mis_shaped, |m| {
-            format!("{}: {:?} instead of {:?}", m.name, m.got, m.expected)
+            format!("{}: {:?} instead of {:?}", shorten(&m.name), m.got, m.expected)
         });
         push_part(&mut parts, "of another type", &self.mis_typed, |m| {
-            format!("{}: {} instead of {:?}", m.name, m.got, m.expected)
+            format!("{}: {} instead of {:?}", shorten(&m.name), m.got, m.expected)
         });
-        push_part(&mut parts, if self.extra_allowed { "unused" } else { "unexpected" }, &self.extra, |n| n.clone());
+        push_part(&mut parts, if self.extra_allowed { "unused" } else { "unexpected" }, &self.extra, |n| shorten(n));
         if self.is_ok() {
-            push_part(&mut parts, "optional and missing", &self.zero_filled, |n| n.clone());
+            push_part(&mut parts, "optional and missing", &self.zero_filled, |n| shorten(n));
         }
         if !parts.is_empty() {
             let _ = write!(text, ": {}", parts.join("; "));
@@ -135,17 +136,17 @@ impl fmt::Display for LoadReport {
         }
         writeln!(f, "  {} tensors loaded", self.loaded)?;
         let mut parts = Vec::new();
-        push_part(&mut parts, "missing", &self.missing, |n| n.clone());
+        push_part(&mut parts, "missing", &self.missing, |n| shorten(n));
         push_part(&mut parts, "of another shape", &self.mis_shaped, |m| {
-            format!("{}: {:?} instead of {:?}", m.name, m.got, m.expected)
+            format!("{}: {:?} instead of {:?}", shorten(&m.name), m.got, m.expected)
         });
         push_part(&mut parts, "of another type", &self.mis_typed, |m| {
-            format!("{}: {} instead of {:?}", m.name, m.got, m.expected)
+            format!("{}: {} instead of {:?}", shorten(&m.name), m.got, m.expected)
         });
-        push_part(&mut parts, "unexpected", &self.extra, |n| n.clone());
-        push_part(&mut parts, "optional, missing, set to zero", &self.zero_filled, |n| n.clone());
-        push_part(&mut parts, "absent, the model does without", &self.absent, |n| n.clone());
-        push_part(&mut parts, "known to be unused", &self.ignored, |n| n.clone());
+        push_part(&mut parts, "unexpected", &self.extra, |n| shorten(n));
+        push_part(&mut parts, "optional, missing, set to zero", &self.zero_filled, |n| shorten(n));
+        push_part(&mut parts, "absent, the model does without", &self.absent, |n| shorten(n));
+        push_part(&mut parts, "known to be unused", &self.ignored, |n| shorten(n));
         for part in parts.iter().chain(&self.notes) {
             writeln!(f, "  {part}")?;
         }

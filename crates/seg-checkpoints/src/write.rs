@@ -180,3 +180,26 @@ fn bytes_of(tensor: &Tensor) -> candle_core::Result<Vec<u8>> {
         other => candle_core::bail!("elements of type {other:?} cannot be written to safetensors"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_disk_leaves_the_old_file_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.safetensors");
+        std::fs::write(&path, b"old").unwrap();
+        let plan: [Planned<'_>; 2] = [("a", "U8", &[3], 3), ("b", "U8", &[3], 3)];
+        let error = write(&path, &plan, &BTreeMap::new(), |name, out| {
+            Ok(match name {
+                "a" => out.write_all(b"abc"),
+                _ => Err(std::io::ErrorKind::StorageFull.into()),
+            })
+        })
+        .unwrap_err();
+        assert!(error.to_string().contains("x.safetensors: cannot write it: "), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

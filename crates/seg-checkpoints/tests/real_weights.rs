@@ -1,4 +1,6 @@
 //! Real checkpoints, where the folder that `HRSEG_WEIGHTS_DIR` names has them.
+#![allow(clippy::unwrap_used)] // in tests a panic is the report, in their helpers too
+#![allow(clippy::excessive_precision)] // as printed by the reference
 
 use candle_core::{DType, Device};
 use seg_checkpoints::{Checkpoint, Format, identify};
@@ -28,9 +30,24 @@ fn mobile_sam() {
     eprintln!("opened in {opened:?}, all tensors read after {:?}", start.elapsed());
     // values printed by torch.load of the published file
     let vb = c.var_builder(DType::F32, &Device::Cpu);
-    let w = vb.get((32, 3, 3, 3), "image_encoder.patch_embed.seq.0.c.weight").unwrap();
-    let w = w.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    assert_eq!(&w[..2], &[0., 0.]);
+    let sums = |name: &str| {
+        let t = vb.get_unchecked(name).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        (t[..2].to_vec(), t.iter().map(|&v| f64::from(v).abs()).sum::<f64>())
+    };
+    let (first, sum) = sums("image_encoder.patch_embed.seq.0.c.weight");
+    assert_eq!(first, [0.042846906930208206, -0.002284264424815774]);
+    assert!((sum - 155.70475213676764).abs() < 1e-9, "{sum}");
+    let (first, sum) = sums("image_encoder.neck.0.weight");
+    assert_eq!(first, [-0.022229960188269615, 0.24944987893104553]);
+    assert!((sum - 11034.768846405224).abs() < 1e-6, "{sum}");
+    assert_eq!(c.elements(), 10_140_231);
+    // and over all tensors together
+    let total: f64 = c
+        .keys()
+        .map(|n| c.tensor(n, &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap())
+        .map(|t| t.abs().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap())
+        .sum();
+    assert!((total - 12_591_585.520102672).abs() < 1e-3, "{total}");
 }
 
 #[test]
@@ -42,4 +59,6 @@ fn sam2_tiny_image() {
     let identity = identify(&c).unwrap();
     assert!(identity.is_partial() && identity.may_be("sam2-tiny") && identity.may_be("sam2.1-tiny"));
     assert!(!identity.may_be("sam2-small"));
+    let bias = c.tensor("image_encoder.neck.convs.0.conv.bias", &Device::Cpu).unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(bias[..2], [0.0020224566105753183, -0.004099526908248663]);
 }

@@ -15,8 +15,9 @@ pub(super) fn run(file: &Path, brief: bool, common: &Common) -> anyhow::Result<O
     }
     let mut text = String::new();
     if !brief {
-        let width = checkpoint.keys().map(str::len).max().unwrap_or(0);
+        let width = checkpoint.keys().map(|name| one_line(name).chars().count()).max().unwrap_or(0);
         for (name, info) in checkpoint.tensors() {
+            let name = one_line(name);
             text += &format!("{name:<width$}  {:<5} {:?}\n", info.dtype.as_str(), info.shape);
         }
         text.push('\n');
@@ -80,7 +81,7 @@ fn types(checkpoint: &Checkpoint) -> BTreeMap<&'static str, usize> {
     counts
 }
 
-/// Metadata may hold anything: control characters must not reach the terminal.
+/// Names and metadata may hold anything: control characters must not reach the terminal.
 fn one_line(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(201).collect();
     if clean.chars().count() > 200 { clean.chars().take(197).chain("...".chars()).collect() } else { clean }

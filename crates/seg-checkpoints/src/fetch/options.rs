@@ -55,7 +55,7 @@ pub struct FetchOptions {
     pub client_timeout: Duration,
     /// Longest wait for another process that fetches the same file.
     pub lock_timeout: Duration,
-    /// Certificates to trust in addition to the built-in ones' place (`SSL_CERT_FILE`, PEM).
+    /// Certificates to trust in place of the built-in ones (`SSL_CERT_FILE`, PEM).
     pub ca_file: Option<PathBuf>,
     /// Where `pip` and `npm` are looked for (`PATH`).
     pub program_path: OsString,

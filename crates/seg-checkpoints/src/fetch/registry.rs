@@ -150,7 +150,7 @@ impl Run<'_> {
 fn last_error(text: &str) -> String {
     let lines = || text.lines().map(str::trim).filter(|l| !l.is_empty());
     let marked = lines().rfind(|l| l.starts_with("ERROR:") || l.starts_with("npm error") || l.starts_with("npm ERR!"));
-    let line = marked.or_else(|| lines().last()).unwrap_or("failed without a word");
+    let line = marked.or_else(|| lines().next_back()).unwrap_or("failed without a word");
     line.chars().take(200).collect()
 }
 

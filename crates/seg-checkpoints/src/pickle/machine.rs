@@ -1,8 +1,8 @@
 //! The stack machine: instructions to a [`Tree`].
 
-use super::tree::{Id, Node, Span, Tree, shorten};
+use super::tree::{Id, Node, Span, Tree};
 use super::{MAX_MARKS, MAX_OPS};
-use crate::error::Fault;
+use crate::error::{Fault, shorten};
 use std::collections::HashMap;
 
 /// Reads one pickle from the start of `bytes`; also says how many bytes it took.
@@ -10,8 +10,15 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(Tree<'_>, usize), Fault> {
     if u32::try_from(bytes.len()).is_err() {
         return Err(Fault::limit(format!("a pickle of {} bytes", bytes.len())));
     }
-    let mut machine =
-        Machine { bytes, at: 0, nodes: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+    let mut machine = Machine {
+        bytes,
+        at: 0,
+        nodes: Vec::new(),
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+        copied: 0,
+    };
     let root = machine.run()?;
     let used = machine.at;
     Ok((Tree { bytes, nodes: machine.nodes, root }, used))
@@ -24,6 +31,8 @@ struct Machine<'a> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// Pairs copied from lists into dictionaries: one list may be named many times.
+    copied: usize,
 }
 
 impl Machine<'_> {
@@ -212,13 +221,13 @@ impl Machine<'_> {
             b'R' | 0x81 => {
                 let args = self.pop()?;
                 let callee = self.pop()?;
-                self.call(callee, args);
+                self.call(callee, args)?;
             }
             0x92 => {
                 self.pop()?; // keyword arguments
                 let args = self.pop()?;
                 let callee = self.pop()?;
-                self.call(callee, args);
+                self.call(callee, args)?;
             }
             b'b' => {
                 // the state of an object (an OrderedDict's `_metadata`, for instance): of no use here
@@ -384,7 +393,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn call(&mut self, callee: Id, args: Id) {
+    fn call(&mut self, callee: Id, args: Id) -> Result<(), Fault> {
         let name = match self.node(callee) {
             Node::Global(m, n) => {
                 let text = |s: &Span| &self.bytes[s.start as usize..s.end as usize];
@@ -395,27 +404,33 @@ impl Machine<'_> {
         let node = match name {
             // OrderedDict() is filled afterwards; OrderedDict([(k, v), …]) is how Python 2 wrote it
             Some((b"collections", b"OrderedDict" | b"defaultdict") | (b"builtins" | b"__builtin__", b"dict")) => {
-                Node::Dict(self.initial_pairs(args))
+                let pairs = self.initial_pairs(args)?;
+                self.copied += pairs.len();
+                Node::Dict(pairs)
             }
             Some((b"builtins" | b"__builtin__", b"set" | b"frozenset")) => Node::Set,
             _ => Node::Call(callee, args),
         };
         self.push(node);
+        Ok(())
     }
 
-    fn initial_pairs(&self, args: Id) -> Vec<(Id, Id)> {
-        let Node::Tuple(args) = self.node(args) else { return Vec::new() };
-        let Some(Node::List(items)) = args.first().map(|&a| self.node(a)) else { return Vec::new() };
+    fn initial_pairs(&self, args: Id) -> Result<Vec<(Id, Id)>, Fault> {
+        let Node::Tuple(args) = self.node(args) else { return Ok(Vec::new()) };
+        let Some(Node::List(items)) = args.first().map(|&a| self.node(a)) else { return Ok(Vec::new()) };
+        if self.copied.saturating_add(items.len()) > MAX_OPS {
+            return Err(Fault::limit(format!("the pickle makes dictionaries of more than {MAX_OPS} entries")));
+        }
         let pair = |&item: &Id| match self.node(item) {
             Node::Tuple(p) | Node::List(p) if p.len() == 2 => Some((p[0], p[1])),
             _ => None,
         };
-        items.iter().filter_map(pair).collect()
+        Ok(items.iter().filter_map(pair).collect())
     }
 }
 
 fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, Fault> {
-    if items.len() % 2 != 0 {
+    if !items.len().is_multiple_of(2) {
         return Err(Fault::malformed("a dictionary in the pickle has a key without a value"));
     }
     Ok(items.chunks_exact(2).map(|p| (p[0], p[1])).collect())
@@ -426,9 +441,8 @@ fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, Fault> {
 fn is_hostile(module: &str, name: &str) -> bool {
     let root = module.split('.').next().unwrap_or_default();
     match root {
-        "os" | "posix" | "nt" | "subprocess" | "socket" | "shutil" | "runpy" | "pty" | "commands" | "ctypes"
-        | "webbrowser" | "importlib" | "sys" | "code" | "multiprocessing" | "asyncio" | "pip" | "timeit" | "bdb"
-        | "pdb" => true,
+        "os" | "posix" | "nt" | "subprocess" | "socket" | "shutil" | "runpy" | "pty" | "ctypes" | "webbrowser"
+        | "importlib" | "pip" | "timeit" | "bdb" | "pdb" => true,
         "builtins" | "__builtin__" => {
             matches!(name, "eval" | "exec" | "execfile" | "compile" | "__import__" | "open" | "input" | "breakpoint")
         }

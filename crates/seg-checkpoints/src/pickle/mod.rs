@@ -20,3 +20,7 @@ const MAX_OPS: usize = 8 << 20;
 const MAX_MARKS: usize = 512;
 /// Deepest nesting of dictionaries that is searched for tensors.
 const MAX_DEPTH: usize = 32;
+/// Longest name of a tensor, in bytes: names are copied, and one text may be named many times.
+const MAX_NAME: usize = 1024;
+/// Most axes of a tensor, for the same reason.
+const MAX_RANK: usize = 32;

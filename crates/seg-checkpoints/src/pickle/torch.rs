@@ -1,9 +1,9 @@
 //! From a pickle's values to the state dict that torch meant.
 
-use super::MAX_DEPTH;
-use super::tree::{Id, Node, Tree, shorten};
+use super::tree::{Id, Node, Tree};
+use super::{MAX_DEPTH, MAX_NAME, MAX_RANK};
 use crate::dtype::FileDtype;
-use crate::error::Fault;
+use crate::error::{Fault, shorten};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A tensor as the pickle describes it: a view into a storage that lies elsewhere.
@@ -179,6 +179,9 @@ impl<'t, 'a> Finder<'t, 'a> {
                 note(out, || format!("skipped an entry of '{}' whose key is not a string", shorten(prefix)));
                 continue;
             };
+            if prefix.len() + key.len() > MAX_NAME {
+                return Err(Fault::limit(format!("a tensor's name has more than {MAX_NAME} bytes")));
+            }
             let name = format!("{prefix}{key}");
             if let Node::Dict(_) = self.tree.node(v) {
                 self.collect(v, &format!("{name}."), depth + 1, seen, out)?;
@@ -270,6 +273,9 @@ impl<'t, 'a> Finder<'t, 'a> {
         let size = |id: Id| self.tree.int(id).and_then(|v| usize::try_from(v).ok());
         let sizes = |id: Id| self.tree.seq(id).and_then(|s| s.iter().map(|&d| size(d)).collect::<Option<Vec<_>>>());
         let bad = |what: &str| Fault::malformed(format!("its {what} is not made of whole numbers from 0 up"));
+        if self.tree.seq(shape).is_some_and(|s| s.len() > MAX_RANK) {
+            return Err(Fault::limit(format!("a tensor has more than {MAX_RANK} axes")));
+        }
         let first = size(first).ok_or_else(|| bad("offset"))?;
         Ok(RawTensor {
             dtype,

@@ -1,5 +1,6 @@
 //! The values of a pickle, in one arena: cycles and shared values cost nothing, and nothing recurses.
 
+use crate::error::shorten;
 use std::ops::Range;
 
 /// Index of a value.
@@ -105,10 +106,4 @@ impl<'a> Tree<'a> {
             Node::Persistent(_) => "a bare storage".into(),
         }
     }
-}
-
-/// Text from a file, fit for a message of one line.
-pub(crate) fn shorten(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).take(81).collect();
-    if clean.chars().count() > 80 { clean.chars().take(77).chain("...".chars()).collect() } else { clean }
 }

@@ -3,7 +3,7 @@
 
 use super::torch_zip::place;
 use super::{Index, Reader};
-use crate::error::Fault;
+use crate::error::{Fault, shorten};
 use crate::pickle::{self, Id, MAX_PICKLE, Node, Tree};
 use std::collections::HashMap;
 
@@ -58,12 +58,14 @@ fn with_pickles(reader: &Reader, bytes: &[u8]) -> Result<Index, Fault> {
         let key = keys.str(key).ok_or_else(|| Fault::malformed("a storage's key is not a string"))?;
         let mut count = [0u8; 8];
         reader.read_at(offset, &mut count)?;
-        let size = *sizes.get(key).ok_or_else(|| Fault::malformed(format!("storage '{key}' belongs to no tensor")))?;
-        let len = u64::from_le_bytes(count)
-            .checked_mul(size)
-            .ok_or_else(|| Fault::malformed(format!("storage '{key}' claims more bytes than can be counted")))?;
+        let size = *sizes
+            .get(key)
+            .ok_or_else(|| Fault::malformed(format!("storage '{}' belongs to no tensor", shorten(key))))?;
+        let len = u64::from_le_bytes(count).checked_mul(size).ok_or_else(|| {
+            Fault::malformed(format!("storage '{}' claims more bytes than can be counted", shorten(key)))
+        })?;
         let begin = offset + 8;
-        offset = begin.checked_add(len).unwrap_or(u64::MAX);
+        offset = begin.saturating_add(len);
         if offset > reader.len() {
             return Err(Fault::Truncated { expected: offset, actual: reader.len() });
         }
@@ -71,9 +73,9 @@ fn with_pickles(reader: &Reader, bytes: &[u8]) -> Result<Index, Fault> {
     }
     let mut index = Index { nested: state.nested, notes: state.notes, ..Index::default() };
     for (name, raw) in state.tensors {
-        let &(offset, len) = places
-            .get(raw.key)
-            .ok_or_else(|| Fault::malformed(format!("tensor '{name}': storage '{}' is not in the file", raw.key)))?;
+        let &(offset, len) = places.get(raw.key).ok_or_else(|| {
+            Fault::malformed(format!("tensor '{}': storage '{}' is not in the file", shorten(&name), shorten(raw.key)))
+        })?;
         let placed = place(&name, raw, offset, len)?;
         index.tensors.insert(name, placed);
     }

@@ -28,7 +28,7 @@ impl Reader {
 
     /// Fills `buf` from `offset` on.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Fault> {
-        let end = offset.checked_add(buf.len() as u64).unwrap_or(u64::MAX);
+        let end = offset.saturating_add(buf.len() as u64);
         if end > self.len {
             return Err(Fault::Truncated { expected: end, actual: self.len });
         }
@@ -45,7 +45,7 @@ impl Reader {
 
     /// `len` bytes from `offset` on; `len` is checked against the file before memory is taken.
     pub fn bytes(&self, offset: u64, len: usize) -> Result<Vec<u8>, Fault> {
-        let end = offset.checked_add(len as u64).unwrap_or(u64::MAX);
+        let end = offset.saturating_add(len as u64);
         if end > self.len {
             return Err(Fault::Truncated { expected: end, actual: self.len });
         }

@@ -2,7 +2,7 @@
 
 use super::{Index, Placed, Reader};
 use crate::dtype::FileDtype;
-use crate::error::Fault;
+use crate::error::{Fault, shorten};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use std::collections::BTreeMap;
@@ -41,7 +41,10 @@ impl<'de> Deserialize<'de> for Header {
                         let entry = map.next_value()?;
                         // serde_json would take the last one silently: which one the writer meant is unknown.
                         if header.tensors.insert(key.clone(), entry).is_some() {
-                            return Err(serde::de::Error::custom(format!("tensor '{key}' is listed twice")));
+                            return Err(serde::de::Error::custom(format!(
+                                "tensor '{}' is listed twice",
+                                shorten(&key)
+                            )));
                         }
                     }
                 }
@@ -66,23 +69,26 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
     let mut index = Index { metadata: header.metadata, ..Index::default() };
     let mut ranges = Vec::with_capacity(header.tensors.len());
     for (name, entry) in header.tensors {
+        let shown = shorten(&name);
         let (begin, end) = entry.data_offsets;
-        let bytes = end
-            .checked_sub(begin)
-            .ok_or_else(|| Fault::malformed(format!("tensor '{name}' ends at byte {end}, before its start {begin}")))?;
+        let bytes = end.checked_sub(begin).ok_or_else(|| {
+            Fault::malformed(format!("tensor '{shown}' ends at byte {end}, before its start {begin}"))
+        })?;
         let Some(dtype) = FileDtype::from_safetensors(&entry.dtype) else {
             ranges.push((begin, end, name.clone()));
-            index.notes.push(format!("skipped '{name}': elements of type {} are not supported", entry.dtype));
+            index
+                .notes
+                .push(format!("skipped '{shown}': elements of type {} are not supported", shorten(&entry.dtype)));
             continue;
         };
         let shape = entry.shape.iter().map(|&d| usize::try_from(d)).collect::<Result<Vec<_>, _>>();
         let shape =
-            shape.map_err(|_| Fault::malformed(format!("tensor '{name}': shape {:?} is too large", entry.shape)))?;
+            shape.map_err(|_| Fault::malformed(format!("tensor '{shown}': shape {:?} is too large", entry.shape)))?;
         let offset = data_start
             .checked_add(begin)
-            .ok_or_else(|| Fault::malformed(format!("tensor '{name}' begins at byte {begin}, out of range")))?;
+            .ok_or_else(|| Fault::malformed(format!("tensor '{shown}' begins at byte {begin}, out of range")))?;
         let placed = Placed::contiguous(dtype, shape, offset, bytes).map_err(|f| match f {
-            Fault::Malformed(m) => Fault::Malformed(format!("tensor '{name}': {m}")),
+            Fault::Malformed(m) => Fault::Malformed(format!("tensor '{shown}': {m}")),
             other => other,
         })?;
         ranges.push((begin, end, name.clone()));
@@ -94,7 +100,10 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
     for (begin, end, name) in &ranges {
         if *begin != at {
             let what = if *begin < at { "overlaps the tensor before it" } else { "leaves a gap before it" };
-            return Err(Fault::malformed(format!("tensor '{name}' {what}: it begins at byte {begin}, expected {at}")));
+            return Err(Fault::malformed(format!(
+                "tensor '{}' {what}: it begins at byte {begin}, expected {at}",
+                shorten(name)
+            )));
         }
         at = *end;
     }

@@ -1,16 +1,18 @@
 //! torch's container since 1.6: a zip archive of `<root>/data.pkl` and one stored entry a storage, `<root>/data/<key>`.
 
 use super::{Index, Placed, Reader};
-use crate::error::Fault;
+use crate::error::{Fault, shorten};
 use crate::pickle::{self, MAX_PICKLE, RawTensor};
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 
-/// Bytes of an entry, uncompressed, in the file.
+/// Bytes of an entry in the file.
 #[derive(Clone, Copy)]
 struct Stored {
     offset: u64,
     len: u64,
+    /// torch stores its entries as they are (the code of a TorchScript program aside, which is not read).
+    compressed: bool,
 }
 
 /// A [`Reader`] with a position, as the zip crate wants it.
@@ -49,25 +51,36 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
         ));
     };
     if let Some(other) = pickles.next() {
-        return Err(Fault::malformed(format!("two pickles in one archive: '{name}' and '{other}'")));
+        return Err(Fault::malformed(format!(
+            "two pickles in one archive: '{}' and '{}'",
+            shorten(&name),
+            shorten(other)
+        )));
     }
     let root = name.strip_suffix("data.pkl").unwrap_or_default();
-    let get = |part: &str| entries.get(&format!("{root}{part}")).copied();
+    let has = |part: &str| entries.contains_key(&format!("{root}{part}"));
+    let get = |part: &str| match entries.get(&format!("{root}{part}")) {
+        Some(entry) if entry.compressed => Err(Fault::limit(format!(
+            "entry '{}' of the archive is compressed; torch stores its entries as they are",
+            shorten(&format!("{root}{part}"))
+        ))),
+        entry => Ok(entry.copied()),
+    };
 
-    if let Some(order) = get("byteorder") {
+    if let Some(order) = get("byteorder")? {
         let order = reader.bytes(order.offset, order.len.min(16) as usize)?;
         if order != b"little" {
             return Err(Fault::Unsupported("big-endian numbers".into()));
         }
     }
-    let Stored { offset, len } = get("data.pkl").ok_or_else(|| Fault::malformed("no data.pkl"))?;
+    let Stored { offset, len, .. } = get("data.pkl")?.ok_or_else(|| Fault::malformed("no data.pkl"))?;
     if len > MAX_PICKLE as u64 {
         return Err(Fault::limit(format!("the pickle has {len} bytes, the limit is {MAX_PICKLE}")));
     }
     let bytes = reader.bytes(offset, len as usize)?;
     let (tree, _) = pickle::parse(&bytes)?;
     let state = pickle::state_dict(&tree).map_err(|fault| match fault {
-        Fault::NotACheckpoint(_) if get("constants.pkl").is_some() => {
+        Fault::NotACheckpoint(_) if has("constants.pkl") => {
             Fault::Unsupported("TorchScript programs: save the module's state_dict() instead".into())
         }
         other => other,
@@ -75,8 +88,13 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
 
     let mut index = Index { nested: state.nested, notes: state.notes, ..Index::default() };
     for (name, raw) in state.tensors {
-        let storage = get(&format!("data/{}", raw.key))
-            .ok_or_else(|| Fault::malformed(format!("tensor '{name}': storage '{}' is not in the archive", raw.key)))?;
+        let storage = get(&format!("data/{}", raw.key))?.ok_or_else(|| {
+            Fault::malformed(format!(
+                "tensor '{}': storage '{}' is not in the archive",
+                shorten(&name),
+                shorten(raw.key)
+            ))
+        })?;
         let placed = place(&name, raw, storage.offset, storage.len)?;
         index.tensors.insert(name, placed);
     }
@@ -85,6 +103,7 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
 
 /// A tensor's place, given where its storage lies.
 pub(super) fn place(name: &str, raw: RawTensor<'_>, offset: u64, len: u64) -> Result<Placed, Fault> {
+    let name = shorten(name);
     if raw.storage_bytes > len {
         return Err(Fault::malformed(format!(
             "tensor '{name}': its storage should have {} bytes, the file has {len}",
@@ -122,25 +141,23 @@ fn entries(reader: &Reader) -> Result<HashMap<String, Stored>, Fault> {
             Err(e) => return Err(Fault::malformed(format!("entry {i} of the archive has an unreadable name ({e})"))),
         };
         if entry.encrypted() {
-            return Err(Fault::Unsupported(format!("encrypted archives (entry '{name}')")));
+            return Err(Fault::Unsupported(format!("encrypted archives (entry '{}')", shorten(&name))));
         }
-        if entry.compression() != zip::CompressionMethod::Stored || entry.size() != entry.compressed_size() {
-            return Err(Fault::limit(format!(
-                "entry '{name}' of the archive is compressed; torch stores its entries as they are"
-            )));
-        }
-        let offset =
-            entry.data_start().ok_or_else(|| Fault::malformed(format!("entry '{name}' of the archive has no data")))?;
-        let len = entry.size();
-        let end = offset.checked_add(len).unwrap_or(u64::MAX);
+        let compressed =
+            entry.compression() != zip::CompressionMethod::Stored || entry.size() != entry.compressed_size();
+        let offset = entry
+            .data_start()
+            .ok_or_else(|| Fault::malformed(format!("entry '{}' of the archive has no data", shorten(&name))))?;
+        let len = entry.compressed_size();
+        let end = offset.saturating_add(len);
         if end > reader.len() {
             return Err(Fault::Truncated { expected: end, actual: reader.len() });
         }
         if len > 0 {
             ranges.push((offset, end));
         }
-        if entries.insert(name.clone(), Stored { offset, len }).is_some() {
-            return Err(Fault::malformed(format!("entry '{name}' is twice in the archive")));
+        if entries.insert(name.clone(), Stored { offset, len, compressed }).is_some() {
+            return Err(Fault::malformed(format!("entry '{}' is twice in the archive", shorten(&name))));
         }
     }
     ranges.sort_unstable();
