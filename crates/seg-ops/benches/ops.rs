@@ -16,7 +16,7 @@ mod norm;
 mod spatial;
 
 use candle_core::{Device, Result, Tensor};
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use std::time::Duration;
 
 /// The same numbers in every run.
@@ -30,11 +30,8 @@ fn tensor(shape: &[usize]) -> Tensor {
 fn compare(c: &mut Criterion, name: &str, ours: impl Fn() -> Result<Tensor>, candle: impl Fn() -> Result<Tensor>) {
     let mut group = c.benchmark_group(name);
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    group.bench_function("ours", |b| {
-        b.iter_batched(|| (), |()| ours().expect("our operation"), BatchSize::PerIteration)
-    });
-    group
-        .bench_function("candle", |b| b.iter_batched(|| (), |()| candle().expect("candle's"), BatchSize::PerIteration));
+    group.bench_function("ours", |b| b.iter(|| ours().expect("our operation")));
+    group.bench_function("candle", |b| b.iter(|| candle().expect("candle's")));
     group.finish();
 }
 

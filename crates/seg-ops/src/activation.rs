@@ -19,11 +19,11 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 /// If `x` is not of a floating type.
 pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     check_float("activate", "x", x)?;
-    if is_half(x) {
-        return cpu::pointwise::activate(&wide(x)?, activation)?.to_dtype(x.dtype());
-    }
     if activation == Activation::None {
         return Ok(x.clone());
+    }
+    if is_half(x) {
+        return cpu::pointwise::activate(&wide(x)?, activation)?.to_dtype(x.dtype());
     }
     if x.device().is_cpu() { cpu::pointwise::activate(x, activation) } else { composed::activate(x, activation) }
 }

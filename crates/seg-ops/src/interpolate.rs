@@ -101,18 +101,14 @@ impl<T: Float> Weights<T> {
         })
     }
 
-    /// Position in the input of the output's pixel `o`.
-    fn position(ratio: T, o: usize, align_corners: bool) -> T {
-        let half = T::of(0.5);
-        if align_corners { ratio * T::of_usize(o) } else { ratio * (T::of_usize(o) + half) - half }
-    }
-
     fn linear(input: usize, output: usize, ratio: T, align_corners: bool) -> Self {
         Self::from_taps(input, output, 2, |o, put| {
             if input == output {
                 return put(o, T::ONE);
             }
-            let x = Self::position(ratio, o, align_corners).max(T::ZERO);
+            let half = T::of(0.5);
+            let x = if align_corners { ratio * T::of_usize(o) } else { ratio * (T::of_usize(o) + half) - half };
+            let x = x.max(T::ZERO);
             let i = (x.floor().as_f64() as usize).min(input - 1);
             let t = (x - T::of_usize(i)).max(T::ZERO).min(T::ONE);
             put(i, T::ONE - t);
@@ -123,7 +119,12 @@ impl<T: Float> Weights<T> {
     fn cubic(input: usize, output: usize, ratio: T, align_corners: bool) -> Self {
         let a = T::of(-0.75);
         Self::from_taps(input, output, 4, |o, put| {
-            let x = Self::position(ratio, o, align_corners);
+            let x = if align_corners {
+                ratio * T::of_usize(o)
+            } else {
+                // in one rounding, unlike the bilinear position: so PyTorch's binaries do it, and far out in a large image the difference shows
+                ratio.fma(T::of_usize(o) + T::of(0.5), -T::of(0.5))
+            };
             let i = x.floor().as_f64().min((input - 1) as f64);
             let t = (x - T::of(i)).max(T::ZERO).min(T::ONE);
             let distances = [t + T::ONE, t, T::ONE - t, T::ONE - t + T::ONE];
@@ -141,7 +142,7 @@ impl<T: Float> Weights<T> {
         let (support, inverse) = if ratio >= T::ONE { (reach * ratio, T::ONE / ratio) } else { (reach, T::ONE) };
         let taps = support.as_f64().ceil() as usize * 2 + 1;
         let filter = |d: T| match mode {
-            Interpolation::Bicubic => cubic_kernel(d.abs(), T::of(-0.5)),
+            Interpolation::Bicubic => fused_cubic_kernel(d.abs(), T::of(-0.5)),
             _ => (T::ONE - d.abs()).max(T::ZERO),
         };
         let mut row = Vec::with_capacity(taps);
@@ -162,11 +163,22 @@ impl<T: Float> Weights<T> {
 /// Keys' cubic convolution kernel at distance `d ≥ 0`.
 fn cubic_kernel<T: Float>(d: T, a: T) -> T {
     let two = T::of(2.);
-    let three = T::of(3.);
     if d <= T::ONE {
-        ((a + two) * d - (a + three)) * d * d + T::ONE
+        ((a + two) * d - (a + T::of(3.))) * d * d + T::ONE
     } else if d < two {
         ((a * d - T::of(5.) * a) * d + T::of(8.) * a) * d - T::of(4.) * a
+    } else {
+        T::ZERO
+    }
+}
+
+/// The same with every product and sum in one rounding, as PyTorch's antialiasing kernels have it.
+fn fused_cubic_kernel<T: Float>(d: T, a: T) -> T {
+    let two = T::of(2.);
+    if d <= T::ONE {
+        ((a + two).fma(d, -(a + T::of(3.))) * d).fma(d, T::ONE)
+    } else if d < two {
+        a.fma(d, -T::of(5.) * a).fma(d, T::of(8.) * a).fma(d, -T::of(4.) * a)
     } else {
         T::ZERO
     }

@@ -1,5 +1,7 @@
 //! Convolution and its transpose against nested loops.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use candle_core::{Device, Tensor};

@@ -1,5 +1,7 @@
 //! The product with a weight matrix, and the activations.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use candle_core::{DType, Device, Tensor};

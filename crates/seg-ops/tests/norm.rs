@@ -1,5 +1,7 @@
 //! Layer normalisation and softmax.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use candle_core::{DType, Device, Tensor};

@@ -1,5 +1,7 @@
 //! Pooling.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use candle_core::{DType, Device, Tensor};

@@ -1,5 +1,7 @@
 //! Resizing.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use candle_core::{DType, Device, Tensor};
@@ -87,7 +89,9 @@ fn naive(x: &Tensor, (oh, ow): (usize, usize), r: &Resize) -> Tensor {
 
 fn check(shape: [usize; 4], size: (usize, usize), r: Resize) {
     let x = random(&shape, 1);
-    check_op(&[x.clone()], &naive(&x, size, &r), &|t| resize(&t[0], size, &r), &|t| composed::resize(&t[0], size, &r));
+    check_op(std::slice::from_ref(&x), &naive(&x, size, &r), &|t| resize(&t[0], size, &r), &|t| {
+        composed::resize(&t[0], size, &r)
+    });
 }
 
 /// Ratios with powers of two, where f32 and f64 agree on which pixel is nearest.

@@ -1,7 +1,7 @@
 //! Attention by blocks of queries: the scores of one block are all that is ever in memory.
 
 use super::matrix::{Keep, Mat, Shared, product};
-use super::softmax::{dot, exponentials};
+use super::softmax::{dot, exponentials_of_rows};
 use super::{Data, Value, attach3, dispatch, simd};
 use crate::error::Result;
 use crate::float::Float;
@@ -40,14 +40,12 @@ impl<T: Float> Block<'_, T> {
         simd(
             #[inline(always)]
             || {
-                for (i, (row, sum)) in p.chunks_exact_mut(m).zip(sums.iter_mut()).enumerate() {
-                    if let Some(bias) = self.bias {
-                        for (s, &b) in row.iter_mut().zip(&bias[i * m..(i + 1) * m]) {
-                            *s += b;
-                        }
+                if let Some(bias) = self.bias {
+                    for (s, &b) in p.iter_mut().zip(bias) {
+                        *s += b;
                     }
-                    *sum = exponentials(row);
                 }
+                exponentials_of_rows(p, m, sums);
             },
         );
     }

@@ -35,7 +35,7 @@ pub(crate) fn conv2d(
     let layout = p.layout;
     let backward = move |x: &Tensor, w: &Tensor, dy: &Tensor| -> Result<(Tensor, Tensor)> {
         let (x, dy) = (&channels_first(x, layout)?, &channels_first(dy, layout)?);
-        let dx = dispatch!(x, self::input_gradient(dy, w, g))?.tensor()?;
+        let dx = dispatch!(x, self::input_gradient(dy, w, None, Epilogue::NONE, g))?.tensor()?;
         let dw = dispatch!(x, self::weight_gradient(x, dy, w, g))?.tensor()?;
         Ok((from_channels_first(&dx, layout)?, dw))
     };
@@ -64,11 +64,10 @@ pub(crate) fn conv_transpose2d(
     let g = Geometry::of_transpose(x, weight, p)?;
     let layout = p.layout;
     let nchw = channels_first(x, layout)?;
-    let value = dispatch!(x, self::input_gradient(&nchw, weight, g))?;
-    let attach_tail = tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]);
-    if !attach_tail && layout == Layout::Nchw {
-        return dispatch!(x, self::finish(value.tensor()?, bias, e))?.tensor();
+    if layout == Layout::Nchw && !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
+        return dispatch!(x, self::input_gradient(&nchw, weight, bias, e, g))?.tensor();
     }
+    let value = dispatch!(x, self::input_gradient(&nchw, weight, None, Epilogue::NONE, g))?;
     let value = match layout {
         Layout::Nchw => value,
         Layout::Nhwc => dispatch!(x, self::reread(&from_channels_first(&value.tensor()?, layout)?))?,
@@ -115,17 +114,6 @@ pub(super) fn channel_sums(dy: &Tensor, layout: Layout) -> Result<Tensor> {
         Layout::Nchw => dy.sum((2, 3))?.sum(0),
         Layout::Nhwc => super::product::column_sums(dy),
     }
-}
-
-/// Adds bias and epilogue to a finished `[B, O, H, W]`.
-fn finish<T: Float>(y: Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Value> {
-    let (_, channels, h, w) = y.dims4()?;
-    let tail = Tail::new(bias, e)?;
-    let tail = tail.data::<T>()?;
-    let mut data = Data::<T>::contiguous(&y)?.to_vec();
-    let plane = (h * w).max(1);
-    data.par_chunks_mut(plane).enumerate().for_each(|(i, y)| tail.along_pixels(y, i % channels, i * plane));
-    Ok(Value::new(data, y.dims()))
 }
 
 fn forward<T: Float>(
@@ -240,14 +228,22 @@ fn forward_nhwc<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry,
     });
 }
 
-/// The gradient of the input `[B, I, H, W]` from that of the output; also the value of a transposed convolution.
-fn input_gradient<T: Float>(dy: &Tensor, weight: &Tensor, g: Geometry) -> Result<Value> {
+/// The gradient of the input `[B, I, H, W]` from that of the output; also the value of a transposed convolution, which may have an epilogue.
+fn input_gradient<T: Float>(
+    dy: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    e: Epilogue<'_>,
+    g: Geometry,
+) -> Result<Value> {
+    let tail = Tail::new(bias, e)?;
+    let tail = tail.data::<T>()?;
     let (dy, w) = (Data::<T>::contiguous(dy)?, Data::<T>::contiguous(weight)?);
     let (pixels, plane) = (g.pixels(), g.input.0 * g.input.1);
     let (gi, go) = (g.inputs / g.groups, g.outputs / g.groups);
     let (depth, taps) = (g.depth(), g.kernel.0 * g.kernel.1);
     let mut dx = vec![T::ZERO; g.batch * g.inputs * plane];
-    if dx.is_empty() || dy.is_empty() {
+    if dx.is_empty() {
         return Ok(Value::new(dx, (g.batch, g.inputs, g.input.0, g.input.1)));
     }
     // patches overlap, so a task has whole planes: some of a group's channels
@@ -271,6 +267,10 @@ fn input_gradient<T: Float>(dy: &Tensor, weight: &Tensor, g: Geometry) -> Result
             patches.resize(n * taps * count, T::ZERO);
             product((n * taps, count, go), patches, count, Keep::Nothing, T::ONE, w, dy);
             g.scatter_rows(&patches[..n * taps * count], from, count, dx);
+        }
+        let channel = group * gi + first;
+        for (i, dx) in dx.chunks_exact_mut(plane).enumerate() {
+            tail.along_pixels(dx, channel + i, (b * g.inputs + channel + i) * plane);
         }
     });
     Ok(Value::new(dx, (g.batch, g.inputs, g.input.0, g.input.1)))

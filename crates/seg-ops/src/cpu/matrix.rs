@@ -1,4 +1,5 @@
-//! Matrix products of strided blocks, and writing to one slice from several tasks. The only `unsafe` of the crate is here.
+//! Matrix products of strided blocks, and writing to one slice from several tasks. What is `unsafe` in the crate
+//! starts here: the kernels take disjoint parts of a [`Shared`] slice.
 #![allow(unsafe_code)]
 
 use crate::float::Float;

@@ -52,6 +52,37 @@ pub(crate) fn exponentials<T: Float>(x: &mut [T]) -> T {
     reduce(x, T::ZERO, |a, b| a + b)
 }
 
+/// [`exponentials`] of each row of `n` elements. To be called under [`simd`].
+#[inline(always)]
+pub(crate) fn exponentials_of_rows<T: Float>(x: &mut [T], n: usize, sums: &mut [T]) {
+    if n >= 4 * LANES {
+        for (row, sum) in x.chunks_exact_mut(n).zip(sums) {
+            *sum = exponentials(row);
+        }
+        return;
+    }
+    // short rows: the exponentials of all of them in one go
+    for row in x.chunks_exact_mut(n) {
+        let mut max = T::NEG_INFINITY;
+        for &x in row.iter() {
+            max = if x > max { x } else { max };
+        }
+        for x in row {
+            *x = *x - max;
+        }
+    }
+    for x in x.iter_mut() {
+        *x = x.exp_of_negative();
+    }
+    for (row, sum) in x.chunks_exact(n).zip(sums) {
+        let mut total = T::ZERO;
+        for &x in row {
+            total += x;
+        }
+        *sum = total;
+    }
+}
+
 /// See [`crate::softmax`].
 pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
     let x = &x.contiguous()?;

@@ -1,5 +1,5 @@
 //! What the tests share: reproducible tensors, comparison, finite differences, and views that are not contiguous.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
