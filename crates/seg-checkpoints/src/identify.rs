@@ -11,12 +11,13 @@ pub struct Identity {
     /// apart are not in the file.
     candidates: Vec<&'static str>,
     detail: &'static str,
-    partial: bool,
+    /// What there is of the model, when it is not all.
+    part: Option<&'static str>,
 }
 
 impl Identity {
     fn one(model: &'static str, detail: &'static str) -> Option<Self> {
-        Some(Self { candidates: vec![model], detail, partial: false })
+        Some(Self { candidates: vec![model], detail, part: None })
     }
 
     /// The model's name in the manifest, or the first of several possible ones.
@@ -36,7 +37,7 @@ impl Identity {
 
     /// Whether the file has a part of the model only, such as SAM 2 without its memory.
     pub fn is_partial(&self) -> bool {
-        self.partial
+        self.part.is_some()
     }
 
     /// Whether it can be the model of this name. Names that no fingerprint exists for can be anything.
@@ -54,8 +55,11 @@ impl Identity {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = if self.partial { ", a part of it" } else { "" };
-        write!(f, "{} ({}{part})", self.candidates.join(" or "), self.detail)
+        write!(f, "{} ({}", self.candidates.join(" or "), self.detail)?;
+        match self.part {
+            Some(part) => write!(f, ", {part})"),
+            None => f.write_str(")"),
+        }
     }
 }
 
@@ -85,6 +89,8 @@ const KNOWN: [&str; 23] = [
     "mpg-sam2-tiny",
     "beit3",
 ];
+
+const ENCODER: &str = "image encoder only";
 
 /// The model that a checkpoint looks like; none when it resembles no known one.
 pub fn identify(checkpoint: &Checkpoint) -> Option<Identity> {
@@ -160,20 +166,22 @@ fn sam2(keys: &Keys<'_>) -> Option<Identity> {
         _ => return None,
     };
     let decoder = keys.any("sam_mask_decoder.") && keys.any("sam_prompt_encoder.");
+    let part = (!decoder).then_some(ENCODER);
     if keys.has("no_obj_embed_spatial") || keys.any("obj_ptr_tpos_proj.") {
-        return Some(Identity { candidates: vec![new], detail: "SAM 2.1", partial: !decoder });
+        return Some(Identity { candidates: vec![new], detail: "SAM 2.1", part });
     }
     // Only a file with the memory, where 2.1 has the two tensors above, is certainly 2.0.
     if keys.has("maskmem_tpos_enc") && keys.any("memory_attention.") && keys.any("obj_ptr_proj.") {
-        return Some(Identity { candidates: vec![old], detail: "SAM 2.0", partial: !decoder });
+        return Some(Identity { candidates: vec![old], detail: "SAM 2.0", part });
     }
-    let detail = if decoder { "SAM 2's image part, 2.0 or 2.1" } else { "SAM 2's image encoder, 2.0 or 2.1" };
-    Some(Identity { candidates: vec![old, new], detail, partial: true })
+    let part = Some(if decoder { "image part only" } else { ENCODER });
+    Some(Identity { candidates: vec![old, new], detail: "SAM 2.0 or 2.1", part })
 }
 
 fn sam1(keys: &Keys<'_>) -> Option<Identity> {
     let decoder = keys.any("mask_decoder.") && keys.any("prompt_encoder.");
-    let known = |model, detail| Some(Identity { candidates: vec![model], detail, partial: !decoder });
+    let part = (!decoder).then_some(ENCODER);
+    let known = |model, detail| Some(Identity { candidates: vec![model], detail, part });
     if keys.has("image_encoder.patch_embed.seq.0.c.weight") {
         return match keys.dim("image_encoder.neck.0.weight", 1) {
             Some(320) => known("mobile-sam", "MobileSAM"),

@@ -173,6 +173,7 @@ fn every_refusal_is_told_with_its_reason() {
             .unwrap_or_else(|| panic!("{source} in {text}"));
         assert!(line.contains(reason), "{reason} in {line}");
     }
+    assert_eq!(left(&dir), [""; 0]);
 }
 
 #[test]

@@ -52,6 +52,8 @@ fn sam2_sizes_and_versions() {
         assert_eq!(image.candidates(), [format!("sam2-{size}"), format!("sam2.1-{size}")]);
         assert!(image.is_partial());
     }
+    let image = "sam2-small or sam2.1-small (SAM 2.0 or 2.1, image part only)";
+    assert_eq!(name(&sam2(96, 16, "image")), image);
     assert_eq!(name(&sam2(64, 5, "2.1")), "none");
 }
 

@@ -179,8 +179,13 @@ pub fn fetch(entry: &'static Entry, options: &FetchOptions) -> Result<Resolved> 
                 return Ok(resolved(path, Origin::Fetched(shown)));
             }
             Err(e) => {
-                options.reporter.note(&format!("  not from there: {e}"));
+                tracing::info!("not from {shown}: {e}");
                 tried.push((shown, e));
+                // a part with something in it is gone on with next time
+                let part = part_of(&target);
+                if part.metadata().is_ok_and(|m| m.len() == 0) {
+                    let _ = std::fs::remove_file(part);
+                }
             }
         }
     }

@@ -73,11 +73,18 @@ pub(crate) fn npm(
     unpack::one_from(folder.path(), member, size, part)
 }
 
-/// A folder for the package, on the disk where the file will be; deleted at the end.
+/// A folder for the package, on the disk where the file will be; deleted at the end. What a killed process left is
+/// deleted first: the lock on the file is ours, so that nobody uses it.
 fn work_folder(part: &Path) -> Result<tempfile::TempDir> {
     let parent = part.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(Error::io(parent, "make the folder"))?;
-    tempfile::Builder::new().prefix(".package-").tempdir_in(parent).map_err(Error::io(parent, "make a folder in it"))
+    let prefix = format!(".{}-package-", part.file_name().unwrap_or_default().to_string_lossy());
+    for old in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        if old.file_name().to_string_lossy().starts_with(&prefix) {
+            let _ = std::fs::remove_dir_all(old.path());
+        }
+    }
+    tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).map_err(Error::io(parent, "make a folder in it"))
 }
 
 struct Run<'a> {
