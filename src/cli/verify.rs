@@ -12,19 +12,24 @@ use crate::verify::{CaseReport, Status, run_dir};
 /// Outputs of a failed case that are printed unless more is asked for with `-v`.
 const FAILURES_SHOWN: usize = 5;
 
-/// Compare models with the outputs of the official implementations
-///
-/// Runs golden cases: each holds what the original PyTorch code gave for weights and inputs that can be generated from
-/// their names, so nothing is downloaded. Every stored tensor must agree within 2e-4 of its standard deviation plus
-/// 1e-3 of the value, or within the tolerance that the case gives.
-///
-/// A case may also name a checkpoint of your own, with the outputs that you dumped from the original: docs/verify.md says
-/// how.
-///
-/// One line a case: PASS, FAIL or SKIP, the tensor with the largest error as a multiple of what is allowed, seconds.
+const EXAMPLES: &str = "Examples:
+  hrseg verify tests/golden
+  hrseg verify tests/golden --filter sam2_img
+  hrseg verify my_case.json --json";
+
+/// What `--help` says beyond `-h`.
+const DETAILS: &str = "\
+Each golden case holds what the original PyTorch code gave for weights and inputs that can be generated from their names, \
+so nothing is downloaded. Every stored tensor must agree within 2e-4 of its standard deviation plus 1e-3 of the value, or \
+within the tolerance that the case gives. A case may also name a checkpoint of your own, with outputs that you dumped from \
+the original: docs/verify.md says how.
+
+One line a case: PASS, FAIL or SKIP, the tensor with the largest error as a multiple of what is allowed, seconds. \
+Exit code 1 if a case fails.";
+
+/// Arguments of `hrseg verify`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:\n  hrseg verify tests/golden\n  hrseg verify tests/golden --filter sam2_img\n  \
-                        hrseg verify my_case.json --json\n\nExit code 1 if a case fails.")]
+#[command(after_help = EXAMPLES, after_long_help = format!("{DETAILS}\n\n{EXAMPLES}"))]
 pub struct VerifyArgs {
     /// A folder (all cases below it are run) or one case
     #[arg(value_name = "DIR|CASE.json")]

@@ -33,14 +33,27 @@ impl Inputs<'_> {
         self.tensor(name, |_| inputs::noise(name, dims, self.salt(name), factor, self.device))
     }
 
-    /// The photo `name`, `h * w` pixels. A stored one is `[h, w, 3]`, bytes.
-    pub(super) fn photo(&self, name: &str, h: usize, w: usize) -> Result<RgbImage> {
+    /// The noise that the JSON describes as `fill (1,256,64,64)*10`, or what the case stores.
+    pub(super) fn described(&self, name: &str) -> Result<Tensor> {
+        if let Some(stored) = self.case.stored_input(name, self.device) {
+            return Ok(stored?);
+        }
+        let (dims, factor) = fill_spec(self.case, name)?;
+        self.noise(name, &dims, factor)
+    }
+
+    /// The photo `name`: a stored one (`[h, w, 3]`, bytes), or one of `size` pixels (height, width), or one of the size that
+    /// the JSON gives.
+    pub(super) fn photo(&self, name: &str, size: Option<(usize, usize)>) -> Result<RgbImage> {
         let (h, w, bytes) = match self.case.stored_input(name, &Device::Cpu) {
-            None => (h, w, self.pattern(name).image_u8(h, w)),
             Some(stored) => {
                 let stored = stored?;
                 let (h, w, _) = stored.dims3()?;
                 (h, w, stored.to_dtype(DType::U8)?.flatten_all()?.to_vec1()?)
+            }
+            None => {
+                let (h, w) = size.map_or_else(|| self.size(name), Ok)?;
+                (h, w, self.pattern(name).image_u8(h, w))
             }
         };
         let (found, wanted) = (bytes.len(), h * w * 3);
@@ -67,6 +80,11 @@ impl Inputs<'_> {
         }
     }
 
+    /// [`Self::size`], or `default` when the JSON does not describe the input.
+    pub(super) fn size_or(&self, name: &str, default: (usize, usize)) -> Result<(usize, usize)> {
+        if self.case.inputs[name].is_null() { Ok(default) } else { self.size(name) }
+    }
+
     fn pattern(&self, name: &str) -> Pattern {
         Pattern::salted(self.salt(name), name)
     }
@@ -83,4 +101,36 @@ pub(super) fn field<T: serde::de::DeserializeOwned>(case: &Case, name: &str, val
         return Err(case.field_error(name, "missing").into());
     }
     serde_json::from_value(value.clone()).map_err(|e| case.field_error(name, e.to_string()).into())
+}
+
+/// Shape and factor of the input `inputs.<name>` that the JSON describes as `fill (1,256,64,64)*10`.
+pub(super) fn fill_spec(case: &Case, name: &str) -> Result<(Vec<usize>, f32)> {
+    let at = format!("inputs.{name}");
+    let text: String = field(case, &at, &case.inputs[name])?;
+    parse_fill(&text)
+        .ok_or_else(|| case.field_error(&at, format!("{text:?}, expected such as \"fill (1,256,64,64)*10\"")).into())
+}
+
+fn parse_fill(text: &str) -> Option<(Vec<usize>, f32)> {
+    let (_, rest) = text.split_once('(')?;
+    let (dims, rest) = rest.split_once(')')?;
+    let dims: Vec<usize> = dims.split(',').map(|d| d.trim().parse().ok()).collect::<Option<_>>()?;
+    let factor = match rest.trim().strip_prefix('*') {
+        Some(factor) => factor.trim().parse().ok()?,
+        None => 1.0,
+    };
+    Some((dims, factor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fill_descriptions() {
+        assert_eq!(parse_fill("fill (1,1,256,256)*10"), Some((vec![1, 1, 256, 256], 10.0)));
+        assert_eq!(parse_fill("fill input.low_res.<k> (1, 3) * 20"), Some((vec![1, 3], 20.0)));
+        assert_eq!(parse_fill("fill (2)"), Some((vec![2], 1.0)));
+        assert_eq!(parse_fill("fill"), None);
+    }
 }

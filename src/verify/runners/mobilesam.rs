@@ -22,7 +22,7 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let sam = Sam::new(&config, weights.var_builder(device))?;
     weights.check(run.checks, &Sam::MOBILE_SAM_UNUSED);
 
-    let (h, w) = run.inputs().size("input.image")?;
+    let (h, w) = run.inputs().size_or("input.image", (sam.image_size(), sam.image_size()))?;
     let image = run.inputs().tensor("input.image", |p| p.sam_image(h, w, device))?;
     let SamImageEncoder::TinyVit(encoder) = sam.image_encoder();
     let embeddings = encoder.forward_with(&image, &mut |name: &str, tensor: &Tensor| {
@@ -30,16 +30,18 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
         Ok(())
     })?;
 
-    let corners: Vec<[f32; 4]> = field(case, "inputs.box", &case.inputs["box"])?;
-    let prompts = sam.prompt_encoder().forward(None, Some(&boxes(&corners, device)?), None)?;
-    for (kind, multimask) in [("multi", true), ("single", false)] {
-        let output = sam.decode(&embeddings, &prompts, multimask)?;
-        run.checks.tensor(&format!("box.masks.{kind}"), &output.masks);
-        run.checks.tensor(&format!("box.iou.{kind}"), &output.iou_predictions);
+    if !case.inputs["box"].is_null() {
+        let corners: Vec<[f32; 4]> = field(case, "inputs.box", &case.inputs["box"])?;
+        let prompts = sam.prompt_encoder().forward(None, Some(&boxes(&corners, device)?), None)?;
+        for (kind, multimask) in [("multi", true), ("single", false)] {
+            let output = sam.decode(&embeddings, &prompts, multimask)?;
+            run.checks.tensor(&format!("box.masks.{kind}"), &output.masks);
+            run.checks.tensor(&format!("box.iou.{kind}"), &output.iou_predictions);
+        }
     }
     drop(embeddings);
 
-    if run.checks.wants("predict.logits") {
+    if !case.inputs["predict points"].is_null() {
         predict(run, sam)?;
     }
     if run.checks.wants(STALE) {
@@ -53,8 +55,7 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
 /// The predictor on a photo with clicks.
 fn predict(run: &mut Run<'_, '_>, sam: Sam) -> Result<()> {
     let (case, device) = (run.case, run.device);
-    let (h, w) = run.inputs().size("input.u8")?;
-    let photo = run.inputs().photo("input.u8", h, w)?;
+    let photo = run.inputs().photo("input.u8", None)?;
     let coords: Vec<[f32; 2]> = field(case, "inputs.predict points", &case.inputs["predict points"])?;
     let labels: Vec<i64> = field(case, "inputs.predict labels", &case.inputs["predict labels"])?;
     let points = coords.iter().zip(&labels).map(|(&[x, y], &label)| Point { x, y, positive: label == 1 }).collect();

@@ -11,9 +11,9 @@ mod sam2_img;
 mod sam2_interp;
 
 use super::error::VerifyError;
-use super::inputs::{Inputs, field};
+use super::inputs::{Inputs, field, fill_spec};
 use candle_core::Device;
-use prompts::{boxes, fill_spec, points};
+use prompts::{boxes, points};
 use seg_golden::{Case, Checker};
 
 type Result<T> = std::result::Result<T, VerifyError>;

@@ -1,8 +1,8 @@
 //! `sam1_decoder`: SAM's prompt encoder and mask decoder on generated image embeddings.
 
-use super::{Result, Run, boxes, field, fill_spec, points};
+use super::{Result, Run, boxes, field, points};
 use crate::verify::weights::Weights;
-use candle_core::Tensor;
+use candle_core::{D, Tensor};
 use hr_decoders::{MaskDecoder, MaskDecoderConfig, PromptEncoder, PromptEncoderConfig};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -19,9 +19,8 @@ struct Prompt {
 
 pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let (case, device) = (run.case, run.device);
-    let (dims, factor) = fill_spec(case, "input.image_embeddings")?;
-    let embeddings = run.inputs().noise("input.image_embeddings", &dims, factor)?; // [1, 256, 64, 64]
-    let image_size = 16 * dims[dims.len() - 1];
+    let embeddings = run.inputs().described("input.image_embeddings")?; // [1, 256, 64, 64]
+    let image_size = 16 * embeddings.dim(D::Minus1)?;
     let weights = Weights::of(case, "sam_without_encoder")?;
     let vb = weights.var_builder(device);
     let prompt_encoder = PromptEncoder::new(&PromptEncoderConfig::new(image_size), vb.pp("prompt_encoder"))?;
@@ -30,16 +29,19 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
 
     let image_pe = prompt_encoder.dense_pe()?;
     run.checks.tensor("dense_pe", &image_pe);
-    let (dims, factor) = fill_spec(case, "input.mask_prompt")?;
-    let mask = run.inputs().noise("input.mask_prompt", &dims, factor)?;
     let prompts: BTreeMap<String, Prompt> = field(case, "inputs.prompts", &case.inputs["prompts"])?;
+    let mask = match prompts.values().any(|p| p.mask) {
+        true => Some(run.inputs().described("input.mask_prompt")?),
+        false => None,
+    };
     for (name, prompt) in &prompts {
         let clicks = match (&prompt.points, &prompt.labels) {
             (Some(coords), Some(labels)) => Some(points(coords, labels, device)?),
             _ => None,
         };
         let corners = prompt.boxes.as_deref().map(|b| boxes(b, device)).transpose()?;
-        let embedded = prompt_encoder.forward(clicks.as_ref(), corners.as_ref(), prompt.mask.then_some(&mask))?;
+        let embedded =
+            prompt_encoder.forward(clicks.as_ref(), corners.as_ref(), mask.as_ref().filter(|_| prompt.mask))?;
         let decoded = mask_decoder.predict_masks(&embeddings, &image_pe, &embedded, None)?;
         let mut check = |what: &str, tensor: &Tensor| run.checks.tensor(&format!("{name}.{what}"), tensor);
         check("sparse", &embedded.sparse_prompt_embeddings);

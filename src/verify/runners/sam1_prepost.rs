@@ -25,7 +25,7 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let (low_res_dims, factor) = fill_spec(case, "low_res")?;
     for (key, size) in &sizes {
         let (h, w) = size.original;
-        let photo = run.inputs().photo(&format!("input.u8{key}"), h as usize, w as usize)?;
+        let photo = run.inputs().photo(&format!("input.u8{key}"), Some((h as usize, w as usize)))?;
         let low_res = run.inputs().noise(&format!("input.low_res.{key}"), &low_res_dims, factor)?;
         let square = case.output(&format!("{key}.preprocessed")).and_then(|o| o.shape.last().copied());
         let frame = ResizeLongestSide::new((w, h), square.unwrap_or(1024))?;

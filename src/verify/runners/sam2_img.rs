@@ -7,6 +7,7 @@ use candle_core::{DType, Tensor};
 use seg_models::sam2::{ObjectPointerHead, Sam2ImageFeatures, Sam2ImageModel, Sam2ImagePredictor, SamHeadsOutput};
 use seg_models::{MaskCleanup, MaskPrompt, Point, PromptableSegmenter, Prompts};
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Parts of the official state dict that neither the image model nor the pointer head reads: the memory and its
@@ -44,7 +45,8 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let heads = ObjectPointerHead::new(&config, vb)?;
     weights.check(run.checks, NOT_BUILT);
 
-    let (h, w) = run.inputs().size("input.image")?;
+    let size = config.image_size;
+    let (h, w) = run.inputs().size_or("input.image", (size, size))?;
     let image = run.inputs().tensor("input.image", |p| p.image(h, w, device))?;
     let features = model.encode_image(&image)?;
     drop(image);
@@ -52,7 +54,10 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     run.checks.tensor("high_res_s1", &features.high_res_features[1]);
     run.checks.tensor("image_embed", &features.image_embed);
 
-    let prompts: BTreeMap<String, Prompt> = field(case, "values.prompts", &case.values["prompts"])?;
+    let prompts: BTreeMap<String, Prompt> = match &case.values["prompts"] {
+        Value::Null => BTreeMap::new(),
+        prompts => field(case, "values.prompts", prompts)?,
+    };
     decode_prompts(run, &model, &features, &prompts)?;
     run_heads(run, &model, &heads, &features, &prompts)?;
     drop(features);
@@ -72,7 +77,7 @@ fn decode_prompts(
     let device = run.device;
     let image_pe = model.prompt_encoder().dense_pe()?;
     run.checks.tensor("dense_pe", &image_pe);
-    let (h, w) = run.inputs().size("input.mask")?;
+    let (h, w) = run.inputs().size_or("input.mask", model.prompt_encoder().config().mask_input_size())?;
     let mask = run.inputs().tensor("input.mask", |p| p.mask_logits(h, w, device))?;
     for (name, prompt) in prompts {
         let clicks = prompt.clicks(run)?;
@@ -124,7 +129,7 @@ fn run_heads(
         let multimask = prompt.multimask_output;
         check_heads(run, "heads", &heads.forward_sam_heads(model, embed, high_res, clicks.as_ref(), None, multimask)?);
     }
-    let (h, w) = run.inputs().size("input.mask_full")?;
+    let (h, w) = run.inputs().size_or("input.mask_full", (model.image_size(), model.image_size()))?;
     let mask = run.inputs().tensor("input.mask_full", |p| p.mask(h, w, 0.6, run.device))?;
     check_heads(run, "mask_as_output", &heads.use_mask_as_output(model, embed, high_res, &mask)?);
     Ok(())
@@ -153,8 +158,7 @@ struct PredictorPrompt {
 fn predict(run: &mut Run<'_, '_>, predictor: Sam2ImagePredictor) -> Result<()> {
     let (case, device) = (run.case, run.device);
     let prompt: PredictorPrompt = field(case, "values.predictor", &case.values["predictor"])?;
-    let (h, w) = run.inputs().size("input.photo")?;
-    let photo = run.inputs().photo("input.photo", h, w)?;
+    let photo = run.inputs().photo("input.photo", None)?;
     run.checks.tensor("predictor.preprocessed", &predictor.preprocess(&photo)?.squeeze(0)?);
     let to_input = |&[x, y]: &[f32; 2]| <[f32; 2]>::from(predictor.to_input(photo.dimensions(), x, y));
     let coords: Vec<f32> = prompt.points.iter().flat_map(to_input).collect();

@@ -64,8 +64,7 @@ fn resampled_positions(run: &Run<'_, '_>, tokens: usize) -> Result<Tensor> {
 
 /// Outputs made of the photo: torchvision's resize of the float image, Pillow's of the bytes.
 fn from_photo(run: &Run<'_, '_>, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
-    let (h, w) = run.inputs().size(PHOTO)?;
-    let photo = run.inputs().photo(PHOTO, h, w)?;
+    let photo = run.inputs().photo(PHOTO, None)?;
     let device = run.device;
     if name.starts_with("tv_resize_tensor_") {
         let x = seg_data::tensor::to_tensor(&photo, ValueRange::Unit, device)?.unsqueeze(0)?;
