@@ -1,4 +1,4 @@
-//! Real checkpoints, where the folder that `HRSEG_WEIGHTS_DIR` names has them.
+//! Real checkpoints, where the folder that `HRSEG_TEST_WEIGHTS` names has them.
 #![allow(clippy::unwrap_used)] // in tests a panic is the report, in their helpers too
 #![allow(clippy::excessive_precision)] // as printed by the reference
 
@@ -7,9 +7,9 @@ use seg_checkpoints::{Checkpoint, Format, identify};
 use std::path::PathBuf;
 
 fn weights(file: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("HRSEG_WEIGHTS_DIR").map(|d| PathBuf::from(d).join(file)).filter(|p| p.is_file());
+    let path = std::env::var_os("HRSEG_TEST_WEIGHTS").map(|d| PathBuf::from(d).join(file)).filter(|p| p.is_file());
     if path.is_none() {
-        eprintln!("skipped: HRSEG_WEIGHTS_DIR names no folder with {file}");
+        eprintln!("skipped: HRSEG_TEST_WEIGHTS names no folder with {file}");
     }
     path
 }
