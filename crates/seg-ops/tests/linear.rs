@@ -77,7 +77,9 @@ fn activations() {
     for activation in [Activation::None, Activation::Relu, Activation::Gelu, Activation::Sigmoid] {
         let y: Vec<f64> = values(&x).into_iter().map(|v| reference(v, activation)).collect();
         let y = Tensor::from_vec(y, x.dims(), &Device::Cpu).unwrap();
-        check_op(&[x.clone()], &y, &|t| activate(&t[0], activation), &|t| composed::activate(&t[0], activation));
+        check_op(std::slice::from_ref(&x), &y, &|t| activate(&t[0], activation), &|t| {
+            composed::activate(&t[0], activation)
+        });
     }
 }
 
@@ -140,4 +142,30 @@ fn refusals_name_the_cause() {
     assert!(text.contains("`bias`") && text.contains("[4]"), "{text}");
     let text = gelu(&Tensor::new(&[1u32], &Device::Cpu).unwrap()).unwrap_err().to_string();
     assert!(text.contains("U32"), "{text}");
+}
+
+/// Large enough for several tasks, by rows and by columns.
+#[test]
+fn blocks_join() {
+    for (rows, outputs) in [(700, 33), (20, 1000), (1, 9000)] {
+        let inputs = [
+            random(&[rows, 24], 1),
+            random(&[outputs, 24], 2),
+            random(&[outputs], 3),
+            random(&[outputs], 4),
+            random(&[rows, outputs], 5),
+        ];
+        let e = |t: &[Tensor], f: &dyn Fn(Epilogue<'_>) -> candle_core::Result<Tensor>| {
+            f(Epilogue::act(Activation::Gelu).with_scale(&t[3]).with_residual(&t[4]))
+        };
+        let fused = e(&inputs, &|e| linear(&inputs[0], &inputs[1], Some(&inputs[2]), e)).unwrap();
+        let composed = e(&inputs, &|e| composed::linear(&inputs[0], &inputs[1], Some(&inputs[2]), e)).unwrap();
+        assert_close(&fused, &composed, 1e-11, "fused epilogue");
+        // with gradients the epilogue is applied step by step
+        let a = common::gradients(&inputs, &|t| e(t, &|e| linear(&t[0], &t[1], Some(&t[2]), e)));
+        let b = common::gradients(&inputs, &|t| e(t, &|e| composed::linear(&t[0], &t[1], Some(&t[2]), e)));
+        for (a, b) in a.iter().zip(&b) {
+            assert_close(a, b, 1e-9, "gradient");
+        }
+    }
 }

@@ -217,14 +217,11 @@ fn forward_nhwc<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry,
                 );
             }
         }
-        let row = g.outputs;
-        for i in 0..n {
-            let at = (b * pixels + from + i) * row;
-            #[allow(unsafe_code)]
-            // SAFETY: as above.
-            let y = unsafe { shared.part(at, row) };
-            tail.across_channels(y, 0, at);
-        }
+        let at = (b * pixels + from) * g.outputs;
+        #[allow(unsafe_code)]
+        // SAFETY: as above.
+        let y = unsafe { shared.part(at, n * g.outputs) };
+        tail.across_channels(y, 0, g.outputs, at);
     });
 }
 

@@ -150,9 +150,7 @@ fn forward_pixels<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometr
                 }
             },
         );
-        for (ox, y) in y.chunks_exact_mut(c).enumerate() {
-            tail.across_channels(y, 0, (row * g.out.1 + ox) * c);
-        }
+        tail.across_channels(y, 0, c, row * g.out.1 * c);
     });
 }
 

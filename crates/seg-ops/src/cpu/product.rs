@@ -53,11 +53,13 @@ fn forward<T: Float>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epil
         unsafe {
             product_shared((m, n, inputs), shared, at, outputs, Keep::Nothing, T::ONE, a, b, Parallelism::None);
         }
-        for i in 0..m {
+        // whole rows in one piece, parts of rows one by one
+        let (rows, length) = if n == outputs { (1, m * n) } else { (m, n) };
+        for i in 0..rows {
             #[allow(unsafe_code)]
-            // SAFETY: a row of the same block.
-            let y = unsafe { shared.part(at + i * outputs, n) };
-            tail.across_channels(y, column, at + i * outputs);
+            // SAFETY: rows of the same block.
+            let y = unsafe { shared.part(at + i * outputs, length) };
+            tail.across_channels(y, column, n, at + i * outputs);
         }
     });
     Ok(Value::new(y, dims))

@@ -48,29 +48,38 @@ impl<T: Float> TailData<'_, T> {
         self.bias.is_none() && self.scale.is_none() && self.residual.is_none() && self.activation == Activation::None
     }
 
-    /// To a part of a row whose elements are channels: `channel` is the first one, `at` the part's place in the output.
-    pub fn across_channels(&self, y: &mut [T], channel: usize, at: usize) {
-        if self.is_identity() {
+    /// To whole rows of `width` channels, or a part of one, that begin at channel `channel`; `at` is their place in the output.
+    pub fn across_channels(&self, y: &mut [T], channel: usize, width: usize, at: usize) {
+        if self.is_identity() || width == 0 {
             return;
         }
-        let n = y.len();
+        // as many rows at a time as stay in the first-level cache from one step to the next
+        let piece = width * (4096 / width).max(1);
         simd(
             #[inline(always)]
             || {
-                if let Some(bias) = &self.bias {
-                    for (y, &b) in y.iter_mut().zip(&bias[channel..channel + n]) {
-                        *y += b;
+                for (i, y) in y.chunks_mut(piece).enumerate() {
+                    if let Some(bias) = &self.bias {
+                        let bias = &bias[channel..channel + width];
+                        for y in y.chunks_exact_mut(width) {
+                            for (y, &b) in y.iter_mut().zip(bias) {
+                                *y += b;
+                            }
+                        }
                     }
-                }
-                act_in_place(y, self.activation);
-                if let Some(scale) = &self.scale {
-                    for (y, &s) in y.iter_mut().zip(&scale[channel..channel + n]) {
-                        *y *= s;
+                    act_in_place(y, self.activation);
+                    if let Some(scale) = &self.scale {
+                        let scale = &scale[channel..channel + width];
+                        for y in y.chunks_exact_mut(width) {
+                            for (y, &s) in y.iter_mut().zip(scale) {
+                                *y *= s;
+                            }
+                        }
                     }
-                }
-                if let Some(residual) = &self.residual {
-                    for (y, &r) in y.iter_mut().zip(&residual[at..at + n]) {
-                        *y += r;
+                    if let Some(residual) = &self.residual {
+                        for (y, &r) in y.iter_mut().zip(&residual[at + i * piece..]) {
+                            *y += r;
+                        }
                     }
                 }
             },
