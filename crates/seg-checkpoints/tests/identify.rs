@@ -127,7 +127,7 @@ fn official_state_dicts() {
         let found = identify_tensors(&keys).map_or("none", |i| i.model());
         assert_eq!(found, expected, "{case}");
     }
-    assert!(seen >= 7, "only {seen} golden cases below {}", dir.display());
+    assert!(seen >= 6, "only {seen} golden cases below {}", dir.display());
 }
 
 /// A file with the keys' tensors, one element each where the shape does not matter.
