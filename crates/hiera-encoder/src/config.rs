@@ -78,6 +78,22 @@ impl HieraConfig {
         if let Some(block) = self.global_att_blocks.iter().find(|&&b| b >= self.depth()) {
             candle_core::bail!("HieraConfig: global_att_blocks has {block}, expected below the depth {}", self.depth());
         }
+        // such a block has no window to halve when it pools its queries
+        let pools = |block: &usize| {
+            *block > 0
+                && stages
+                    .iter()
+                    .scan(0, |end, n| {
+                        *end += n;
+                        Some(*end)
+                    })
+                    .any(|start| start == *block)
+        };
+        if let Some(block) = self.global_att_blocks.iter().find(|&b| pools(b)) {
+            candle_core::bail!(
+                "HieraConfig: global_att_blocks has {block}, the first of a stage, expected a later one"
+            );
+        }
         Ok(())
     }
 }
@@ -113,5 +129,26 @@ impl ImageEncoderConfig {
     /// SAM 2's neck on the given trunk.
     pub fn new(trunk: HieraConfig) -> Self {
         Self { trunk, d_model: 256, fpn_top_down_levels: vec![2, 3], fpn_interp: TopDown::Nearest, scalp: 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_valid_and_nonsense_is_named() {
+        for cfg in [HieraConfig::tiny(), HieraConfig::small(), HieraConfig::base_plus(), HieraConfig::large()] {
+            cfg.validate().unwrap();
+        }
+        let refusal = |cfg: HieraConfig| cfg.validate().unwrap_err().to_string();
+        assert!(
+            refusal(HieraConfig { global_att_blocks: vec![12], ..HieraConfig::tiny() }).contains("below the depth 12")
+        );
+        assert!(
+            refusal(HieraConfig { global_att_blocks: vec![3], ..HieraConfig::tiny() }).contains("first of a stage")
+        );
+        assert!(refusal(HieraConfig { num_heads: 5, ..HieraConfig::tiny() }).contains("multiple of num_heads 5"));
+        assert!(refusal(HieraConfig { stages: vec![1, 2], ..HieraConfig::tiny() }).contains("equally many"));
     }
 }
