@@ -1,0 +1,186 @@
+"""Times our operations against PyTorch's on the same shapes, threads and machine, run by run in turn, and prints ratios.
+
+    python3 -m venv venv && venv/bin/pip install torch==2.5.1
+    cargo build --release -p seg-ops --example time_op
+    venv/bin/python benches/peers/ops.py [--threads 2] [--runs 9] [--filter conv] [--json out.json]
+
+A ratio below 1 means that ours takes less time. Needs nothing of the project but the built example.
+"""
+import argparse, json, os, statistics, subprocess, sys, time
+import torch
+import torch.nn.functional as F
+
+# group, name, operation, parameters; maps are channels first for PyTorch, in the models' layout for ours
+SHAPES = [
+    ("conv dense", "Hiera patch 7x7 s4 3->96 @1024", "conv2d", dict(b=1, c=3, h=1024, w=1024, o=96, k=7, stride=4, pad=3, layout="nhwc")),
+    ("conv dense", "SAM neck 3x3 256->256 @64", "conv2d", dict(b=1, c=256, h=64, w=64, o=256, k=3, pad=1, layout="nhwc")),
+    ("conv dense", "IS-Net 3x3 64->64 @512", "conv2d", dict(b=1, c=64, h=512, w=512, o=64, k=3, pad=1)),
+    ("conv dense", "IS-Net 3x3 512->256 @32", "conv2d", dict(b=1, c=512, h=32, w=32, o=256, k=3, pad=1)),
+    ("conv dense", "IS-Net 3x3 d4 256->256 @64", "conv2d", dict(b=1, c=256, h=64, w=64, o=256, k=3, pad=4, dil=4)),
+    ("conv dense", "IS-Net 3x3 d2 64->64 @256", "conv2d", dict(b=1, c=64, h=256, w=256, o=64, k=3, pad=2, dil=2)),
+    ("conv dense", "UNeXT 3x3 256->128 @256", "conv2d", dict(b=1, c=256, h=256, w=256, o=128, k=3, pad=1)),
+    ("conv dense", "UNeXT 3x3 128->128 @256", "conv2d", dict(b=1, c=128, h=256, w=256, o=128, k=3, pad=1)),
+    ("conv few", "TinyViT 3x3 s2 3->32 @1024", "conv2d", dict(b=1, c=3, h=1024, w=1024, o=32, k=3, stride=2, pad=1, layout="nhwc")),
+    ("conv few", "DRM 3x3 3->32 @1024", "conv2d", dict(b=1, c=3, h=1024, w=1024, o=32, k=3, pad=1)),
+    ("conv few", "DRM 3x3 32->32 @1024", "conv2d", dict(b=1, c=32, h=1024, w=1024, o=32, k=3, pad=1)),
+    ("conv few", "DRM 7x7 16->16 @1024", "conv2d", dict(b=1, c=16, h=1024, w=1024, o=16, k=7, pad=3)),
+    ("conv few", "Pi-SAM 3x3 8->8 @1024", "conv2d", dict(b=1, c=8, h=1024, w=1024, o=8, k=3, pad=1)),
+    ("conv depthwise", "TinyViT dw 3x3 256 @256", "conv2d", dict(b=1, c=256, h=256, w=256, o=256, k=3, pad=1, groups=256, layout="nhwc")),
+    ("conv depthwise", "ConvNeXt dw 7x7 256 @64", "conv2d", dict(b=1, c=256, h=64, w=64, o=256, k=7, pad=3, groups=256, layout="nhwc")),
+    ("conv 1x1", "TinyViT 1x1 64->256 @256", "conv2d", dict(b=1, c=64, h=256, w=256, o=256, k=1, layout="nhwc")),
+    ("conv transposed", "decoder k2s2 256->64 @64", "conv_transpose2d", dict(b=1, c=256, h=64, w=64, o=64, k=2, stride=2, layout="nhwc")),
+    ("conv transposed", "decoder k2s2 64->32 @128", "conv_transpose2d", dict(b=1, c=64, h=128, w=128, o=32, k=2, stride=2, layout="nhwc")),
+    ("attention", "Hiera window 8 @256 h1 d96", "window_attention", dict(b=1, h=256, w=256, heads=1, d=96, window=8)),
+    ("attention", "Hiera window 14 @64 h4 d96", "window_attention", dict(b=1, h=64, w=64, heads=4, d=96, window=14)),
+    ("attention", "Hiera global @64 h4 d96", "window_attention", dict(b=1, h=64, w=64, heads=4, d=96, window=0)),
+    ("attention", "ViT-B global @64 h12 d64", "attention", dict(b=1, heads=12, n=4096, m=4096, d=64)),
+    ("attention", "DINOv2-L 1025 h16 d64", "attention", dict(b=1, heads=16, n=1025, m=1025, d=64)),
+    ("attention", "decoder tokens->image h8 d16", "attention", dict(b=1, heads=8, n=8, m=4096, d=16)),
+    ("attention", "decoder image->tokens h8 d16", "attention", dict(b=1, heads=8, n=4096, m=8, d=16)),
+    ("linear", "Hiera MLP 65536x96->384 GELU", "linear_gelu", dict(n=65536, c=96, o=384)),
+    ("linear", "Hiera MLP 4096x384->1536 GELU", "linear_gelu", dict(n=4096, c=384, o=1536)),
+    ("linear", "ViT-B MLP 4096x768->3072 GELU", "linear_gelu", dict(n=4096, c=768, o=3072)),
+    ("linear", "ViT-B qkv 4096x768->2304", "linear", dict(n=4096, c=768, o=2304)),
+    ("row", "LayerNorm 65536x96", "layer_norm", dict(n=65536, c=96)),
+    ("row", "LayerNorm 4096x768", "layer_norm", dict(n=4096, c=768)),
+    ("row", "LayerNorm2d 64 @256", "layer_norm_2d", dict(b=1, c=64, h=256, w=256)),
+    ("row", "GELU 4096x3072", "gelu", dict(n=4096, c=3072)),
+    ("row", "softmax 4096x4096", "softmax", dict(n=4096, c=4096)),
+    ("row", "bilinear 1x256->1024", "resize", dict(b=1, c=1, h=256, w=256, oh=1024, ow=1024)),
+    ("row", "bilinear 64ch 256->512", "resize", dict(b=1, c=64, h=256, w=256, oh=512, ow=512)),
+    ("row", "bilinear aligned 128ch 256->512", "resize", dict(b=1, c=128, h=256, w=256, oh=512, ow=512, align=1)),
+    ("row", "bilinear antialiased 3ch 1800x1200->1024", "resize", dict(b=1, c=3, h=1200, w=1800, oh=1024, ow=1024, antialias=1)),
+    ("row", "bicubic 96ch 7->256", "resize", dict(b=1, c=96, h=7, w=7, oh=256, ow=256, mode="bicubic")),
+    ("row", "nearest 256ch 32->64", "resize", dict(b=1, c=256, h=32, w=32, oh=64, ow=64, mode="nearest")),
+    ("row", "max pool 2x2 64ch @512", "max_pool2d", dict(b=1, c=64, h=512, w=512, k=2)),
+    ("row", "max pool 2x2 192ch @256 (Hiera)", "max_pool2d", dict(b=1, c=192, h=256, w=256, k=2, layout="nhwc")),
+    ("backward", "conv 3x3 64->64 @128", "conv2d", dict(b=1, c=64, h=128, w=128, o=64, k=3, pad=1, backward=1)),
+    ("backward", "conv dw 3x3 128 @64", "conv2d", dict(b=1, c=128, h=64, w=64, o=128, k=3, pad=1, groups=128, backward=1)),
+    ("backward", "attention 1024 h8 d64", "attention", dict(b=1, heads=8, n=1024, m=1024, d=64, backward=1)),
+    ("backward", "LayerNorm 4096x768", "layer_norm", dict(n=4096, c=768, backward=1)),
+]
+
+
+def windows(qkv, pad, p):
+    """Windowed attention as a PyTorch model writes it: pad, partition, scaled_dot_product_attention, reverse, crop."""
+    b, h, w, _ = qkv.shape
+    size, heads, d = p["window"], p["heads"], p["d"]
+    if size == 0:
+        q, k, v = qkv.reshape(b, h * w, 3, heads, d).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h, w, heads * d)
+    ph, pw = -h % size, -w % size
+    if ph or pw:
+        qkv = F.pad(qkv, (0, 0, 0, pw, 0, ph))
+    hh, ww = h + ph, w + pw
+    x = qkv.view(b, hh // size, size, ww // size, size, 3 * heads * d).transpose(2, 3).reshape(-1, size * size, 3, heads, d)
+    q, k, v = x.permute(2, 0, 3, 1, 4)
+    x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, size, size, heads * d)
+    x = x.view(b, hh // size, ww // size, size, size, heads * d).transpose(2, 3).reshape(b, hh, ww, heads * d)
+    return x[:, :h, :w].contiguous() if ph or pw else x
+
+
+def torch_op(op, p):
+    back = p.get("backward", 0) == 1
+    r = lambda *s: torch.rand(*s).mul_(2).sub_(1).requires_grad_(back)
+    if op in ("conv2d", "conv_transpose2d", "layer_norm_2d", "resize", "max_pool2d"):
+        x = r(p["b"], p["c"], p["h"], p["w"])
+    if op == "conv2d":
+        g = p.get("groups", 1)
+        w, bias = r(p["o"], p["c"] // g, p["k"], p["k"]), r(p["o"])
+        leaves = [x, w, bias]
+        f = lambda: F.conv2d(x, w, bias, p.get("stride", 1), p.get("pad", 0), p.get("dil", 1), g)
+    elif op == "conv_transpose2d":
+        w, bias = r(p["c"], p["o"], p["k"], p["k"]), r(p["o"])
+        leaves = [x, w, bias]
+        f = lambda: F.conv_transpose2d(x, w, bias, p.get("stride", 1))
+    elif op in ("linear", "linear_gelu"):
+        x, w, bias = r(p["n"], p["c"]), r(p["o"], p["c"]), r(p["o"])
+        leaves = [x, w, bias]
+        f = (lambda: F.gelu(F.linear(x, w, bias))) if op == "linear_gelu" else (lambda: F.linear(x, w, bias))
+    elif op == "attention":
+        q, k, v = (r(p["b"], p["heads"], p[n], p["d"]) for n in ("n", "m", "m"))
+        leaves = [q, k, v]
+        f = lambda: F.scaled_dot_product_attention(q, k, v)
+    elif op == "window_attention":
+        c = 3 * p["heads"] * p["d"]
+        qkv, pad = r(p["b"], p["h"], p["w"], c), r(c)
+        leaves = [qkv]
+        f = lambda: windows(qkv, pad, p)
+    elif op == "layer_norm":
+        x, w, bias = r(p["n"], p["c"]), r(p["c"]), r(p["c"])
+        leaves = [x, w, bias]
+        f = lambda: F.layer_norm(x, (p["c"],), w, bias, 1e-6)
+    elif op == "layer_norm_2d":
+        w, bias = r(p["c"], 1, 1), r(p["c"], 1, 1)
+        leaves = [x, w, bias]
+
+        def f():  # as SAM's code has it
+            u = x.mean(1, keepdim=True)
+            s = (x - u).pow(2).mean(1, keepdim=True)
+            return w * ((x - u) / torch.sqrt(s + 1e-6)) + bias
+    elif op == "gelu":
+        x = r(p["n"], p["c"]); leaves = [x]
+        f = lambda: F.gelu(x)
+    elif op == "softmax":
+        x = r(p["n"], p["c"]); leaves = [x]
+        f = lambda: F.softmax(x, -1)
+    elif op == "resize":
+        leaves = [x]; mode = p.get("mode", "bilinear")
+        kw = {} if mode == "nearest" else dict(align_corners=p.get("align", 0) == 1, antialias=p.get("antialias", 0) == 1)
+        f = lambda: F.interpolate(x, size=(p["oh"], p["ow"]), mode=mode, **kw)
+    elif op == "max_pool2d":
+        leaves = [x]
+        f = lambda: F.max_pool2d(x, p["k"])
+    else:
+        raise SystemExit(f"no PyTorch counterpart of {op}")
+    if not back:
+        return f
+    weights = torch.rand_like(f())
+
+    def both():
+        for leaf in leaves:
+            leaf.grad = None
+        (f() * weights).sum().backward()
+    return both
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("--threads", type=int, default=2)
+    a.add_argument("--runs", type=int, default=9)
+    a.add_argument("--filter", default="")
+    a.add_argument("--ours", default=os.path.join(os.path.dirname(__file__), "../../target/release/examples/time_op"))
+    a.add_argument("--json")
+    a = a.parse_args()
+    torch.set_num_threads(a.threads)
+    ours = subprocess.Popen([a.ours], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                            env=dict(os.environ, RAYON_NUM_THREADS=str(a.threads)))
+    rows = []
+    print(f"PyTorch {torch.__version__}, {a.threads} threads, medians of {a.runs} runs in turn\n")
+    print(f"| {'group':<15} | {'what':<42} | ours ms | PyTorch ms | ratio |\n|---|---|---|---|---|")
+    for group, name, op, p in SHAPES:
+        if a.filter not in f"{group} {name}":
+            continue
+        line = op + "".join(f" {k}={v}" for k, v in p.items())
+        grad = torch.enable_grad if p.get("backward") else torch.inference_mode
+        mine, theirs = [], []
+        with grad():
+            f = torch_op(op, p)
+            f()
+            for _ in range(a.runs):
+                ours.stdin.write(line + "\n"); ours.stdin.flush()
+                answer = ours.stdout.readline()
+                if not answer:
+                    sys.exit(f"our side stopped at: {line}")
+                mine.append(float(answer))
+                t = time.perf_counter(); f(); theirs.append(time.perf_counter() - t)
+        m, t = statistics.median(mine), statistics.median(theirs)
+        rows.append(dict(group=group, name=name, op=op, ours_s=m, torch_s=t, ratio=m / t))
+        print(f"| {group:<15} | {name:<42} | {m * 1e3:7.2f} | {t * 1e3:10.2f} | {m / t:5.2f} |", flush=True)
+    if a.json:
+        with open(a.json, "w") as out:
+            json.dump(rows, out, indent=1)
+
+
+if __name__ == "__main__":
+    main()
