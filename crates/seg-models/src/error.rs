@@ -40,6 +40,22 @@ pub enum Error {
         /// Width and height of the image.
         image: (u32, u32),
     },
+    /// A low-resolution mask prompt that is not of the decoder's size.
+    #[error("the mask prompt has logits of shape {got:?}, expected {expected:?}")]
+    LowResMaskShape {
+        /// The shape given.
+        got: Vec<usize>,
+        /// `[1, 4h, 4w]`.
+        expected: [usize; 3],
+    },
+    /// An image embedding that another model has made.
+    #[error("the image embedding is not of {model}: expected one {expected} high-resolution features")]
+    OtherEmbedding {
+        /// The model that was asked.
+        model: &'static str,
+        /// "with" or "without".
+        expected: &'static str,
+    },
     /// An image without pixels.
     #[error("the image is {width}x{height}, expected at least 1x1 pixels")]
     EmptyImage {

@@ -217,6 +217,15 @@ pub(crate) fn mask_image_logits(mask: &GrayImage, (h, w): (usize, usize), device
     Ok(seg_ops::resize(&logits, (h, w), &Resize::bilinear().antialiased())?)
 }
 
+/// A mask prompt of logits must have the decoder's size: `[1, h, w]` to `[1, 1, h, w]`.
+pub(crate) fn low_res_prompt(logits: &Tensor, (h, w): (usize, usize), device: &Device) -> Result<Tensor> {
+    let expected = [1, h, w];
+    if logits.dims() != expected {
+        return Err(Error::LowResMaskShape { got: logits.dims().to_vec(), expected });
+    }
+    Ok(logits.to_device(device)?.unsqueeze(0)?)
+}
+
 /// A mask prompt must have the image's shape, to a pixel of rounding.
 pub(crate) fn check_mask_shape(mask: &GrayImage, (width, height): (u32, u32)) -> Result<()> {
     let (mw, mh) = mask.dimensions();

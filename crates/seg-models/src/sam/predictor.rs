@@ -5,10 +5,10 @@ use seg_data::RgbImage;
 
 use super::model::Sam;
 use super::transforms::ResizeLongestSide;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::promptable::{
     ImageEmbedding, MaskCleanup, MaskPrompt, Prediction, PromptableSegmenter, Prompts, check_mask_shape,
-    mask_image_logits,
+    low_res_prompt, mask_image_logits,
 };
 
 /// SAM's predictor (segment_anything/predictor.py), for SAM and MobileSAM.
@@ -35,7 +35,7 @@ impl SamPredictor {
     fn mask_prompt(&self, prompt: &MaskPrompt, frame: ResizeLongestSide, original: (u32, u32)) -> Result<Tensor> {
         let (mh, mw) = self.model.prompt_encoder().config().mask_input_size();
         match prompt {
-            MaskPrompt::LowRes(logits) => Ok(logits.to_device(&self.device)?.reshape((1, 1, mh, mw))?),
+            MaskPrompt::LowRes(logits) => low_res_prompt(logits, (mh, mw), &self.device),
             MaskPrompt::Image(mask) => {
                 check_mask_shape(mask, original)?;
                 let reduce = |side: u32, to: usize| (side as usize * to).div_ceil(self.model.image_size()).max(1);
@@ -62,6 +62,9 @@ impl PromptableSegmenter for SamPredictor {
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {
         let (width, height) = embedding.original_size;
         prompts.check(width, height)?;
+        if embedding.high_res_features.is_some() {
+            return Err(Error::OtherEmbedding { model: "SAM", expected: "without" });
+        }
         let frame = ResizeLongestSide::new(embedding.original_size, self.model.image_size())?;
         let points = prompts.labelled_points(false, |x, y| frame.to_input(x, y), &self.device)?;
         let boxes = match prompts.bbox {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
 use crate::promptable::{
     ImageEmbedding, MaskCleanup, MaskPrompt, Prediction, PromptableSegmenter, Prompts, check_mask_shape,
-    mask_image_logits,
+    low_res_prompt, mask_image_logits,
 };
 
 /// SAM 2's image predictor (sam2/sam2_image_predictor.py, sam2/utils/transforms.py).
@@ -56,7 +56,7 @@ impl Sam2ImagePredictor {
     fn mask_prompt(&self, prompt: &MaskPrompt, original_size: (u32, u32)) -> Result<Tensor> {
         let size = self.model.prompt_encoder().config().mask_input_size();
         match prompt {
-            MaskPrompt::LowRes(logits) => Ok(logits.to_device(&self.device)?.reshape((1, 1, size.0, size.1))?),
+            MaskPrompt::LowRes(logits) => low_res_prompt(logits, size, &self.device),
             MaskPrompt::Image(mask) => {
                 check_mask_shape(mask, original_size)?;
                 mask_image_logits(mask, size, &self.device)
@@ -87,7 +87,7 @@ impl PromptableSegmenter for Sam2ImagePredictor {
         };
         let embedded = self.model.prompt_encoder().forward(points.as_ref(), None, mask.as_ref())?;
         let Some(high_res_features) = &embedding.high_res_features else {
-            return Err(candle_core::Error::msg("this image embedding is not of SAM 2: no high-resolution maps").into());
+            return Err(Error::OtherEmbedding { model: "SAM 2", expected: "with" });
         };
         let output = self.model.decode(&embedding.image_embed, high_res_features, &embedded, prompts.multimask)?;
         let low_res = output.masks.to_dtype(DType::F32)?; // [1, M, 256, 256]
