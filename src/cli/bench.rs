@@ -1,5 +1,6 @@
 //! `hrseg bench`: how long a model takes on this machine.
 
+use std::io::Write as _;
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use seg_models::{MaskCleanup, PromptableSegmenter, Prompts};
 use serde::Serialize;
 
 use super::memory::peak_rss_bytes;
+use super::trace::Trace;
 use super::{Common, Outcome, UsageError};
 
 const EXAMPLES: &str = "\
@@ -59,7 +61,7 @@ struct Report {
 }
 
 /// Runs the verb.
-pub fn run(args: &BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
+pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::Result<Outcome> {
     if !args.size.is_multiple_of(32) {
         return Err(UsageError(format!("--size {}: expected a multiple of 32", args.size)).into());
     }
@@ -81,6 +83,9 @@ pub fn run(args: &BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
         prediction.mask(0)?; // waits for the device
         let total = start.elapsed().as_secs_f64();
         tracing::info!("run {run}: encoding {encoded:.3} s, decoding {:.3} s", total - encoded);
+        if let (0, Some(trace)) = (run, trace) {
+            trace.clear();
+        }
         if run > 0 {
             encode.push(encoded);
             decode.push(total - encoded);
@@ -100,9 +105,9 @@ pub fn run(args: &BenchArgs, common: &Common) -> anyhow::Result<Outcome> {
         peak_rss_bytes: peak_rss_bytes(),
     };
     if common.json {
-        println!("{}", serde_json::to_string(&report)?);
+        writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(&report)?)?;
     } else {
-        print_report(&report);
+        print_report(&report)?;
     }
     Ok(Outcome::Done)
 }
@@ -121,15 +126,18 @@ fn model(args: &BenchArgs, common: &Common, device: &Device) -> anyhow::Result<B
     }
 }
 
-fn print_report(report: &Report) {
+fn print_report(report: &Report) -> std::io::Result<()> {
     let runs: Vec<String> = report.runs_s.iter().map(|s| format!("{s:.3}")).collect();
-    println!("{} at {} on {}, {} threads, {}", report.model, report.size, report.device, report.threads, report.dtype);
-    println!("  encode   {:>8.3} s", report.encode_median_s);
-    println!("  decode   {:>8.3} s", report.decode_median_s);
-    println!("  together {:>8.3} s  (median of {})", report.median_s, runs.join(" "));
+    let mut out = std::io::stdout().lock();
+    let Report { model, size, device, threads, dtype, .. } = report;
+    writeln!(out, "{model} at {size} on {device}, {threads} threads, {dtype}")?;
+    writeln!(out, "  encode   {:>8.3} s", report.encode_median_s)?;
+    writeln!(out, "  decode   {:>8.3} s", report.decode_median_s)?;
+    writeln!(out, "  together {:>8.3} s  (median of {})", report.median_s, runs.join(" "))?;
     if let Some(bytes) = report.peak_rss_bytes {
-        println!("  memory   {:>8.2} GB at most", bytes as f64 / 1e9);
+        writeln!(out, "  memory   {:>8.2} GB at most", bytes as f64 / 1e9)?;
     }
+    Ok(())
 }
 
 fn device_name(device: &Device) -> String {

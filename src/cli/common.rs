@@ -1,12 +1,22 @@
 //! Options that every verb has.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Context as _;
 use candle_core::{DType, Device};
 use clap::{Args, ValueEnum};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::UsageError;
+use super::trace::Trace;
+
+/// Prints a line on stderr. Where nobody listens (`2>&1 | head`) it is lost, and the work goes on.
+pub(super) fn say(text: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
 
 /// Options that every verb has.
 #[derive(Args, Clone, Debug)]
@@ -28,14 +38,18 @@ pub struct Common {
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Common options")]
     pub verbose: u8,
 
+    /// Write a Chrome trace of the model's layers to FILE, and print where the time went
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Common options")]
+    pub trace: Option<PathBuf>,
+
     /// Results as JSON on stdout
     #[arg(long, global = true, help_heading = "Common options")]
     pub json: bool,
 }
 
 impl Common {
-    /// Sets up logging (stderr) and the thread pool. Once a process.
-    pub(super) fn apply(&self) -> anyhow::Result<()> {
+    /// Sets up logging (stderr), the collection of a trace, and the thread pool. Once a process.
+    pub(super) fn apply(&self) -> anyhow::Result<Option<Trace>> {
         let level = match self.verbose {
             0 => "warn",
             1 => "info",
@@ -45,20 +59,21 @@ impl Common {
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
         let colour = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
             && std::io::IsTerminal::is_terminal(&std::io::stderr());
-        // a second call, from a program that embeds the command, keeps the first subscriber
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let messages = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(colour)
             .without_time()
-            .try_init();
+            .with_filter(filter);
+        let trace = self.trace.as_ref().map(|_| Trace::default());
+        // a second call, from a program that embeds the command, keeps the first subscriber
+        let _ = tracing_subscriber::registry().with(messages).with(trace.clone()).try_init();
         if let Some(threads) = self.threads {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(threads as usize)
                 .build_global()
                 .context("cannot set the number of threads")?;
         }
-        Ok(())
+        Ok(trace)
     }
 
     /// How many threads the kernels use.

@@ -5,6 +5,7 @@ mod common;
 mod memory;
 mod progress;
 mod segment;
+mod trace;
 mod verify;
 mod weights;
 
@@ -58,6 +59,27 @@ enum Verb {
     Bench(bench::BenchArgs),
 }
 
+impl Cli {
+    fn run(&self) -> anyhow::Result<Outcome> {
+        let trace = self.common.apply()?;
+        let outcome = match &self.verb {
+            Verb::Segment(args) => segment::run(args, &self.common),
+            Verb::Weights(args) => weights::run(args, &self.common),
+            Verb::Verify(args) => verify::run(args, &self.common),
+            Verb::Bench(args) => bench::run(args, &self.common, trace.as_ref()),
+        }?;
+        if let (Some(trace), Some(path)) = (&trace, &self.common.trace) {
+            trace.write(path)?;
+            let runs = match &self.verb {
+                Verb::Bench(args) => args.runs as usize,
+                _ => 1,
+            };
+            eprintln!("\n{}\n{} has every layer: open it in Perfetto", trace.table(runs, 30), path.display());
+        }
+        Ok(outcome)
+    }
+}
+
 /// Runs the command with the process's arguments.
 pub fn main() -> ExitCode {
     // `--help` of a verb would otherwise list the common options first
@@ -66,18 +88,13 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let result = cli.common.apply().and_then(|()| match &cli.verb {
-        Verb::Segment(args) => segment::run(args, &cli.common),
-        Verb::Weights(args) => weights::run(args, &cli.common),
-        Verb::Verify(args) => verify::run(args, &cli.common),
-        Verb::Bench(args) => bench::run(args, &cli.common),
-    });
+    let result = cli.run();
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeFailed) => ExitCode::from(1),
         Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            common::say(format_args!("error: {error:#}"));
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }
@@ -85,7 +102,7 @@ pub fn main() -> ExitCode {
 
 /// Whether the reader of our output went away (`hrseg … | head`), which is no failure.
 fn broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
-    })
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe))
 }

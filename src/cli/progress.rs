@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::common::say;
+
 /// Progress over a known number of inputs.
 pub struct Progress {
     bar: Option<ProgressBar>,
     total: usize,
     done: usize,
     last_line: Instant,
+    /// Nobody reads our results any more.
+    reader_gone: bool,
 }
 
 /// Without a terminal a line is printed at most this often.
@@ -28,7 +32,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Self { bar, total, done: 0, last_line: Instant::now() }
+        Self { bar, total, done: 0, last_line: Instant::now(), reader_gone: false }
     }
 
     /// Says what is being done right now.
@@ -45,7 +49,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.inc(1),
             None if self.total > 1 && self.last_line.elapsed() >= LINE_EVERY => {
-                eprintln!("{} of {} images", self.done, self.total);
+                say(format_args!("{} of {} images", self.done, self.total));
                 self.last_line = Instant::now();
             }
             None => {}
@@ -63,18 +67,29 @@ impl Progress {
     /// Prints a message without tearing the bar.
     pub fn message(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
         }
     }
 
-    /// Prints a result on stdout without tearing the bar.
-    pub fn result(&self, text: &str) -> std::io::Result<()> {
-        use std::io::Write;
+    /// Prints a result on stdout without tearing the bar. When the reader goes away (`hrseg segment … | head`), the
+    /// work goes on: the files are what counts.
+    pub fn result(&mut self, text: &str) -> std::io::Result<()> {
+        use std::io::{ErrorKind, Write};
+        if self.reader_gone {
+            return Ok(());
+        }
         let print = || writeln!(std::io::stdout().lock(), "{text}");
-        match &self.bar {
+        let printed = match &self.bar {
             Some(bar) => bar.suspend(print),
             None => print(),
+        };
+        match printed {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.reader_gone = true;
+                Ok(())
+            }
+            printed => printed,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Epilogue, LayerNorm, Layout, Linear, Mlp};
+use seg_layers::{Activation, Epilogue, LayerNorm, Layout, Linear, Mlp, trace};
 use seg_ops::{Pool2dParams, QkvOrder, WindowAttention};
 
 /// The place of a block in the trunk, from which its sizes follow.
@@ -68,12 +68,24 @@ impl MultiScaleBlock {
             None => x.clone(),
         };
         if self.pool {
+            let _span = trace::layer("max_pool2d", || 0);
             shortcut = seg_ops::max_pool2d(&shortcut, &QUERY_POOL)?; // [B, H/2, W/2, dim_out]
         }
         // tokens that pad the last windows are zeros before `qkv`, hence its bias after it
         let qkv = self.qkv.forward(&normed)?; // [B, H, W, 3 * dim_out]
-        let attended = seg_ops::window_attention(&qkv, &self.attention, self.qkv.bias(), None)?;
+        let attended = {
+            let _span = trace::layer("attention", || attention_flops(&qkv, &self.attention));
+            seg_ops::window_attention(&qkv, &self.attention, self.qkv.bias(), None)?
+        };
         let x = self.attn_proj.forward_with(&attended, Epilogue::NONE.with_residual(&shortcut))?;
         self.mlp.forward_residual(&self.norm2.forward(&x)?, &x)
     }
+}
+
+/// Multiplications and additions of the attention over `qkv [B, H, W, 3C]`, padding not counted.
+fn attention_flops(qkv: &Tensor, p: &WindowAttention) -> u64 {
+    let Ok((b, h, w, c3)) = qkv.dims4() else { return 0 };
+    let keys = if p.window == 0 { h * w } else { p.window * p.window };
+    let queries = h * w / (p.query_pool * p.query_pool).max(1);
+    trace::attention_flops(b * p.heads, queries, keys, c3 / 3 / p.heads.max(1))
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Conv2d, Observer, conv::nhwc, sine_position_map};
+use seg_layers::{Conv2d, Observer, conv::nhwc, sine_position_map, trace};
 use seg_ops::Resize;
 
 use crate::config::{ImageEncoderConfig, TopDown};
@@ -45,6 +45,7 @@ impl FpnNeck {
         if stages.len() != self.convs.len() {
             candle_core::bail!("FpnNeck: {} maps, expected {}", stages.len(), self.convs.len());
         }
+        let _neck = trace::module("neck");
         let mut features: Vec<Tensor> = Vec::with_capacity(stages.len()); // coarsest first
         for (level, (conv, stage)) in self.convs.iter().zip(stages).enumerate().rev() {
             let mut feature = conv.forward(stage)?.permute((0, 3, 1, 2))?; // [B, d_model, H, W]

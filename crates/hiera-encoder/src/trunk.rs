@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Conv2d, Observer, Unobserved, conv::nhwc};
+use seg_layers::{Conv2d, Observer, Unobserved, conv::nhwc, trace};
 use seg_ops::Resize;
 
 use crate::block::{BlockSpec, MultiScaleBlock};
@@ -72,6 +72,7 @@ impl Hiera {
         hook: &dyn BlockHook,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Tensor>> {
+        let _trunk = trace::module("trunk");
         let x = self.patch_embed.forward(&images.permute((0, 2, 3, 1))?)?; // [B, H/4, W/4, C]
         observer.observe("trunk.patch_embed", &x)?;
         let (_, h, w, _) = x.dims4()?;
@@ -80,6 +81,7 @@ impl Hiera {
         let mut x = x.broadcast_add(&pos_embed)?;
         let mut stages = Vec::with_capacity(self.stage_ends.len());
         for (i, block) in self.blocks.iter().enumerate() {
+            let _block = trace::part("blocks", i);
             x = block.forward(&hook.before_block(i, &x)?)?;
             observer.observe(&format!("trunk.block{i}"), &x)?;
             if self.stage_ends.contains(&i) {

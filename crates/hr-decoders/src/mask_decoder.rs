@@ -2,7 +2,7 @@
 
 use candle_core::{D, DType, Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2d, ConvTranspose2d, Epilogue, LayerNorm, Linear, Mlp, conv};
+use seg_layers::{Activation, Conv2d, ConvTranspose2d, Epilogue, LayerNorm, Linear, Mlp, conv, trace};
 use serde::{Deserialize, Serialize};
 
 use crate::prompt_encoder::PromptEmbeddings;
@@ -200,6 +200,7 @@ impl MaskDecoder {
         prompts: &PromptEmbeddings,
         high_res_features: Option<&[Tensor; 2]>,
     ) -> Result<DecodedMasks> {
+        let _decoder = trace::module("mask_decoder");
         let sparse = &prompts.sparse_prompt_embeddings;
         let (batch, _, dim) = sparse.dims3()?;
         let num_mask_tokens = self.cfg.num_multimask_outputs + 1;
@@ -256,6 +257,7 @@ impl MaskDecoder {
 
     /// `[B, h, w, C]` to `[B, 4h, 4w, C/8]`.
     fn upscale(&self, map: &Tensor, high_res_features: Option<&[Tensor; 2]>) -> Result<Tensor> {
+        let _upscaling = trace::module("output_upscaling");
         match (&self.high_res_convs, high_res_features) {
             (None, None) => {
                 let x = self.upscale_norm.forward(&self.upscale1.forward(map)?)?; // [B, 2h, 2w, C/4]

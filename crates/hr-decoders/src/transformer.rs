@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Epilogue, LayerNorm, Linear, Mlp};
+use seg_layers::{Activation, Epilogue, LayerNorm, Linear, Mlp, trace};
 use serde::{Deserialize, Serialize};
 
 /// Under which names a layer's MLP is stored.
@@ -79,7 +79,11 @@ impl Attention {
         let q = split(self.q_proj.forward(q)?)?;
         let k = split(self.k_proj.forward(k)?)?;
         let v = split(self.v_proj.forward(v)?)?;
-        let x = seg_ops::attention(&q, &k, &v, self.scale, None)?.transpose(1, 2)?.flatten_from(2)?;
+        let x = {
+            let ((b, heads, n, d), m) = (q.dims4()?, k.dim(2)?);
+            let _span = trace::layer("attention", || trace::attention_flops(b * heads, n, m, d));
+            seg_ops::attention(&q, &k, &v, self.scale, None)?.transpose(1, 2)?.flatten_from(2)?
+        };
         self.out_proj.forward_with(&x, epilogue)
     }
 }
@@ -174,7 +178,9 @@ impl TwoWayTransformer {
     /// tokens and image tokens, of the same shapes. The tokens are their own position encoding.
     pub fn forward(&self, image: &Tensor, image_pe: &Tensor, tokens: &Tensor) -> Result<(Tensor, Tensor)> {
         let (mut queries, mut keys) = (tokens.clone(), image.clone());
-        for layer in &self.layers {
+        let _transformer = trace::module("transformer");
+        for (i, layer) in self.layers.iter().enumerate() {
+            let _layer = trace::part("layers", i);
             (queries, keys) = layer.forward(&queries, &keys, tokens, image_pe)?;
         }
         let q = (&queries + tokens)?;

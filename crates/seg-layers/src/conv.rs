@@ -4,6 +4,8 @@ use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_ops::{Conv2dParams, ConvTranspose2dParams, Epilogue, Layout};
 
+use crate::trace;
+
 /// 2-D convolution, `[B, C, H, W]` or, with [`Layout::Nhwc`], `[B, H, W, C]`.
 ///
 /// Keys: `weight [out, in / groups, k, k]` and `bias [out]`, in both layouts as torch stores them.
@@ -41,6 +43,7 @@ impl Conv2d {
 
     /// The convolution followed by `epilogue` (activation, scale, residual) in the same pass.
     pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        let _span = trace::sized_layer(|| describe(x, &self.weight, &self.params));
         seg_ops::conv2d(x, &self.weight, self.bias.as_ref(), &self.params, epilogue)
     }
 }
@@ -76,6 +79,9 @@ impl ConvTranspose2d {
 
     /// The convolution followed by `epilogue` (activation, scale, residual) in the same pass.
     pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        // every input value meets every weight of its channel once
+        let flops = || 2 * (x.elem_count() * self.weight.elem_count() / self.weight.dim(0).unwrap_or(1).max(1)) as u64;
+        let _span = trace::layer("conv_transpose2d", flops);
         seg_ops::conv_transpose2d(x, &self.weight, Some(&self.bias), &self.params, epilogue)
     }
 }
@@ -149,6 +155,7 @@ impl Conv2dBn {
             Some((weight, bias)) => (weight.clone(), bias.clone()),
             None => self.fold()?,
         };
+        let _span = trace::sized_layer(|| describe(x, &weight, &self.params));
         seg_ops::conv2d(x, &weight, Some(&bias), &self.params, epilogue)
     }
 }
@@ -157,6 +164,34 @@ impl Module for Conv2dBn {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_with(x, Epilogue::NONE)
     }
+}
+
+/// Name and size of a convolution, for traces.
+fn describe(x: &Tensor, weight: &Tensor, params: &Conv2dParams) -> (String, u64) {
+    let name = match weight.dims() {
+        [o, i, kh, kw] => format!("conv2d {kh}x{kw} {} -> {o}", i * params.groups),
+        _ => "conv2d".to_owned(),
+    };
+    (name, conv_flops(x, weight, params))
+}
+
+/// Multiplications and additions of a convolution: every output pixel meets every weight.
+fn conv_flops(x: &Tensor, weight: &Tensor, params: &Conv2dParams) -> u64 {
+    let (Ok((b, h, w)), Ok((_, _, kh, kw))) = (sides(x, params.layout), weight.dims4()) else { return 0 };
+    let out = |side: usize, kernel: usize| {
+        let reach = params.dilation * (kernel - 1) + 1;
+        (side + 2 * params.padding).saturating_sub(reach) / params.stride.max(1) + 1
+    };
+    2 * (b * out(h, kh) * out(w, kw)) as u64 * weight.elem_count() as u64
+}
+
+/// Batch, height and width of a map.
+fn sides(x: &Tensor, layout: Layout) -> Result<(usize, usize, usize)> {
+    let (b, d1, d2, d3) = x.dims4()?;
+    Ok(match layout {
+        Layout::Nchw => (b, d2, d3),
+        Layout::Nhwc => (b, d1, d2),
+    })
 }
 
 /// Parameters of a channels-last convolution: the layout that encoders use.

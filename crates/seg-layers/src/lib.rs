@@ -6,6 +6,7 @@ mod mlp;
 mod norm;
 mod observe;
 mod position;
+pub mod trace;
 
 pub use conv::{Conv2d, Conv2dBn, ConvTranspose2d};
 pub use linear::Linear;

@@ -4,6 +4,8 @@ use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_ops::Epilogue;
 
+use crate::trace;
+
 /// `y = x·Wᵀ + b` over the last dimension: `[..., in_dim]` to `[..., out_dim]`.
 ///
 /// Keys: `weight [out_dim, in_dim]`, `bias [out_dim]` (torch's `nn.Linear`).
@@ -26,6 +28,11 @@ impl Linear {
 
     /// The layer followed by `epilogue` (activation, scale, residual) in the same pass.
     pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        let (out_dim, in_dim) = self.weight.dims2()?;
+        let _span = trace::sized_layer(|| {
+            let rows = x.elem_count() / in_dim.max(1);
+            (format!("linear {in_dim} -> {out_dim}"), trace::product_flops(rows, out_dim, in_dim))
+        });
         seg_ops::linear(x, &self.weight, self.bias.as_ref(), epilogue)
     }
 

@@ -3,6 +3,8 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
+use crate::trace;
+
 /// Layer norm over the last dimension, `[..., C]` to `[..., C]`; differentiable, unlike candle-nn 0.11's fused one.
 ///
 /// In a channels-last map `[B, H, W, C]` this is also SAM's `LayerNorm2d`.
@@ -32,6 +34,7 @@ impl LayerNorm {
 
 impl Module for LayerNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let _span = trace::layer("layer_norm", || 0);
         seg_ops::layer_norm(x, &self.weight, Some(&self.bias), self.eps)
     }
 }
@@ -53,6 +56,7 @@ impl LayerNorm2d {
 
 impl Module for LayerNorm2d {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let _span = trace::layer("layer_norm_2d", || 0);
         seg_ops::layer_norm_2d(x, &self.weight, &self.bias, self.eps)
     }
 }

@@ -18,6 +18,7 @@ pub use args::SegmentArgs;
 use load::load_model;
 use output::{Outputs, Segmented};
 
+use super::common::say;
 use super::progress::Progress;
 use super::{Common, Outcome, UsageError};
 
@@ -54,13 +55,13 @@ pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
         progress.step();
     }
     drop(progress);
-    if interrupted.load(Ordering::Relaxed) {
-        let left = files.len() - done - skipped - failed;
-        eprintln!("interrupted: {done} done, {left} left; go on with --resume");
+    let left = files.len() - done - skipped - failed;
+    if left > 0 {
+        say(format_args!("interrupted: {done} done, {left} left; go on with --resume"));
         return Ok(Outcome::SomeFailed);
     }
     if files.len() > 1 {
-        eprintln!("{done} of {} images done, {skipped} there already, {failed} failed", files.len());
+        say(format_args!("{done} of {} images done, {skipped} there already, {failed} failed", files.len()));
     }
     Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }
@@ -87,7 +88,7 @@ fn watch_interrupts() -> anyhow::Result<Arc<AtomicBool>> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\ninterrupted: finishing the image at hand; press Ctrl-C again to stop at once");
+        say("\ninterrupted: finishing the image at hand; press Ctrl-C again to stop at once");
     })
     .context("cannot watch for Ctrl-C")?;
     Ok(interrupted)
@@ -116,10 +117,7 @@ impl<'a> Session<'a> {
             options: LoadOptions {
                 dtype: common.dtype.dtype(),
                 device: common.device.open()?,
-                cleanup: MaskCleanup {
-                    max_hole_area: args.fill_holes,
-                    max_sprinkle_area: args.remove_sprinkles,
-                },
+                cleanup: MaskCleanup { max_hole_area: args.fill_holes, max_sprinkle_area: args.remove_sprinkles },
             },
             prompts: Prompts { points: args.points.clone(), bbox: args.bbox, mask, multimask: args.multimask },
             limits,
@@ -153,8 +151,7 @@ impl<'a> Session<'a> {
         self.prompts.check(width, height).with_context(|| file.display().to_string())?;
         let (segmented, image) = self.masks(file, loaded, progress)?;
         seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
-        let overwrite =
-            if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse };
+        let overwrite = if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse };
         let written = outputs.write(&image.image, &segmented, overwrite)?;
         let line = if self.quiet { segmented.json(&written)? } else { segmented.line(&written) };
         Ok(Some(line))

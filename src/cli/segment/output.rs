@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use seg_data::output::{Overwrite, write, write_png};
 use seg_data::{GrayImage, RgbImage, Rle, render};
+use seg_models::promptable::MASK_THRESHOLD;
 use seg_models::{Prediction, Prompts};
 use serde::Serialize;
 
@@ -162,7 +163,11 @@ impl Segmented {
         let mut masks = Vec::with_capacity(ranking.len());
         let mut records = Vec::with_capacity(ranking.len());
         for &index in &ranking {
-            let mask = seg_data::mask::from_logits(&prediction.mask(index)?, width, height, 0.0)?;
+            let logits = prediction.mask(index)?;
+            if let Some(bad) = logits.iter().find(|logit| !logit.is_finite()) {
+                anyhow::bail!("the model gave a mask with the value {bad}: its weights or number type do not fit");
+            }
+            let mask = seg_data::mask::from_logits(&logits, width, height, MASK_THRESHOLD)?;
             let rle = Rle::encode(mask.as_raw(), width, height)?;
             records.push(MaskRecord {
                 index,

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use seg_data::RgbImage;
+use seg_layers::trace;
 
 use super::model::Sam;
 use super::transforms::ResizeLongestSide;
@@ -50,6 +51,7 @@ impl SamPredictor {
 
 impl PromptableSegmenter for SamPredictor {
     fn embed(&self, image: &RgbImage) -> Result<ImageEmbedding> {
+        let _encode = trace::module("encode");
         let frame = ResizeLongestSide::new(image.dimensions(), self.model.image_size())?;
         let input = frame.preprocess(image, &self.device)?.to_dtype(self.dtype)?;
         Ok(ImageEmbedding {
@@ -60,6 +62,7 @@ impl PromptableSegmenter for SamPredictor {
     }
 
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {
+        let _decode = trace::module("decode");
         let (width, height) = embedding.original_size;
         prompts.check(width, height)?;
         if embedding.high_res_features.is_some() {

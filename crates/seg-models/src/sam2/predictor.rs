@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use seg_data::RgbImage;
 use seg_data::tensor::{ValueRange, to_tensor};
+use seg_layers::trace;
 use seg_ops::Resize;
 
 use super::model::Sam2ImageModel;
@@ -67,6 +68,7 @@ impl Sam2ImagePredictor {
 
 impl PromptableSegmenter for Sam2ImagePredictor {
     fn embed(&self, image: &RgbImage) -> Result<ImageEmbedding> {
+        let _encode = trace::module("encode");
         let features = self.model.encode_image(&self.preprocess(image)?.to_dtype(self.dtype)?)?;
         Ok(ImageEmbedding {
             image_embed: features.image_embed,
@@ -76,6 +78,7 @@ impl PromptableSegmenter for Sam2ImagePredictor {
     }
 
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {
+        let _decode = trace::module("decode");
         let (width, height) = embedding.original_size;
         prompts.check(width, height)?;
         let to_input = |x, y| self.to_input((width, height), x, y);

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, Epilogue, LayerNorm, Linear, Mlp, Observer, conv};
+use seg_layers::{Activation, Conv2dBn, Epilogue, LayerNorm, Linear, Mlp, Observer, conv, trace};
 use seg_ops::{QkvOrder, WindowAttention};
 
 /// Windowed attention whose scores carry a learned bias for every distance between two tokens.
@@ -57,7 +57,12 @@ impl Attention {
     /// `[B, H, W, C]` to `[B, H, W, C]`, with `residual` added.
     fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         let qkv = self.qkv.forward(&self.norm.forward(x)?)?;
-        let attended = seg_ops::window_attention(&qkv, &self.params, Some(&self.pad_row()?), Some(&self.bias()?))?;
+        let attended = {
+            let (b, h, w, c) = x.dims4()?;
+            let (heads, keys) = (self.params.heads, self.params.window * self.params.window);
+            let _span = trace::layer("attention", || trace::attention_flops(b * heads, h * w, keys, c / heads));
+            seg_ops::window_attention(&qkv, &self.params, Some(&self.pad_row()?), Some(&self.bias()?))?
+        };
         self.proj.forward_with(&attended, Epilogue::NONE.with_residual(residual))
     }
 

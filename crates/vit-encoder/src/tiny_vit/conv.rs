@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, Epilogue, conv};
+use seg_layers::{Activation, Conv2dBn, Epilogue, conv, trace};
 
 const GELU: Epilogue<'static> = Epilogue { activation: Activation::Gelu, scale: None, residual: None };
 
@@ -58,7 +58,9 @@ impl Module for MbConv {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let hidden = self.conv2.forward_with(&self.conv1.forward_with(x, GELU)?, GELU)?;
         // the activation comes after the sum here
-        seg_ops::gelu(&self.conv3.forward_with(&hidden, Epilogue::NONE.with_residual(x))?)
+        let sum = self.conv3.forward_with(&hidden, Epilogue::NONE.with_residual(x))?;
+        let _span = trace::layer("gelu", || 0);
+        seg_ops::gelu(&sum)
     }
 }
 

@@ -7,7 +7,7 @@ mod conv;
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Conv2d, LayerNorm, Observer, Unobserved, conv as layout};
+use seg_layers::{Conv2d, LayerNorm, Observer, Unobserved, conv as layout, trace};
 
 pub use block::{TinyVitBlock, offset_index};
 pub use config::TinyVitConfig;
@@ -48,6 +48,7 @@ impl BasicLayer {
     pub fn forward_with(&self, x: &Tensor, name: &str, observer: &mut dyn Observer) -> Result<Tensor> {
         let mut x = x.clone();
         for (i, block) in self.blocks.iter().enumerate() {
+            let _block = trace::part("blocks", i);
             x = block.forward_with(&x, &format!("{name}.block{i}"), observer)?;
         }
         if let Some(downsample) = &self.downsample {
@@ -125,12 +126,14 @@ impl TinyVit {
         let mut x = self.patch_embed.forward(&images.permute((0, 2, 3, 1))?)?; // [B, H/4, W/4, 64]
         observer.observe("patch_embed", &x.permute((0, 3, 1, 2))?)?;
         for (i, block) in self.conv_layer.blocks.iter().enumerate() {
+            let _block = trace::part("layers.0.blocks", i);
             x = block.forward(&x)?;
             observer.observe(&format!("layer0.block{i}"), &x.permute((0, 3, 1, 2))?)?;
         }
         x = self.conv_layer.downsample.forward(&x)?; // [B, H/8, W/8, 128]
         observer.observe("layer0.downsample", &x.flatten(1, 2)?)?;
         for (i, layer) in self.layers.iter().enumerate() {
+            let _layer = trace::part("layers", i + 1);
             x = layer.forward_with(&x, &format!("layer{}", i + 1), observer)?;
         }
         // [B, H/16, W/16, 320]
