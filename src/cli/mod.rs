@@ -74,7 +74,8 @@ impl Cli {
                 Verb::Bench(args) => args.runs as usize,
                 _ => 1,
             };
-            eprintln!("\n{}\n{} has every layer: open it in Perfetto", trace.table(runs, 30), path.display());
+            let table = trace.table(runs, 30);
+            common::say(format_args!("\n{table}\n{} has every layer: open it in Perfetto", path.display()));
         }
         Ok(outcome)
     }

@@ -1,0 +1,125 @@
+//! candle-transformers' MobileSAM beside ours: the same made-up weights, the same input, the same numbers.
+//!
+//! Where candle 0.11.1 differs from the official code, and therefore from ours:
+//!
+//! - **GELU.** It calls `Tensor::gelu`, the tanh approximation; the official code has the exact one, with the error
+//!   function. They differ by up to 4.7e-4 at every activation, in the encoder and in the decoder's upscaling. With
+//!   weights that make all of GELU's inputs large, both are a ReLU, and everything else can be compared tightly.
+//! - **Points** come as fractions of the resized image, not of the original; at 1024x1024 that is the same thing.
+//! - **Masks** are enlarged by nearest neighbour in place of bilinear interpolation, and not to the original size: the
+//!   low-resolution logits are compared.
+//! - **Attention biases** are gathered from the weights when the model is built: as the official model after `eval()`.
+//!
+//! Normalisation, padding, the half-pixel offset of prompts and the padding point are as in the official code.
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use candle_transformers::models::segment_anything::sam::Sam as CandleSam;
+use hrseg::hr_decoders::{PointPrompts, label};
+use hrseg::seg_data::tensor::{ValueRange, to_tensor};
+use hrseg::seg_data::{DecodeLimits, RgbImage, load_image};
+use hrseg::seg_golden::GeneratedWeights;
+use hrseg::seg_golden::fill::fill_tensor;
+use hrseg::seg_models::sam::{ResizeLongestSide, Sam, SamConfig};
+
+/// Both models on the same weights.
+struct Pair {
+    ours: Sam,
+    candle: CandleSam,
+}
+
+impl Pair {
+    fn new(weights: &GeneratedWeights) -> Self {
+        let vb = || -> VarBuilder<'static> { weights.var_builder(DType::F32, &Device::Cpu) };
+        let ours = Sam::new(&SamConfig::mobile_sam(), vb()).expect("ours");
+        Self { ours, candle: CandleSam::new_tiny(vb()).expect("candle's") }
+    }
+
+    /// Embeddings `[1, 256, 64, 64]` of a photo that both resize alike: ours, candle's.
+    fn embeddings(&self) -> [Tensor; 2] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos/coffee.jpg");
+        let photo: RgbImage = load_image(path, &DecodeLimits::default()).unwrap().image;
+        let frame = ResizeLongestSide::new(photo.dimensions(), 1024).unwrap();
+        let ours = self.ours.encode_image(&frame.preprocess(&photo, &Device::Cpu).unwrap()).unwrap();
+        let resized = to_tensor(&frame.resize(&photo).unwrap(), ValueRange::Byte, &Device::Cpu).unwrap();
+        let candle = self.candle.embeddings(&resized).unwrap();
+        [ours, candle]
+    }
+
+    /// Logits `[3, 256, 256]` and predicted IoUs `[3]` of two clicks on `embeddings`: ours, candle's.
+    fn masks(&self, embeddings: &Tensor) -> [(Tensor, Tensor); 2] {
+        let points = [(311.5f32, 420.25f32, label::POSITIVE), (800.0, 96.0, label::NEGATIVE)];
+        let ours = PointPrompts::single(&points, &Device::Cpu).unwrap();
+        let ours = self.ours.prompt_encoder().forward(Some(&ours), None, None).unwrap();
+        let ours = self.ours.decode(embeddings, &ours, true).unwrap();
+        let shares = points.map(|(x, y, l)| (f64::from(x) / 1024., f64::from(y) / 1024., l == label::POSITIVE));
+        let candle = self.candle.forward_for_embeddings(embeddings, 1024, 1024, &shares, true).unwrap();
+        [(ours.masks, ours.iou_predictions), candle].map(|(m, i)| (m.squeeze(0).unwrap(), i.squeeze(0).unwrap()))
+    }
+}
+
+fn list(t: &Tensor) -> Vec<f64> {
+    t.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+}
+
+/// Largest difference, in standard deviations of candle's values.
+#[track_caller]
+fn deviation([ours, candle]: [&Tensor; 2]) -> f64 {
+    assert_eq!(ours.dims(), candle.dims());
+    let (ours, candle) = (list(ours), list(candle));
+    assert!(ours.iter().chain(&candle).all(|v| v.is_finite()));
+    let mean = candle.iter().sum::<f64>() / candle.len() as f64;
+    let variance = candle.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / candle.len() as f64;
+    assert!(variance > 0.0, "the reference is constant");
+    ours.iter().zip(&candle).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / variance.sqrt()
+}
+
+/// How large activations are made.
+const LOUD: f32 = 500.0;
+
+/// Weights whose activations before each GELU are large, so that both kinds of GELU are a ReLU. Every convolution takes
+/// back what its batch norm adds, the first one excepted, so that the activations stay at this size.
+fn loud() -> GeneratedWeights {
+    let factors = [
+        (".bn.weight", LOUD),
+        (".c.weight", 1.0 / LOUD),
+        ("seq.0.c.weight", LOUD),
+        ("mlp.fc1.weight", LOUD),
+        // the decoder's upscaling
+        ("output_upscaling.1.weight", LOUD),
+        ("output_upscaling.3.weight", LOUD),
+    ];
+    factors.into_iter().fold(GeneratedWeights::new(""), |weights, (part, factor)| weights.scaled(part, factor))
+}
+
+/// Everything but GELU: what is left is rounding and the few activations near zero.
+#[test]
+fn encoder_where_gelu_does_not_matter() {
+    let [ours, candle] = Pair::new(&loud()).embeddings();
+    let worst = deviation([&ours, &candle]);
+    println!("embeddings, loud weights: {worst:.1e} standard deviations");
+    assert!(worst < 1e-4, "{worst}");
+}
+
+/// The whole encoder: 27 approximated GELUs, one after the other.
+#[test]
+fn encoder_with_its_approximated_gelu() {
+    let [ours, candle] = Pair::new(&GeneratedWeights::new("")).embeddings();
+    let worst = deviation([&ours, &candle]);
+    println!("embeddings: {worst:.1e} standard deviations");
+    assert!(worst < 1e-2, "{worst}");
+}
+
+#[test]
+fn decoder() {
+    let embeddings = fill_tensor("image_embeddings", (1, 256, 64, 64), "peer", &Device::Cpu).unwrap();
+    for (weights, bound) in [(loud(), 1e-4), (GeneratedWeights::new(""), 5e-3)] {
+        let [(ours, our_ious), (candle, candle_ious)] = Pair::new(&weights).masks(&embeddings);
+        let worst = deviation([&ours, &candle]);
+        // the IoU head has no GELU before it
+        let ious = list(&our_ious).iter().zip(list(&candle_ious)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        println!("masks: {worst:.1e} standard deviations, IoUs: {ious:.1e}");
+        assert!(worst < bound, "masks: {worst}");
+        assert!(ious < 1e-4, "IoUs: {:?} {:?}", list(&our_ious), list(&candle_ious));
+    }
+}

@@ -1,0 +1,203 @@
+//! What the tests of the command share: a folder of its own for each test, the command run in it, made-up weights.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
+#![allow(dead_code)] // each test binary uses a part
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Init, var_builder::SimpleBackend};
+use hrseg::seg_checkpoints::write_safetensors;
+use hrseg::seg_golden::{Case, GeneratedWeights, NamedShape};
+use tempfile::TempDir;
+
+/// A file of this repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A photo of the test data.
+pub fn photo(name: &str) -> PathBuf {
+    repository("tests/data/photos").join(name)
+}
+
+/// How a run of the command ended.
+#[derive(Debug)]
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+        }
+    }
+}
+
+impl Run {
+    /// The run must have ended with this code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "exit code\n{self:#?}");
+        self
+    }
+
+    /// The run must have ended with 1 and have said exactly one line, on stderr, with all of `parts` in it.
+    #[track_caller]
+    pub fn refuses(self, parts: &[&str]) -> String {
+        assert_eq!(self.stdout, "", "nothing on stdout");
+        let run = self.exits(1);
+        assert_eq!(run.stderr.lines().count(), 1, "one line on stderr\n{run:#?}");
+        assert!(run.stderr.starts_with("error: "), "{run:#?}");
+        for part in parts {
+            assert!(run.stderr.contains(part), "{part:?} is not in the message\n{run:#?}");
+        }
+        run.stderr
+    }
+}
+
+/// A fresh folder, the command's working directory, with caches of its own and no way to a network.
+pub struct Sandbox {
+    dir: TempDir,
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A copy of a photo of the test data.
+    pub fn with_photo(self, name: &str, under: &str) -> Self {
+        let to = self.path(under);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(photo(name), to).unwrap();
+        self
+    }
+
+    pub fn with_file(self, name: &str, bytes: &[u8]) -> Self {
+        let to = self.path(name);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::write(to, bytes).unwrap();
+        self
+    }
+
+    /// `program` in this folder, with nothing of the user's environment that the command reads.
+    pub fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.dir.path());
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["HF_", "HRSEG_", "HUGGING"].iter().any(|start| text.starts_with(start)) {
+                command.env_remove(&name);
+            }
+        }
+        command.env_remove("NO_COLOR").env("HF_HUB_OFFLINE", "1").env("HOME", self.path("home"));
+        command.env("HRSEG_CACHE", self.path("cache")).env("HF_HOME", self.path("hub"));
+        command
+    }
+
+    /// The command with `args`, not yet started.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.program(env!("CARGO_BIN_EXE_hrseg"));
+        command.args(args);
+        command
+    }
+
+    /// `hrseg segment` on the made-up MobileSAM, not yet started.
+    pub fn segment_command(&self, args: &[&str]) -> Command {
+        let mut command = self.command(&["segment", "--device", "cpu", "--weights"]);
+        command.arg(mobile_sam()).args(args);
+        command
+    }
+
+    /// Runs the command.
+    pub fn hrseg(&self, args: &[&str]) -> Run {
+        self.command(args).output().expect("the command runs").into()
+    }
+
+    /// Runs `hrseg segment` on the made-up MobileSAM.
+    pub fn segment(&self, args: &[&str]) -> Run {
+        self.segment_command(args).output().expect("the command runs").into()
+    }
+
+    /// Names of the files in `folder`, sorted, hidden ones too; none when the folder is not there.
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.path(folder)) else { return Vec::new() };
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// A JSON file.
+pub fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// What the official state dict of a golden case has.
+pub fn official(case: &str, module: &str) -> Vec<NamedShape> {
+    let case = Case::read(&repository("tests/golden").join(case)).unwrap();
+    case.official(module).unwrap()
+}
+
+/// Where this test binary writes weights.
+fn weights_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// A whole MobileSAM of generated weights, written once a test binary.
+pub fn mobile_sam() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let path = weights_file(concat!(env!("CARGO_CRATE_NAME"), "_mobile_sam.safetensors"));
+        write_mobile_sam(&path, |_, tensor| tensor);
+        path
+    })
+}
+
+/// A MobileSAM of generated weights, each tensor through `change`.
+pub fn write_mobile_sam(path: &Path, change: impl Fn(&str, Tensor) -> Tensor) {
+    let generated = GeneratedWeights::new("");
+    let tensors: BTreeMap<String, Tensor> = official("mobile-sam/mobilesam_1024.json", "sam")
+        .into_iter()
+        .map(|NamedShape { name, shape }| {
+            let tensor = if name.ends_with("num_batches_tracked") {
+                Tensor::zeros((), DType::I64, &Device::Cpu)
+            } else {
+                generated.get(shape.into(), &name, Init::Const(0.), DType::F32, &Device::Cpu)
+            };
+            let tensor = change(&name, tensor.unwrap());
+            (name, tensor)
+        })
+        .collect();
+    write_safetensors(path, &tensors, &BTreeMap::new()).unwrap();
+}
+
+/// A safetensors file of f32 tensors whose values are a hole in the file: zeros that take no room on the disk.
+pub fn write_hollow(path: &Path, tensors: &[NamedShape]) {
+    let mut at = 0;
+    let mut header = serde_json::Map::new();
+    for NamedShape { name, shape } in tensors {
+        let end = at + 4 * shape.iter().product::<usize>();
+        header.insert(name.clone(), serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [at, end]}));
+        at = end;
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    let mut file = File::create(path).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(header.as_bytes()).unwrap();
+    file.set_len((8 + header.len() + at) as u64).unwrap();
+}

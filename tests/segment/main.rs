@@ -1,0 +1,13 @@
+//! `hrseg segment`, driven as a script would drive it: what it writes, what it says, how it ends.
+//!
+//! The weights are made up, so that the tests run everywhere: a mask's pixels mean nothing here, its form does.
+#![cfg(feature = "cli")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod files;
+mod outputs;
+mod prompts;
+mod refusals;
+mod running;
