@@ -38,11 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("decoded in {:.2?}: predicted IoU {:?}", start.elapsed(), candidates.iou_predictions);
 
     // the best one goes back in as a mask prompt, and comes out as one, usually cleaner, mask
-    let refined = embedded.predict(&Prompts {
-        mask: Some(candidates.refine(candidates.best())?),
-        multimask: false,
-        ..click
-    })?;
+    let refined =
+        embedded.predict(&Prompts { mask: Some(candidates.refine(candidates.best())?), multimask: false, ..click })?;
     println!("refined: predicted IoU {:?}", refined.iou_predictions);
 
     let mask = mask::from_logits(&refined.mask(refined.best())?, image.width(), image.height(), 0.0)?;
