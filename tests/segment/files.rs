@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::common::{Sandbox, photo};
+use super::common::{Run, Sandbox, photo};
 
 fn modified(sandbox: &Sandbox, name: &str) -> SystemTime {
     std::fs::metadata(sandbox.path(name)).unwrap().modified().unwrap()
@@ -91,6 +91,39 @@ fn resume_does_what_is_not_there() {
     assert_eq!(sandbox.names("out"), ["a.json", "a.mask.png", "b.json", "b.mask.png"]);
 }
 
+/// The second run must not take the masks of the first for photos.
+#[test]
+fn results_beside_the_photos() {
+    let sandbox = Sandbox::new().with_photo("coffee.jpg", "in/a.jpg").with_photo("rocket.jpg", "in/b.mask.png");
+    let args = ["in", "--point", "100,100", "--multimask", "--format", "mask,cutout,overlay", "-o", "./in/"];
+    let run = sandbox.segment(&args).exits(0);
+    assert_eq!(run.stdout.lines().count(), 2, "a photo may be called like a mask: {run:?}");
+    let names = sandbox.names("in");
+    assert_eq!(names.len(), 2 + 2 * 5, "{names:?}");
+    let run = sandbox.segment(&[&args[..], &["--resume"]].concat()).exits(0);
+    assert_eq!(run.stderr, "0 of 2 images done, 2 there already, 0 failed\n");
+    assert_eq!(sandbox.names("in"), names);
+}
+
+/// Names of files need not be text.
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf8() {
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::new();
+    let [first, second] = [b"caf\xe9.jpg", b"caf\xe8.jpg"].map(|name| std::ffi::OsStr::from_bytes(name));
+    for name in [first, second] {
+        if std::fs::copy(photo("coffee.jpg"), sandbox.path("").join(name)).is_err() {
+            eprintln!("skipped: this file system takes no such names");
+            return;
+        }
+    }
+    let mut command = sandbox.segment_command(&CLICK);
+    Run::from(command.arg(first).arg(second).output().unwrap()).exits(0);
+    let masks = [&b"caf\xe9.mask.png"[..], b"caf\xe8.mask.png"].map(std::ffi::OsStr::from_bytes);
+    assert!(masks.iter().all(|name| sandbox.path("out").join(name).is_file()));
+}
+
 #[test]
 fn an_output_that_is_no_folder() {
     let sandbox = Sandbox::new().with_photo("coffee.jpg", "a.jpg").with_file("out", b"a file");
@@ -123,7 +156,7 @@ fn a_write_that_fails_in_the_middle_leaves_nothing() {
     let segment = sandbox.segment_command(&["a.jpg", "--point", "100,100"]);
     let mut command = sandbox.program("sh");
     command.args(["-c", script, "sh"]).arg(segment.get_program()).args(segment.get_args());
-    let run = super::common::Run::from(command.output().unwrap());
+    let run = Run::from(command.output().unwrap());
     run.refuses(&["out/a."]);
     assert!(sandbox.names("out").is_empty(), "{:?}", sandbox.names("out"));
 }

@@ -1,5 +1,6 @@
 //! What `hrseg segment` is told.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -28,7 +29,7 @@ The weights are fetched once, into the cache: see `hrseg weights list`.";
 pub struct SegmentArgs {
     /// Image files, folders of images, or quoted patterns
     #[arg(required = true, value_name = "IMAGE|DIR|GLOB")]
-    pub inputs: Vec<String>,
+    pub inputs: Vec<OsString>,
 
     /// Model; `hrseg weights list` shows all names
     #[arg(long, default_value_t = ModelName::default(), value_name = "NAME", value_parser = ModelName::from_str)]

@@ -29,6 +29,7 @@ pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
         return Err(UsageError(message).into());
     }
     let files = seg_data::inputs::expand(&args.inputs).map_err(|e| UsageError(e.to_string()))?;
+    let files = output::without_own_results(files, &args.output);
     seg_data::inputs::check_stems(&files).map_err(|e| UsageError(e.to_string()))?;
     let interrupted = watch_interrupts()?;
     let mut session = Session::new(args, common)?;

@@ -1,5 +1,7 @@
 //! The files that `hrseg segment` writes for an image.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -15,19 +17,22 @@ use super::args::Format;
 #[derive(Clone, Debug)]
 pub struct Outputs {
     folder: PathBuf,
-    stem: String,
+    /// Not always text: file systems may have names that are not UTF-8.
+    stem: OsString,
     formats: Vec<Format>,
 }
 
 impl Outputs {
     /// Of `image`, in `folder`.
     pub fn new(folder: &Path, image: &Path, formats: &[Format]) -> Self {
-        let stem = seg_data::inputs::stem(image).to_string_lossy().into_owned();
-        Self { folder: folder.to_owned(), stem, formats: formats.to_vec() }
+        Self { folder: folder.to_owned(), stem: seg_data::inputs::stem(image), formats: formats.to_vec() }
     }
 
     fn path(&self, ending: &str) -> PathBuf {
-        self.folder.join(format!("{}.{ending}", self.stem))
+        let mut name = self.stem.clone();
+        name.push(".");
+        name.push(ending);
+        self.folder.join(name)
     }
 
     /// The mask at `rank`: the best has no number.
@@ -97,6 +102,29 @@ impl Outputs {
         }
         Ok(())
     }
+}
+
+/// The inputs less those that are results of others: with the photos' own folder as output (`photos -o photos`), the
+/// next run would find masks, cut-outs and overlays among the photos.
+pub fn without_own_results(mut files: Vec<PathBuf>, folder: &Path) -> Vec<PathBuf> {
+    const MOST_MASKS: usize = 3;
+    let formats = [Format::Mask, Format::Cutout, Format::Overlay];
+    let results: HashSet<PathBuf> = files
+        .iter()
+        .filter(|file| in_folder(file, folder))
+        .flat_map(|file| Outputs::new(file.parent().unwrap_or(Path::new("")), file, &formats).files(MOST_MASKS))
+        .collect();
+    files.retain(|file| !results.contains(file));
+    files
+}
+
+/// Whether `folder`, by whichever name, is where `file` lies.
+fn in_folder(file: &Path, folder: &Path) -> bool {
+    let parent = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    parent == folder || matches!((parent.canonicalize(), folder.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// An image's masks, best first, with what is told about them.
