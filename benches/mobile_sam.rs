@@ -32,7 +32,7 @@ fn mobile_sam(criterion: &mut Criterion) {
     let candle = CandleSam::new_tiny(vb()).expect("candle's");
     // candle's includes the normalisation, which is a thousandth of it
     group.bench_function("candle-transformers", |b| {
-        b.iter(|| candle.embeddings(black_box(&image)).expect("embeddings"))
+        b.iter(|| candle.embeddings(black_box(&image)).expect("embeddings"));
     });
     group.finish();
 }

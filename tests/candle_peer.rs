@@ -11,6 +11,7 @@
 //! - **Attention biases** are gathered from the weights when the model is built: as the official model after `eval()`.
 //!
 //! Normalisation, padding, the half-pixel offset of prompts and the padding point are as in the official code.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;

@@ -4,6 +4,7 @@
 //! The masks of `tests/data/references` are compared with; where `HRSEG_TEST_REFERENCE` names a folder with `truck.jpg`,
 //! `truck.json`, `truck.<case>.png` and `truck.safetensors`, those too.
 #![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 mod common;
 

@@ -2,6 +2,7 @@
 //!
 //! The weights are made up, so that the tests run everywhere: a mask's pixels mean nothing here, its form does.
 #![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 #[path = "../common/mod.rs"]
 mod common;
