@@ -73,7 +73,7 @@ pub fn run(args: &VerifyArgs, common: &Common) -> anyhow::Result<Outcome> {
     }
     let Count { passed, failed, skipped } = count;
     let seconds = started.elapsed().as_secs_f64();
-    eprintln!("{passed} passed, {failed} failed, {skipped} skipped in {seconds:.1} s");
+    super::common::say(format_args!("{passed} passed, {failed} failed, {skipped} skipped in {seconds:.1} s"));
     Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
 }
 

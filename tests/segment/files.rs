@@ -75,6 +75,15 @@ fn nothing_is_overwritten_without_force() {
 }
 
 #[test]
+fn candidates_of_an_earlier_run_do_not_stay() {
+    let sandbox = Sandbox::new().with_photo("coffee.jpg", "a.jpg");
+    sandbox.segment(&click(&["a.jpg", "--multimask"])).exits(0);
+    assert_eq!(sandbox.names("out"), ["a.mask.1.png", "a.mask.2.png", "a.mask.png"]);
+    sandbox.segment(&click(&["a.jpg", "--force"])).exits(0);
+    assert_eq!(sandbox.names("out"), ["a.mask.png"]);
+}
+
+#[test]
 fn resume_does_what_is_not_there() {
     let sandbox = Sandbox::new().with_photo("coffee.jpg", "in/a.jpg").with_photo("rocket.jpg", "in/b.jpg");
     let both = ["in", "--point", "100,100", "--format", "mask,rle", "--resume"];

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use seg_data::output::Overwrite;
-use seg_data::{DecodeLimits, LoadedImage, load_image, load_mask};
+use seg_data::{DataError, DecodeLimits, RgbImage, load_image, load_mask};
 use seg_models::registry::LoadOptions;
 use seg_models::{MaskCleanup, MaskPrompt, PromptableSegmenter, Prompts};
 
@@ -130,9 +130,9 @@ impl<'a> Session<'a> {
     /// Does one image; `None` when its results are there already and may stay.
     fn segment(&mut self, file: &Path, progress: &Progress) -> Result<Option<String>, Failure> {
         let outputs = Outputs::new(&self.args.output, file, &self.args.formats);
-        let present: Vec<PathBuf> =
-            outputs.files(if self.args.multimask { 3 } else { 1 }).into_iter().filter(|path| path.exists()).collect();
-        if self.args.resume && present.len() == outputs.files(if self.args.multimask { 3 } else { 1 }).len() {
+        let expected = outputs.files(if self.args.multimask { 3 } else { 1 });
+        let present: Vec<&PathBuf> = expected.iter().filter(|path| path.exists()).collect();
+        if self.args.resume && present.len() == expected.len() {
             return Ok(None);
         }
         if let (Some(first), false, false) = (present.first(), self.args.force, self.args.resume) {
@@ -150,33 +150,40 @@ impl<'a> Session<'a> {
             progress.message(&format!("note: {}: {note}", file.display()));
         }
         self.prompts.check(width, height).with_context(|| file.display().to_string())?;
-        let (segmented, image) = self.masks(file, loaded, progress)?;
-        seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
-        let overwrite = if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse };
-        let written = outputs.write(&image.image, &segmented, overwrite)?;
-        let line = if self.quiet { segmented.json(&written)? } else { segmented.line(&written) };
-        Ok(Some(line))
-    }
-
-    fn masks(
-        &mut self,
-        file: &Path,
-        loaded: LoadedImage,
-        progress: &Progress,
-    ) -> Result<(Segmented, LoadedImage), Failure> {
         let model = match &mut self.model {
             Some(model) => model,
             empty => empty.insert(load_model(self.args, &self.options, progress).map_err(Failure::Model)?),
         };
-        let size = loaded.dimensions();
-        let name = self.args.model.as_str();
-        progress.stage(&format!("{}: encoding", file.display()));
-        let embedding = model.embed(&loaded.image).with_context(|| file.display().to_string())?;
-        progress.stage(&format!("{}: decoding", file.display()));
-        let prediction = model.predict(&embedding, &self.prompts).with_context(|| file.display().to_string())?;
-        let mask_file = self.args.mask.as_deref();
-        let segmented = Segmented::new(file, size, name, &self.prompts, mask_file, &prediction)
+        // before the long work, so that a folder that cannot be written to is told at once
+        seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
+        let segmented = masks(self.args, model.as_ref(), &self.prompts, file, &loaded.image, progress)
             .with_context(|| file.display().to_string())?;
-        Ok((segmented, loaded))
+        let overwrite = if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse };
+        let written = outputs.write(&loaded.image, &segmented, overwrite).map_err(|error| match disk_full(&error) {
+            true => Failure::Model(error), // the next image would fare no better
+            false => Failure::Image(error),
+        })?;
+        let line = if self.quiet { segmented.json(&written)? } else { segmented.line(&written) };
+        Ok(Some(line))
     }
+}
+
+/// Encodes the image, answers to the prompts and ranks the masks.
+fn masks(
+    args: &SegmentArgs,
+    model: &dyn PromptableSegmenter,
+    prompts: &Prompts,
+    file: &Path,
+    image: &RgbImage,
+    progress: &Progress,
+) -> anyhow::Result<Segmented> {
+    progress.stage(&format!("{}: encoding", file.display()));
+    let embedding = model.embed(image)?;
+    progress.stage(&format!("{}: decoding", file.display()));
+    let prediction = model.predict(&embedding, prompts)?;
+    Segmented::new(file, image.dimensions(), args.model.as_str(), prompts, args.mask.as_deref(), &prediction)
+}
+
+fn disk_full(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(DataError::DiskFull { .. })))
 }

@@ -65,7 +65,20 @@ impl Outputs {
                 let _ = std::fs::remove_file(path);
             }
         }
+        if outcome.is_ok() && overwrite == Overwrite::Replace {
+            self.remove_stale(result.masks.len());
+        }
         outcome.map(|()| written)
+    }
+
+    /// Candidate masks of an earlier run that asked for more of them would pass for this one's.
+    fn remove_stale(&self, masks: usize) {
+        if self.has(Format::Mask) {
+            for path in (masks.max(1)..3).map(|rank| self.mask_path(rank)).filter(|path| path.exists()) {
+                // it may be somebody else's by now: then it stays
+                let _ = std::fs::remove_file(path);
+            }
+        }
     }
 
     fn write_all(

@@ -114,7 +114,7 @@ fn fetch(names: &[String], dest: Option<&Path>, common: &Common) -> anyhow::Resu
             Ok(got) => got,
             Err(error) if names.len() == 1 => return Err(error),
             Err(error) => {
-                eprintln!("error: {error:#}");
+                super::common::say(format_args!("error: {error:#}"));
                 outcome = Outcome::SomeFailed;
                 continue;
             }
@@ -173,7 +173,7 @@ fn convert(file: &Path, out: Option<&Path>, force: bool, common: &Common) -> any
         return print(&serde_json::to_string_pretty(&row)?);
     }
     for note in checkpoint.notes() {
-        eprintln!("{note}");
+        super::common::say(note);
     }
     let looks = model.map(|m| format!(", looks like {m}")).unwrap_or_default();
     print(&format!("{}: {} tensors{looks}", out.display(), checkpoint.tensors().len()))
