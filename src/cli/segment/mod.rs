@@ -154,10 +154,10 @@ impl<'a> Session<'a> {
             Some(model) => model,
             empty => empty.insert(load_model(self.args, &self.options, progress).map_err(Failure::Model)?),
         };
-        // before the long work, so that a folder that cannot be written to is told at once
-        seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
         let segmented = masks(self.args, model.as_ref(), &self.prompts, file, &loaded.image, progress)
             .with_context(|| file.display().to_string())?;
+        // not before there is something to put in it; without it no image can be done
+        seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
         let overwrite = if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse };
         let written = outputs.write(&loaded.image, &segmented, overwrite).map_err(|error| match disk_full(&error) {
             true => Failure::Model(error), // the next image would fare no better
