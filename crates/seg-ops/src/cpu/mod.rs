@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::{Activation, Epilogue};
 use candle_core::Tensor;
 
+mod alloc;
 mod attach;
 pub(crate) mod attention;
 pub(crate) mod conv;
@@ -19,8 +20,10 @@ pub(crate) mod resize;
 pub(crate) mod softmax;
 pub(crate) mod tail;
 mod view;
+mod wide;
 pub(crate) mod window;
 
+pub(crate) use alloc::written;
 pub(crate) use attach::{Value, attach1, attach2, attach3};
 pub(crate) use view::{Data, tracked};
 

@@ -1,6 +1,7 @@
 //! Softmax over rows.
 
-use super::{Data, Value, attach1, dispatch, simd};
+use super::wide;
+use super::{Data, Value, attach1, dispatch, simd, written};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::{D, Tensor};
@@ -95,40 +96,58 @@ const CHUNK: usize = 16 * 1024;
 
 fn forward<T: Float>(x: &Tensor) -> Result<Value> {
     let n = x.dim(D::Minus1)?.max(1);
-    let mut y = Data::<T>::contiguous(x)?.to_vec();
-    y.par_chunks_mut(n * CHUNK.div_ceil(n)).for_each(|rows| {
-        simd(
-            #[inline(always)]
-            || {
-                for row in rows.chunks_exact_mut(n) {
-                    let inverse = T::ONE / exponentials(row);
-                    for y in row {
-                        *y *= inverse;
+    let data = Data::<T>::contiguous(x)?;
+    let rows = n * CHUNK.div_ceil(n);
+    let each = |y: &mut [T]| {
+        y.par_chunks_mut(rows).zip(data.par_chunks(rows)).for_each(|(y, x)| {
+            simd(
+                #[inline(always)]
+                || {
+                    for (y, x) in y.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
+                        row(y, x);
                     }
-                }
-            },
-        );
-    });
+                },
+            );
+        });
+    };
+    #[allow(unsafe_code)]
+    // SAFETY: whole rows, each of which `row` writes.
+    let y = unsafe { written(data.len(), each) };
     Ok(Value::new(y, x.dims()))
+}
+
+/// One row: its maximum, then the exponentials written and summed, then scaled, all in the first-level cache for rows of a few thousands.
+#[inline(always)]
+fn row<T: Float>(y: &mut [T], x: &[T]) {
+    let max = wide::fold(x, T::NEG_INFINITY, |a, b| if a > b { a } else { b });
+    // a row that is masked out altogether gives NaN, as in PyTorch
+    let inverse = T::ONE / wide::map_sum(y, x, |x| (x - max).exp_of_negative());
+    for y in y {
+        *y *= inverse;
+    }
 }
 
 fn backward<T: Float>(y: &Tensor, g: &Tensor) -> Result<Tensor> {
     let n = y.dim(D::Minus1)?.max(1);
     let rows = n * CHUNK.div_ceil(n);
     let (data, g) = (Data::<T>::contiguous(y)?, Data::<T>::contiguous(g)?);
-    let mut dx = g.to_vec();
-    dx.par_chunks_mut(rows).zip(data.par_chunks(rows)).for_each(|(dx, y)| {
-        simd(
-            #[inline(always)]
-            || {
-                for (dx, y) in dx.chunks_exact_mut(n).zip(y.chunks_exact(n)) {
-                    let mean = dot(dx, y);
-                    for (d, &y) in dx.iter_mut().zip(y) {
-                        *d = y * (*d - mean);
+    let each = |dx: &mut [T]| {
+        dx.par_chunks_mut(rows).zip(data.par_chunks(rows).zip(g.par_chunks(rows))).for_each(|(dx, (y, g))| {
+            simd(
+                #[inline(always)]
+                || {
+                    for ((dx, y), g) in dx.chunks_exact_mut(n).zip(y.chunks_exact(n)).zip(g.chunks_exact(n)) {
+                        let mean = wide::dot(g, y);
+                        for ((d, &y), &g) in dx.iter_mut().zip(y).zip(g) {
+                            *d = y * (g - mean);
+                        }
                     }
-                }
-            },
-        );
-    });
+                },
+            );
+        });
+    };
+    #[allow(unsafe_code)]
+    // SAFETY: value and gradient are of one length, in whole rows, each of which is written.
+    let dx = unsafe { written(data.len().min(g.len()), each) };
     Value::new(dx, y.dims()).tensor()
 }
