@@ -1,0 +1,209 @@
+//! The inner loops of a depthwise convolution.
+//!
+//! Eight outputs that have the same weights stand in eight registers; a tap's weights are read once for all eight, and each product reads its input
+//! straight from the first-level cache. Which outputs share weights is the caller's affair: pixels of one channels-last row (or groups of them whose
+//! channels together fill whole vectors), vectors of one row of a plane.
+#![allow(unsafe_code)]
+
+use super::vector::Vector;
+use pulp::{Simd, WithSimd};
+
+/// Where a tap reads its input and its weights.
+pub(crate) type Tap = (usize, usize);
+
+/// The sums `y[o · out_step + j] = Σ x[tap.0 + o · in_step + j] · w[tap.1 + j]` for `o` below `count` and `j` below `width`.
+pub(crate) struct Sums<'a, T> {
+    pub y: &'a mut [T],
+    pub x: &'a [T],
+    pub w: &'a [T],
+    pub taps: &'a [Tap],
+    pub count: usize,
+    pub out_step: usize,
+    pub in_step: usize,
+    pub width: usize,
+}
+
+/// The reverse for the weights: `w[tap.1 + j] += Σ x[tap.0 + o · in_step + j] · y[o · out_step + j]` over `o`.
+pub(crate) struct Gradient<'a, T> {
+    pub w: &'a mut [T],
+    pub x: &'a [T],
+    pub y: &'a [T],
+    pub taps: &'a [Tap],
+    pub count: usize,
+    pub out_step: usize,
+    pub in_step: usize,
+    pub width: usize,
+}
+
+/// Panics where a tap would leave its slice.
+#[inline(always)]
+fn check(
+    (y, x, w): (usize, usize, usize),
+    taps: &[Tap],
+    count: usize,
+    (out_step, in_step): (usize, usize),
+    width: usize,
+) {
+    assert!((count - 1) * out_step + width <= y, "outputs");
+    for &(from, weights) in taps {
+        assert!(from + (count - 1) * in_step + width <= x && weights + width <= w, "taps");
+    }
+}
+
+impl<T: Vector> WithSimd for Sums<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, s: S) {
+        if self.count == 0 || self.width == 0 {
+            return;
+        }
+        check(
+            (self.y.len(), self.x.len(), self.w.len()),
+            self.taps,
+            self.count,
+            (self.out_step, self.in_step),
+            self.width,
+        );
+        let lanes = T::lanes::<S>();
+        if self.width < lanes {
+            return self.singly();
+        }
+        let mut at = 0;
+        while at + 8 <= self.count {
+            self.row::<S, 8>(s, at);
+            at += 8;
+        }
+        if at + 4 <= self.count {
+            self.row::<S, 4>(s, at);
+            at += 4;
+        }
+        if at + 2 <= self.count {
+            self.row::<S, 2>(s, at);
+            at += 2;
+        }
+        if at < self.count {
+            self.row::<S, 1>(s, at);
+        }
+    }
+}
+
+impl<T: Vector> Sums<'_, T> {
+    /// Outputs `at..at + N`, vector by vector; the last vector covers part of the one before where the width is not a multiple.
+    #[inline(always)]
+    fn row<S: Simd, const N: usize>(&mut self, s: S, at: usize) {
+        let lanes = T::lanes::<S>();
+        let mut j = 0;
+        while j < self.width {
+            let from = j.min(self.width - lanes);
+            self.block::<S, N>(s, at, from);
+            j = from + lanes;
+        }
+    }
+
+    #[inline(always)]
+    fn block<S: Simd, const N: usize>(&mut self, s: S, at: usize, j: usize) {
+        let mut sums = [T::zeros(s); N];
+        // SAFETY: `check` has seen that all of this lies inside the slices, for `at + N <= count` and `j + lanes <= width`.
+        unsafe {
+            let x = self.x.as_ptr().add(at * self.in_step + j);
+            let w = self.w.as_ptr().add(j);
+            for &(from, weights) in self.taps {
+                let w = T::load::<S>(w.add(weights));
+                let x = x.add(from);
+                for (o, sum) in sums.iter_mut().enumerate() {
+                    *sum = T::multiply_add(s, T::load::<S>(x.add(o * self.in_step)), w, *sum);
+                }
+            }
+            let y = self.y.as_mut_ptr().add(at * self.out_step + j);
+            for (o, sum) in sums.into_iter().enumerate() {
+                T::store::<S>(y.add(o * self.out_step), sum);
+            }
+        }
+    }
+
+    /// Less than a vector.
+    #[inline(always)]
+    fn singly(&mut self) {
+        for o in 0..self.count {
+            for j in 0..self.width {
+                let mut sum = T::ZERO;
+                for &(from, weights) in self.taps {
+                    sum = self.x[from + o * self.in_step + j].fma(self.w[weights + j], sum);
+                }
+                self.y[o * self.out_step + j] = sum;
+            }
+        }
+    }
+}
+
+impl<T: Vector> WithSimd for Gradient<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, s: S) {
+        if self.count == 0 || self.width == 0 {
+            return;
+        }
+        check(
+            (self.y.len(), self.x.len(), self.w.len()),
+            self.taps,
+            self.count,
+            (self.out_step, self.in_step),
+            self.width,
+        );
+        let lanes = T::lanes::<S>();
+        let whole = self.width / lanes * lanes;
+        for j in (0..whole).step_by(lanes) {
+            let mut at = 0;
+            while at < self.taps.len() {
+                at += match self.taps.len() - at {
+                    1 => self.block::<S, 1>(s, at, j),
+                    2 => self.block::<S, 2>(s, at, j),
+                    3 => self.block::<S, 3>(s, at, j),
+                    4..7 => self.block::<S, 4>(s, at, j),
+                    7 => self.block::<S, 7>(s, at, j),
+                    8 => self.block::<S, 8>(s, at, j),
+                    _ => self.block::<S, 9>(s, at, j),
+                };
+            }
+        }
+        for &(from, weights) in self.taps {
+            for j in whole..self.width {
+                let mut sum = self.w[weights + j];
+                for o in 0..self.count {
+                    sum = self.x[from + o * self.in_step + j].fma(self.y[o * self.out_step + j], sum);
+                }
+                self.w[weights + j] = sum;
+            }
+        }
+    }
+}
+
+impl<T: Vector> Gradient<'_, T> {
+    /// `N` taps at a time, so that each `y` is read once for them.
+    #[inline(always)]
+    fn block<S: Simd, const N: usize>(&mut self, s: S, at: usize, j: usize) -> usize {
+        let taps = &self.taps[at..at + N];
+        let mut sums = [T::zeros(s); N];
+        // SAFETY: `check` has seen that all of this lies inside the slices, for `j + lanes <= width`.
+        unsafe {
+            let mut starts = [self.x.as_ptr(); N];
+            for (i, &(from, weights)) in taps.iter().enumerate() {
+                starts[i] = self.x.as_ptr().add(from + j);
+                sums[i] = T::load::<S>(self.w.as_ptr().add(weights + j));
+            }
+            let y = self.y.as_ptr().add(j);
+            for o in 0..self.count {
+                let y = T::load::<S>(y.add(o * self.out_step));
+                for i in 0..N {
+                    sums[i] = T::multiply_add(s, T::load::<S>(starts[i].add(o * self.in_step)), y, sums[i]);
+                }
+            }
+            for (&(_, weights), sum) in taps.iter().zip(sums) {
+                T::store::<S>(self.w.as_mut_ptr().add(weights + j), sum);
+            }
+        }
+        N
+    }
+}
