@@ -10,6 +10,9 @@ import argparse, json, os, statistics, subprocess, sys, time
 import torch
 import torch.nn.functional as F
 
+# seconds before each run: the threads of the run before spin for a while, waiting for work
+PAUSE = 0.02
+
 # group, name, operation, parameters; maps are channels first for PyTorch, in the models' layout for ours
 SHAPES = [
     ("conv dense", "Hiera patch 7x7 s4 3->96 @1024", "conv2d", dict(b=1, c=3, h=1024, w=1024, o=96, k=7, stride=4, pad=3, layout="nhwc")),
@@ -185,11 +188,13 @@ def main():
             f = torch_op(op, p)
             f()
             for _ in range(a.runs):
+                time.sleep(PAUSE)
                 ours.stdin.write(line + "\n"); ours.stdin.flush()
                 answer = ours.stdout.readline()
                 if not answer:
                     sys.exit(f"our side stopped at: {line}")
                 mine.append(float(answer))
+                time.sleep(PAUSE)
                 t = time.perf_counter(); f(); theirs.append(time.perf_counter() - t)
         m, t = statistics.median(mine), statistics.median(theirs)
         rows.append(dict(group=group, name=name, op=op, ours_s=m, torch_s=t, ratio=m / t))

@@ -4,10 +4,10 @@ use super::conv::channel_sums;
 use super::depthwise_maps::{Maps, convolve, weight_gradient};
 use super::patches::Geometry;
 use super::product::add_up;
+use super::rows::Total;
 use super::softmax::dot;
 use super::tail::Tail;
 use super::vector::Vector;
-use super::wide;
 use super::{Data, Value, activate_tail, attach2, attach3, dispatch, simd, tracked};
 use crate::error::Result;
 use crate::float::Float;
@@ -109,20 +109,12 @@ fn bias_gradient(dy: &Tensor, layout: Layout) -> Result<Tensor> {
     }
 }
 
-fn plane_sums<T: Float>(dy: &Tensor) -> Result<Tensor> {
+fn plane_sums<T: Vector>(dy: &Tensor) -> Result<Tensor> {
     let (b, c, h, w) = dy.dims4()?;
     let data = Data::<T>::contiguous(dy)?;
-    let mut sums = vec![T::ZERO; c];
+    let (mut sums, arch) = (vec![T::ZERO; c], pulp::Arch::new());
     if h * w > 0 {
-        let planes: Vec<T> = data
-            .par_chunks(h * w)
-            .map(|plane| {
-                simd(
-                    #[inline(always)]
-                    || wide::fold(plane, T::ZERO, |a, b| a + b),
-                )
-            })
-            .collect();
+        let planes: Vec<T> = data.par_chunks(h * w).map(|plane| arch.dispatch(Total(plane))).collect();
         for image in planes.chunks_exact(c).take(b) {
             for (s, &p) in sums.iter_mut().zip(image) {
                 *s += p;

@@ -19,11 +19,11 @@ pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod resize;
+mod rows;
 pub(crate) mod softmax;
 pub(crate) mod tail;
 mod vector;
 mod view;
-mod wide;
 pub(crate) mod window;
 
 pub(crate) use alloc::written;

@@ -1,10 +1,12 @@
 //! Softmax over rows.
 
-use super::wide;
-use super::{Data, Value, attach1, dispatch, simd, written};
+use super::rows::{Softmax, SoftmaxBackward};
+use super::vector::Vector;
+use super::{Data, Value, attach1, dispatch, written};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::{D, Tensor};
+use pulp::Arch;
 use rayon::prelude::*;
 
 /// Partial results a reduction keeps, so that it vectorises.
@@ -94,60 +96,31 @@ pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
 /// Elements a task.
 const CHUNK: usize = 16 * 1024;
 
-fn forward<T: Float>(x: &Tensor) -> Result<Value> {
+fn forward<T: Vector>(x: &Tensor) -> Result<Value> {
     let n = x.dim(D::Minus1)?.max(1);
     let data = Data::<T>::contiguous(x)?;
-    let rows = n * CHUNK.div_ceil(n);
+    let (rows, arch) = (n * CHUNK.div_ceil(n), Arch::new());
     let each = |y: &mut [T]| {
-        y.par_chunks_mut(rows).zip(data.par_chunks(rows)).for_each(|(y, x)| {
-            simd(
-                #[inline(always)]
-                || {
-                    for (y, x) in y.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
-                        row(y, x);
-                    }
-                },
-            );
-        });
+        y.par_chunks_mut(rows).zip(data.par_chunks(rows)).for_each(|(y, x)| arch.dispatch(Softmax { y, x, n }));
     };
     #[allow(unsafe_code)]
-    // SAFETY: whole rows, each of which `row` writes.
+    // SAFETY: whole rows, each of which the kernel writes before it reads it.
     let y = unsafe { written(data.len(), each) };
     Ok(Value::new(y, x.dims()))
 }
 
-/// One row: its maximum, then the exponentials written and summed, then scaled, all in the first-level cache for rows of a few thousands.
-#[inline(always)]
-fn row<T: Float>(y: &mut [T], x: &[T]) {
-    let max = wide::fold(x, T::NEG_INFINITY, |a, b| if a > b { a } else { b });
-    // a row that is masked out altogether gives NaN, as in PyTorch
-    let inverse = T::ONE / wide::map_sum(y, x, |x| (x - max).exp_of_negative());
-    for y in y {
-        *y *= inverse;
-    }
-}
-
-fn backward<T: Float>(y: &Tensor, g: &Tensor) -> Result<Tensor> {
+fn backward<T: Vector>(y: &Tensor, g: &Tensor) -> Result<Tensor> {
     let n = y.dim(D::Minus1)?.max(1);
-    let rows = n * CHUNK.div_ceil(n);
     let (data, g) = (Data::<T>::contiguous(y)?, Data::<T>::contiguous(g)?);
+    let (rows, arch) = (n * CHUNK.div_ceil(n), Arch::new());
+    assert_eq!(data.len(), g.len());
     let each = |dx: &mut [T]| {
-        dx.par_chunks_mut(rows).zip(data.par_chunks(rows).zip(g.par_chunks(rows))).for_each(|(dx, (y, g))| {
-            simd(
-                #[inline(always)]
-                || {
-                    for ((dx, y), g) in dx.chunks_exact_mut(n).zip(y.chunks_exact(n)).zip(g.chunks_exact(n)) {
-                        let mean = wide::dot(g, y);
-                        for ((d, &y), &g) in dx.iter_mut().zip(y).zip(g) {
-                            *d = y * (g - mean);
-                        }
-                    }
-                },
-            );
-        });
+        dx.par_chunks_mut(rows)
+            .zip(data.par_chunks(rows).zip(g.par_chunks(rows)))
+            .for_each(|(dx, (y, g))| arch.dispatch(SoftmaxBackward { dx, y, g, n }));
     };
     #[allow(unsafe_code)]
-    // SAFETY: value and gradient are of one length, in whole rows, each of which is written.
-    let dx = unsafe { written(data.len().min(g.len()), each) };
+    // SAFETY: value and gradient are of one length, in whole rows, each of which the kernel writes.
+    let dx = unsafe { written(data.len(), each) };
     Value::new(dx, y.dims()).tensor()
 }
