@@ -207,3 +207,113 @@ impl<T: Vector> Gradient<'_, T> {
         N
     }
 }
+
+/// Output rows that share what they read.
+pub(crate) const ROWS: usize = 4;
+
+/// [`Sums`] for [`ROWS`] rows of a convolution without stride or dilation: each input that is read serves every row whose window it lies in.
+pub(crate) struct RowSums<'a, T> {
+    pub y: &'a mut [T],
+    pub x: &'a [T],
+    pub w: &'a [T],
+    /// Where the first tap of the first output reads its input and its weights.
+    pub first: Tap,
+    pub kernel: (usize, usize),
+    /// From a row of the input to the next, from one of the output to the next.
+    pub pitch: (usize, usize),
+    /// From a tap to the next: of the input, of the weights.
+    pub tap: Tap,
+    pub count: usize,
+    pub step: usize,
+    pub width: usize,
+}
+
+impl<T: Vector> RowSums<'_, T> {
+    /// Whether there is code for this kernel.
+    pub fn knows(g: &super::patches::Geometry) -> bool {
+        g.stride == 1 && g.dilation == 1 && matches!(g.kernel.0, 3 | 5 | 7)
+    }
+}
+
+impl<T: Vector> WithSimd for RowSums<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, s: S) {
+        let lanes = T::lanes::<S>();
+        if self.count == 0 || self.width == 0 {
+            return;
+        }
+        let (kh, kw) = self.kernel;
+        let row = (self.count - 1) * self.step + self.width;
+        assert!(self.width >= lanes, "less than a vector");
+        assert!((ROWS - 1) * self.pitch.1 + row <= self.y.len(), "outputs");
+        assert!(
+            self.first.0 + (ROWS + kh - 2) * self.pitch.0 + (kw - 1) * self.tap.0 + row <= self.x.len()
+                && self.first.1 + (kh * kw - 1) * self.tap.1 + self.width <= self.w.len(),
+            "taps"
+        );
+        match kh {
+            3 => self.rows::<S, 3>(s),
+            5 => self.rows::<S, 5>(s),
+            7 => self.rows::<S, 7>(s),
+            _ => unreachable!("see `knows`"),
+        }
+    }
+}
+
+impl<T: Vector> RowSums<'_, T> {
+    #[inline(always)]
+    fn rows<S: Simd, const KH: usize>(&mut self, s: S) {
+        let lanes = T::lanes::<S>();
+        let mut at = 0;
+        while at < self.count {
+            let left = self.count - at;
+            // sixteen sums where there are registers for them
+            let n = if left >= 4 && S::REGISTER_COUNT >= 32 { 4 } else { left.min(2) };
+            let mut j = 0;
+            while j < self.width {
+                let from = j.min(self.width - lanes);
+                match n {
+                    4 => self.block::<S, KH, 4>(s, at, from),
+                    2 => self.block::<S, KH, 2>(s, at, from),
+                    _ => self.block::<S, KH, 1>(s, at, from),
+                }
+                j = from + lanes;
+            }
+            at += n;
+        }
+    }
+
+    #[inline(always)]
+    fn block<S: Simd, const KH: usize, const N: usize>(&mut self, s: S, at: usize, j: usize) {
+        let mut sums = [[T::zeros(s); N]; ROWS];
+        // SAFETY: `with_simd` has seen that all of this lies inside the slices, for `at + N <= count` and `j + lanes <= width`.
+        unsafe {
+            for tx in 0..self.kernel.1 {
+                let x = self.x.as_ptr().add(self.first.0 + tx * self.tap.0 + at * self.step + j);
+                let w = self.w.as_ptr().add(self.first.1 + tx * self.tap.1 + j);
+                let mut weights = [T::zeros(s); KH];
+                for (ty, weight) in weights.iter_mut().enumerate() {
+                    *weight = T::load::<S>(w.add(ty * self.kernel.1 * self.tap.1));
+                }
+                for i in 0..ROWS + KH - 1 {
+                    for o in 0..N {
+                        let x = T::load::<S>(x.add(i * self.pitch.0 + o * self.step));
+                        for r in 0..ROWS {
+                            if r <= i && i < r + KH {
+                                sums[r][o] = T::multiply_add(s, x, weights[i - r], sums[r][o]);
+                            }
+                        }
+                    }
+                }
+            }
+            let y = self.y.as_mut_ptr().add(at * self.step + j);
+            for (r, sums) in sums.into_iter().enumerate() {
+                for (o, sum) in sums.into_iter().enumerate() {
+                    T::store::<S>(y.add(r * self.pitch.1 + o * self.step), sum);
+                }
+            }
+        }
+    }
+}

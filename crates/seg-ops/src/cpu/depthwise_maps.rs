@@ -10,7 +10,7 @@
 //!
 //! Work is cut by sizes alone, so the sums are the same for any number of threads.
 
-use super::depthwise_kernel::{Gradient, Sums, Tap};
+use super::depthwise_kernel::{Gradient, ROWS, RowSums, Sums, Tap};
 use super::matrix::Shared;
 use super::patches::Geometry;
 use super::product::add_up;
@@ -190,39 +190,70 @@ fn convolve_rows<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>, 
     m.repeat(w, period, &mut table);
     let (table, arch) = (&table[..], Arch::new());
     let (a, b) = m.interior();
-    y.par_chunks_mut(g.out.1 * c).enumerate().for_each(|(row, y)| {
-        let (image, oy) = (row / g.out.0, row % g.out.0);
+    let n = g.out.1 * c;
+    let inner = (b - a) * c;
+    let done = inner / period * period;
+    // of each image, groups of rows
+    let groups = g.out.0.div_ceil(ROWS);
+    let shared = Shared::new(y);
+    (0..m.images * groups).into_par_iter().for_each(|task| {
+        let (image, from) = (task / groups, task % groups * ROWS);
+        let rows = ROWS.min(g.out.0 - from);
         let x = &x[image * m.sizes().0..][..m.sizes().0];
-        for ox in (0..a).chain(b..g.out.1) {
-            let (y, taps) = (&mut y[ox * c..][..c], &m.inside(oy, ox, period)[..]);
-            arch.dispatch(Sums { y, x, w: table, taps, count: 1, out_step: c, in_step: c, width: c });
+        let at = image * m.sizes().1 + from * n;
+        #[allow(unsafe_code)]
+        // SAFETY: groups have rows of their own.
+        let y = unsafe { shared.part(at, rows * n) };
+        let whole = rows == ROWS && from >= g.padding && from - g.padding + ROWS + g.kernel.0 - 1 <= g.input.0;
+        let together = whole && a < b && RowSums::<T>::knows(g);
+        if together {
+            let start = ((from - g.padding) * g.input.1 + a - g.padding) * c;
+            for (skip, count, width) in [(0, done / period, period), (done, 1, inner - done)] {
+                arch.dispatch(RowSums {
+                    y: &mut y[a * c + skip..],
+                    x,
+                    w: table,
+                    first: (start + skip, 0),
+                    kernel: g.kernel,
+                    pitch: (g.input.1 * c, n),
+                    tap: (c, period),
+                    count: if width == 0 { 0 } else { count },
+                    step: period,
+                    width,
+                });
+            }
         }
-        if a < b {
-            let mut taps = m.inside(oy, a, period);
-            let inner = &mut y[a * c..b * c];
-            if g.stride > 1 {
+        for (row, y) in y.chunks_exact_mut(n).enumerate() {
+            let oy = from + row;
+            for ox in (0..a).chain(b..g.out.1) {
+                let (y, taps) = (&mut y[ox * c..][..c], &m.inside(oy, ox, period)[..]);
+                arch.dispatch(Sums { y, x, w: table, taps, count: 1, out_step: c, in_step: c, width: c });
+            }
+            if a < b && !together {
+                let mut taps = m.inside(oy, a, period);
+                let y = &mut y[a * c..b * c];
                 let (out_step, in_step) = (c, g.stride * c);
-                arch.dispatch(Sums { y: inner, x, w: table, taps: &taps, count: b - a, out_step, in_step, width: c });
-            } else {
-                let count = inner.len() / period;
-                let (whole, rest) = inner.split_at_mut(count * period);
-                let step = period;
+                if g.stride > 1 {
+                    arch.dispatch(Sums { y, x, w: table, taps: &taps, count: b - a, out_step, in_step, width: c });
+                    continue;
+                }
+                let (whole, rest) = y.split_at_mut(done);
                 arch.dispatch(Sums {
                     y: whole,
                     x,
                     w: table,
                     taps: &taps,
-                    count,
-                    out_step: step,
-                    in_step: step,
+                    count: done / period,
+                    out_step: period,
+                    in_step: period,
                     width: period,
                 });
-                taps.iter_mut().for_each(|t| t.0 += count * period);
+                taps.iter_mut().for_each(|t| t.0 += done);
                 let width = rest.len();
-                arch.dispatch(Sums { y: rest, x, w: table, taps: &taps, count: 1, out_step: c, in_step: c, width });
+                arch.dispatch(Sums { y: rest, x, w: table, taps: &taps, count: 1, out_step, in_step, width });
             }
         }
-        tail.across_channels(y, 0, c, row * g.out.1 * c);
+        tail.across_channels(y, 0, c, at);
     });
 }
 
@@ -248,8 +279,30 @@ fn convolve_bands<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>,
             #[allow(unsafe_code)]
             // SAFETY: bands have rows of their own.
             let y = unsafe { shared.part(at, rows * n) };
-            for (row, y) in y.chunks_exact_mut(n).enumerate() {
-                let x = &scratch[row * g.stride * band.pitch..];
+            // several rows at a time as long as there are as many, and whole vectors
+            let together = if RowSums::<T>::knows(g) && n >= lanes { rows / ROWS * ROWS } else { 0 };
+            let (first, later) = y.split_at_mut(together * n);
+            for (i, y) in first.chunks_exact_mut(ROWS * n).enumerate() {
+                for (from, count, width) in [(0, count, period), (start, 1, n - start)] {
+                    if count == 0 || from == n {
+                        continue;
+                    }
+                    arch.dispatch(RowSums {
+                        y: &mut y[from..],
+                        x: scratch,
+                        w: table,
+                        first: (i * ROWS * band.pitch + from, from % c),
+                        kernel: g.kernel,
+                        pitch: (band.pitch, n),
+                        tap: (c, length),
+                        count,
+                        step: period,
+                        width,
+                    });
+                }
+            }
+            for (row, y) in later.chunks_exact_mut(n).enumerate() {
+                let x = &scratch[(together + row) * g.stride * band.pitch..];
                 let step = period;
                 if count > 0 {
                     arch.dispatch(Sums {
