@@ -47,7 +47,7 @@ fn noise(dims: &[usize]) -> Result<Tensor> {
     Tensor::from_vec(values, dims, &Device::Cpu)
 }
 
-/// A loss that costs nothing and has a given gradient, as PyTorch's `y.backward(gradient)`.
+/// A loss with a given gradient, as PyTorch's `y.backward(gradient)`; what candle spends on adding that gradient to zeros counts for ours.
 struct Loss(Tensor);
 
 impl CustomOp1 for Loss {

@@ -83,7 +83,7 @@ impl<T: Vector> WithSimd for Sums<'_, T> {
             at += 2;
         }
         if at < self.count {
-            self.row::<S, 1>(s, at);
+            self.last(s, at);
         }
     }
 }
@@ -119,6 +119,37 @@ impl<T: Vector> Sums<'_, T> {
             for (o, sum) in sums.into_iter().enumerate() {
                 T::store::<S>(y.add(o * self.out_step), sum);
             }
+        }
+    }
+
+    /// An output alone: four vectors of it at a time, so that no product waits for the one before.
+    #[inline(always)]
+    fn last<S: Simd>(&mut self, s: S, at: usize) {
+        let lanes = T::lanes::<S>();
+        let mut j = 0;
+        while j + 4 * lanes <= self.width {
+            let mut sums = [T::zeros(s); 4];
+            // SAFETY: as in `block`.
+            unsafe {
+                let x = self.x.as_ptr().add(at * self.in_step + j);
+                let w = self.w.as_ptr().add(j);
+                for &(from, weights) in self.taps {
+                    let (x, w) = (x.add(from), w.add(weights));
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        *sum = T::multiply_add(s, T::load::<S>(x.add(i * lanes)), T::load::<S>(w.add(i * lanes)), *sum);
+                    }
+                }
+                let y = self.y.as_mut_ptr().add(at * self.out_step + j);
+                for (i, sum) in sums.into_iter().enumerate() {
+                    T::store::<S>(y.add(i * lanes), sum);
+                }
+            }
+            j += 4 * lanes;
+        }
+        while j < self.width {
+            let from = j.min(self.width - lanes);
+            self.block::<S, 1>(s, at, from);
+            j = from + lanes;
         }
     }
 
@@ -231,7 +262,7 @@ pub(crate) struct RowSums<'a, T> {
 impl<T: Vector> RowSums<'_, T> {
     /// Whether there is code for this kernel.
     pub fn knows(g: &super::patches::Geometry) -> bool {
-        g.stride == 1 && g.dilation == 1 && matches!(g.kernel.0, 3 | 5 | 7)
+        g.stride == 1 && g.dilation == 1 && g.kernel.0 == g.kernel.1 && matches!(g.kernel.0, 3 | 5 | 7)
     }
 }
 
@@ -253,10 +284,12 @@ impl<T: Vector> WithSimd for RowSums<'_, T> {
                 && self.first.1 + (kh * kw - 1) * self.tap.1 + self.width <= self.w.len(),
             "taps"
         );
-        match kh {
-            3 => self.rows::<S, 3>(s),
-            5 => self.rows::<S, 5>(s),
-            7 => self.rows::<S, 7>(s),
+        match (kh, self.step == lanes && self.tap.0 == 1) {
+            (3, true) => self.rows::<S, 3, true>(s),
+            (3, false) => self.rows::<S, 3, false>(s),
+            (5, _) => self.rows::<S, 5, false>(s),
+            (7, true) => self.rows::<S, 7, true>(s),
+            (7, false) => self.rows::<S, 7, false>(s),
             _ => unreachable!("see `knows`"),
         }
     }
@@ -264,7 +297,7 @@ impl<T: Vector> WithSimd for RowSums<'_, T> {
 
 impl<T: Vector> RowSums<'_, T> {
     #[inline(always)]
-    fn rows<S: Simd, const KH: usize>(&mut self, s: S) {
+    fn rows<S: Simd, const KH: usize, const UNIT: bool>(&mut self, s: S) {
         let lanes = T::lanes::<S>();
         let mut at = 0;
         while at < self.count {
@@ -275,9 +308,9 @@ impl<T: Vector> RowSums<'_, T> {
             while j < self.width {
                 let from = j.min(self.width - lanes);
                 match n {
-                    4 => self.block::<S, KH, 4>(s, at, from),
-                    2 => self.block::<S, KH, 2>(s, at, from),
-                    _ => self.block::<S, KH, 1>(s, at, from),
+                    4 => self.block::<S, KH, 4, UNIT>(s, at, from),
+                    2 => self.block::<S, KH, 2, UNIT>(s, at, from),
+                    _ => self.block::<S, KH, 1, UNIT>(s, at, from),
                 }
                 j = from + lanes;
             }
@@ -286,33 +319,69 @@ impl<T: Vector> RowSums<'_, T> {
     }
 
     #[inline(always)]
-    fn block<S: Simd, const KH: usize, const N: usize>(&mut self, s: S, at: usize, j: usize) {
+    fn block<S: Simd, const KH: usize, const N: usize, const UNIT: bool>(&mut self, s: S, at: usize, j: usize) {
         let mut sums = [[T::zeros(s); N]; ROWS];
         // SAFETY: `with_simd` has seen that all of this lies inside the slices, for `at + N <= count` and `j + lanes <= width`.
         unsafe {
-            for tx in 0..self.kernel.1 {
-                let x = self.x.as_ptr().add(self.first.0 + tx * self.tap.0 + at * self.step + j);
-                let w = self.w.as_ptr().add(self.first.1 + tx * self.tap.1 + j);
-                let mut weights = [T::zeros(s); KH];
-                for (ty, weight) in weights.iter_mut().enumerate() {
-                    *weight = T::load::<S>(w.add(ty * self.kernel.1 * self.tap.1));
-                }
-                for i in 0..ROWS + KH - 1 {
-                    for o in 0..N {
-                        let x = T::load::<S>(x.add(i * self.pitch.0 + o * self.step));
-                        for r in 0..ROWS {
-                            if r <= i && i < r + KH {
-                                sums[r][o] = T::multiply_add(s, x, weights[i - r], sums[r][o]);
-                            }
-                        }
-                    }
-                }
-            }
+            let x = self.x.as_ptr().add(self.first.0 + at * self.step + j);
+            let w = self.w.as_ptr().add(self.first.1 + j);
+            // written out, because which sums a row belongs to must be known when this is compiled
+            self.input_row::<S, KH, N, UNIT, 0>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, UNIT, 1>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, UNIT, 2>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, UNIT, 3>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, UNIT, 4>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, UNIT, 5>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, UNIT, 6>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, UNIT, 7>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, UNIT, 8>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, UNIT, 9>(s, x, w, &mut sums);
             let y = self.y.as_mut_ptr().add(at * self.step + j);
             for (r, sums) in sums.into_iter().enumerate() {
                 for (o, sum) in sums.into_iter().enumerate() {
                     T::store::<S>(y.add(r * self.pitch.1 + o * self.step), sum);
                 }
+            }
+        }
+    }
+
+    /// What row `I` of the input adds.
+    ///
+    /// # Safety
+    /// `x` and `w` are where the first tap of the first of `N` outputs reads, and everything from there on is as `with_simd` has checked.
+    #[inline(always)]
+    unsafe fn input_row<S: Simd, const KH: usize, const N: usize, const UNIT: bool, const I: usize>(
+        &self,
+        s: S,
+        x: *const T,
+        w: *const T,
+        sums: &mut [[T::V<S>; N]; ROWS],
+    ) {
+        if I >= ROWS + KH - 1 {
+            return;
+        }
+        // a known number for the commonest, and distances known where outputs follow each other vector by vector
+        let kw = if KH == 3 { 3 } else { self.kernel.1 };
+        let (step, tap) = if UNIT { (T::lanes::<S>(), 1) } else { (self.step, self.tap.0) };
+        // SAFETY: as the caller promises.
+        unsafe {
+            let mut x = x.add(I * self.pitch.0);
+            let mut w = w;
+            for _ in 0..kw {
+                let mut inputs = [T::zeros(s); N];
+                for (o, input) in inputs.iter_mut().enumerate() {
+                    *input = T::load::<S>(x.add(o * step));
+                }
+                for r in 0..ROWS {
+                    if r <= I && I < r + KH {
+                        let weight = T::load::<S>(w.add((I - r) * kw * self.tap.1));
+                        for o in 0..N {
+                            sums[r][o] = T::multiply_add(s, inputs[o], weight, sums[r][o]);
+                        }
+                    }
+                }
+                x = x.wrapping_add(tap);
+                w = w.wrapping_add(self.tap.1);
             }
         }
     }

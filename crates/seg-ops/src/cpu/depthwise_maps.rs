@@ -70,11 +70,16 @@ impl Maps {
         &w[image * size % w.len()..][..size]
     }
 
-    /// `[depth, taps]` as `[taps, period + lanes]`, repeated along the period.
+    /// `[depth, taps]` as `[taps, length]`, the channels again and again.
     fn repeat<T: Vector>(&self, w: &[T], length: usize, table: &mut Vec<T>) {
         table.clear();
         for tap in 0..self.taps() {
-            table.extend((0..length).map(|j| w[j % self.depth * self.taps() + tap]));
+            let start = table.len();
+            table.extend(w.iter().skip(tap).step_by(self.taps()));
+            while table.len() < start + length {
+                let done = table.len() - start;
+                table.extend_from_within(start..start + done.min(length - done));
+            }
         }
     }
 
