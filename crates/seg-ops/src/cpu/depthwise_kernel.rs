@@ -372,16 +372,93 @@ impl<T: Vector> RowSums<'_, T> {
                 for (o, input) in inputs.iter_mut().enumerate() {
                     *input = T::load::<S>(x.add(o * step));
                 }
-                for r in 0..ROWS {
+                for (r, sums) in sums.iter_mut().enumerate() {
                     if r <= I && I < r + KH {
                         let weight = T::load::<S>(w.add((I - r) * kw * self.tap.1));
-                        for o in 0..N {
-                            sums[r][o] = T::multiply_add(s, inputs[o], weight, sums[r][o]);
+                        for (sum, &input) in sums.iter_mut().zip(&inputs) {
+                            *sum = T::multiply_add(s, input, weight, *sum);
                         }
                     }
                 }
                 x = x.wrapping_add(tap);
                 w = w.wrapping_add(self.tap.1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 37 + 11) % 101) as f32 / 50. - 1.).collect()
+    }
+
+    /// Three rows of taps over rows of 60 by every kind of vector that this machine has.
+    fn by<S: Simd>(s: S, kernel: usize) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        let (pitch, width, count) = (80, 17, 3);
+        let (x, w) = (numbers(pitch * 12), numbers(kernel * kernel * width));
+        let taps: Vec<Tap> = (0..kernel * kernel).map(|t| (t / kernel * pitch + t % kernel, t * width)).collect();
+        let mut single = vec![0.; 4 * 60];
+        for (r, y) in single.chunks_exact_mut(60).enumerate() {
+            let x = &x[r * pitch..];
+            s.vectorize(Sums { y, x, w: &w, taps: &taps, count, out_step: width, in_step: width, width });
+        }
+        let mut together = vec![0.; 4 * 60];
+        s.vectorize(RowSums {
+            y: &mut together,
+            x: &x,
+            w: &w,
+            first: (0, 0),
+            kernel: (kernel, kernel),
+            pitch: (pitch, 60),
+            tap: (1, width),
+            count,
+            step: width,
+            width,
+        });
+        let mut gradient = vec![0.; w.len()];
+        let y = &single;
+        s.vectorize(Gradient {
+            w: &mut gradient,
+            x: &x,
+            y,
+            taps: &taps,
+            count,
+            out_step: width,
+            in_step: width,
+            width,
+        });
+        (single, together, gradient)
+    }
+
+    #[track_caller]
+    fn same(a: &[f32], b: &[f32]) {
+        for (i, (a, b)) in a.iter().zip(b).enumerate() {
+            assert!((a - b).abs() <= 1e-4 * b.abs().max(1.), "element {i}: {a}, expected {b}");
+        }
+    }
+
+    #[test]
+    fn every_vector_gives_the_same() {
+        for kernel in [3, 5, 7] {
+            let expected = by(pulp::Scalar, kernel);
+            same(&expected.1, &expected.0);
+            #[cfg(target_arch = "x86_64")]
+            {
+                if let Some(s) = pulp::x86::V3::try_new() {
+                    let got = by(s, kernel);
+                    same(&got.0, &expected.0);
+                    same(&got.1, &expected.0);
+                    same(&got.2, &expected.2);
+                }
+                if let Some(s) = pulp::x86::V4::try_new() {
+                    let got = by(s, kernel);
+                    same(&got.0, &expected.0);
+                    same(&got.1, &expected.0);
+                    same(&got.2, &expected.2);
+                }
             }
         }
     }

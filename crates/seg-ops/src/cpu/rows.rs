@@ -290,3 +290,40 @@ impl<T: Vector> WithSimd for NormBackward<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by<S: Simd>(s: S, n: usize) -> Vec<Vec<f32>> {
+        let numbers = |seed: usize| (0..3 * n).map(|i| ((i * 37 + seed) % 101) as f32 / 20. - 2.).collect::<Vec<f32>>();
+        let (x, g, weight, eps) = (numbers(1), numbers(2), &numbers(3)[..n], 1e-5);
+        let mut soft = vec![0.; 3 * n];
+        s.vectorize(Softmax { y: &mut soft, x: &x, n });
+        let mut dsoft = vec![0.; 3 * n];
+        s.vectorize(SoftmaxBackward { dx: &mut dsoft, y: &soft, g: &g, n });
+        let mut norm = vec![0.; 3 * n];
+        s.vectorize(Norm { y: &mut norm, x: &x, weight, bias: &g[..n], eps });
+        let (mut dx, mut dw, mut db) = (vec![0.; 3 * n], vec![0.; n], vec![0.; n]);
+        s.vectorize(NormBackward { dx: &mut dx, dw: &mut dw, db: &mut db, x: &x, g: &g, weight, eps });
+        vec![soft, dsoft, norm, dx, dw, db, vec![s.vectorize(Total(&x))]]
+    }
+
+    #[test]
+    fn every_vector_gives_the_same() {
+        for n in [4, 8, 15, 16, 19, 50, 64] {
+            let expected = by(pulp::Scalar, n);
+            let same = |got: Vec<Vec<f32>>| {
+                for (i, (a, b)) in got.iter().flatten().zip(expected.iter().flatten()).enumerate() {
+                    assert!((a - b).abs() <= 1e-4 * b.abs().max(1.), "rows of {n}, number {i}: {a}, expected {b}");
+                }
+            };
+            #[cfg(target_arch = "x86_64")]
+            {
+                pulp::x86::V3::try_new().into_iter().for_each(|s| same(by(s, n)));
+                pulp::x86::V4::try_new().into_iter().for_each(|s| same(by(s, n)));
+            }
+            same(by(pulp::Scalar, n));
+        }
+    }
+}
