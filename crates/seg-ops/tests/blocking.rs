@@ -86,7 +86,7 @@ fn rows_of_all_lengths() {
         let x = random(&[5, n], 1).affine(3., 0.5).unwrap();
         let (w, b) = (random(&[n], 2), random(&[n], 3));
         check(
-            &[x.clone()],
+            std::slice::from_ref(&x),
             &|t| seg_ops::softmax(&t[0]),
             &|t| composed::softmax(&t[0]),
             1e-6,
@@ -145,14 +145,16 @@ fn threads_change_nothing() {
     let wide = random(&[700, 100], 1);
     let (w, b) = (random(&[100], 2), random(&[100], 3));
     same_for_all_threads("LayerNorm", &[wide.clone(), w, b], |t| seg_ops::layer_norm(&t[0], &t[1], Some(&t[2]), 1e-6));
-    same_for_all_threads("softmax", &[wide.clone()], |t| seg_ops::softmax(&t[0]));
-    same_for_all_threads("GELU", &[wide], |t| seg_ops::gelu(&t[0]));
+    same_for_all_threads("softmax", std::slice::from_ref(&wide), |t| seg_ops::softmax(&t[0]));
+    same_for_all_threads("GELU", std::slice::from_ref(&wide), |t| seg_ops::gelu(&t[0]));
     let map = random(&[2, 20, 50, 40], 1);
     let (w, b) = (random(&[20], 2), random(&[20], 3));
     same_for_all_threads("LayerNorm2d", &[map.clone(), w, b], |t| seg_ops::layer_norm_2d(&t[0], &t[1], &t[2], 1e-6));
-    same_for_all_threads("resize", &[map.clone()], |t| seg_ops::resize(&t[0], (90, 110), &Resize::bicubic()));
+    same_for_all_threads("resize", std::slice::from_ref(&map), |t| {
+        seg_ops::resize(&t[0], (90, 110), &Resize::bicubic())
+    });
     let p = Pool2dParams { kernel: 2, stride: 2, padding: 0, ceil_mode: true, layout: Layout::Nchw };
-    same_for_all_threads("max pool", &[map.clone()], |t| seg_ops::max_pool2d(&t[0], &p));
+    same_for_all_threads("max pool", std::slice::from_ref(&map), |t| seg_ops::max_pool2d(&t[0], &p));
     for (layout, c) in [(Layout::Nchw, 20), (Layout::Nhwc, 40)] {
         let p = Conv2dParams { stride: 1, padding: 1, dilation: 1, groups: c, layout };
         let inputs = [map.clone(), random(&[c, 1, 3, 3], 2), random(&[c], 3)];
