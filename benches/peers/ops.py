@@ -10,6 +10,9 @@ import argparse, json, os, statistics, subprocess, sys, time
 import torch
 import torch.nn.functional as F
 
+# seconds before each run: the threads of the run before spin for a while, waiting for work
+PAUSE = 0.02
+
 # group, name, operation, parameters; maps are channels first for PyTorch, in the models' layout for ours
 SHAPES = [
     ("conv dense", "Hiera patch 7x7 s4 3->96 @1024", "conv2d", dict(b=1, c=3, h=1024, w=1024, o=96, k=7, stride=4, pad=3, layout="nhwc")),
@@ -27,6 +30,11 @@ SHAPES = [
     ("conv few", "Pi-SAM 3x3 8->8 @1024", "conv2d", dict(b=1, c=8, h=1024, w=1024, o=8, k=3, pad=1)),
     ("conv depthwise", "TinyViT dw 3x3 256 @256", "conv2d", dict(b=1, c=256, h=256, w=256, o=256, k=3, pad=1, groups=256, layout="nhwc")),
     ("conv depthwise", "ConvNeXt dw 7x7 256 @64", "conv2d", dict(b=1, c=256, h=64, w=64, o=256, k=7, pad=3, groups=256, layout="nhwc")),
+    ("conv depthwise", "MPAdapter dw 3x3 7 @256", "conv2d", dict(b=1, c=7, h=256, w=256, o=7, k=3, pad=1, groups=7, layout="nhwc")),
+    ("conv depthwise", "MPAdapter dw 3x3 28 @64", "conv2d", dict(b=1, c=28, h=64, w=64, o=28, k=3, pad=1, groups=28, layout="nhwc")),
+    ("conv depthwise", "TinyViT dw 3x3 s2 256 @128", "conv2d", dict(b=1, c=256, h=128, w=128, o=256, k=3, stride=2, pad=1, groups=256, layout="nhwc")),
+    ("conv depthwise", "dw 3x3 128 @128 NCHW", "conv2d", dict(b=1, c=128, h=128, w=128, o=128, k=3, pad=1, groups=128)),
+    ("conv depthwise", "dw 7x7 96 @128 NCHW", "conv2d", dict(b=1, c=96, h=128, w=128, o=96, k=7, pad=3, groups=96)),
     ("conv 1x1", "TinyViT 1x1 64->256 @256", "conv2d", dict(b=1, c=64, h=256, w=256, o=256, k=1, layout="nhwc")),
     ("conv transposed", "decoder k2s2 256->64 @64", "conv_transpose2d", dict(b=1, c=256, h=64, w=64, o=64, k=2, stride=2, layout="nhwc")),
     ("conv transposed", "decoder k2s2 64->32 @128", "conv_transpose2d", dict(b=1, c=64, h=128, w=128, o=32, k=2, stride=2, layout="nhwc")),
@@ -43,19 +51,31 @@ SHAPES = [
     ("linear", "ViT-B qkv 4096x768->2304", "linear", dict(n=4096, c=768, o=2304)),
     ("row", "LayerNorm 65536x96", "layer_norm", dict(n=65536, c=96)),
     ("row", "LayerNorm 4096x768", "layer_norm", dict(n=4096, c=768)),
+    ("row", "LayerNorm 16384x192", "layer_norm", dict(n=16384, c=192)),
+    ("row", "LayerNorm 1024x768", "layer_norm", dict(n=1024, c=768)),
+    ("row", "LayerNorm 4096x1024", "layer_norm", dict(n=4096, c=1024)),
     ("row", "LayerNorm2d 64 @256", "layer_norm_2d", dict(b=1, c=64, h=256, w=256)),
     ("row", "GELU 4096x3072", "gelu", dict(n=4096, c=3072)),
+    ("row", "GELU 65536x384", "gelu", dict(n=65536, c=384)),
+    ("row", "softmax 58800x196", "softmax", dict(n=58800, c=196)),
+    ("row", "softmax 65536x49", "softmax", dict(n=65536, c=49)),
     ("row", "softmax 4096x4096", "softmax", dict(n=4096, c=4096)),
     ("row", "bilinear 1x256->1024", "resize", dict(b=1, c=1, h=256, w=256, oh=1024, ow=1024)),
     ("row", "bilinear 64ch 256->512", "resize", dict(b=1, c=64, h=256, w=256, oh=512, ow=512)),
     ("row", "bilinear aligned 128ch 256->512", "resize", dict(b=1, c=128, h=256, w=256, oh=512, ow=512, align=1)),
+    ("row", "bilinear 3ch 256->1200x1800", "resize", dict(b=1, c=3, h=256, w=256, oh=1200, ow=1800)),
     ("row", "bilinear antialiased 3ch 1800x1200->1024", "resize", dict(b=1, c=3, h=1200, w=1800, oh=1024, ow=1024, antialias=1)),
     ("row", "bicubic 96ch 7->256", "resize", dict(b=1, c=96, h=7, w=7, oh=256, ow=256, mode="bicubic")),
+    ("row", "bicubic 1024ch 37->32", "resize", dict(b=1, c=1024, h=37, w=37, oh=32, ow=32, mode="bicubic")),
+    ("row", "nearest 1024ch 16->64", "resize", dict(b=1, c=1024, h=16, w=16, oh=64, ow=64, mode="nearest")),
     ("row", "nearest 256ch 32->64", "resize", dict(b=1, c=256, h=32, w=32, oh=64, ow=64, mode="nearest")),
     ("row", "max pool 2x2 64ch @512", "max_pool2d", dict(b=1, c=64, h=512, w=512, k=2)),
+    ("row", "max pool 2x2 ceil 64ch @1024 (IS-Net)", "max_pool2d", dict(b=1, c=64, h=1024, w=1024, k=2, ceil=1)),
     ("row", "max pool 2x2 192ch @256 (Hiera)", "max_pool2d", dict(b=1, c=192, h=256, w=256, k=2, layout="nhwc")),
     ("backward", "conv 3x3 64->64 @128", "conv2d", dict(b=1, c=64, h=128, w=128, o=64, k=3, pad=1, backward=1)),
     ("backward", "conv dw 3x3 128 @64", "conv2d", dict(b=1, c=128, h=64, w=64, o=128, k=3, pad=1, groups=128, backward=1)),
+    ("backward", "conv dw 3x3 256 @64 NHWC", "conv2d", dict(b=1, c=256, h=64, w=64, o=256, k=3, pad=1, groups=256, layout="nhwc", backward=1)),
+    ("backward", "conv dw 7x7 96 @64", "conv2d", dict(b=1, c=96, h=64, w=64, o=96, k=7, pad=3, groups=96, backward=1)),
     ("backward", "attention 1024 h8 d64", "attention", dict(b=1, heads=8, n=1024, m=1024, d=64, backward=1)),
     ("backward", "LayerNorm 4096x768", "layer_norm", dict(n=4096, c=768, backward=1)),
 ]
@@ -130,17 +150,17 @@ def torch_op(op, p):
         f = lambda: F.interpolate(x, size=(p["oh"], p["ow"]), mode=mode, **kw)
     elif op == "max_pool2d":
         leaves = [x]
-        f = lambda: F.max_pool2d(x, p["k"])
+        f = lambda: F.max_pool2d(x, p["k"], ceil_mode=p.get("ceil", 0) == 1)
     else:
         raise SystemExit(f"no PyTorch counterpart of {op}")
     if not back:
         return f
-    weights = torch.rand_like(f())
+    gradient = torch.rand_like(f())
 
     def both():
         for leaf in leaves:
             leaf.grad = None
-        (f() * weights).sum().backward()
+        f().backward(gradient)
     return both
 
 
@@ -168,11 +188,13 @@ def main():
             f = torch_op(op, p)
             f()
             for _ in range(a.runs):
+                time.sleep(PAUSE)
                 ours.stdin.write(line + "\n"); ours.stdin.flush()
                 answer = ours.stdout.readline()
                 if not answer:
                     sys.exit(f"our side stopped at: {line}")
                 mine.append(float(answer))
+                time.sleep(PAUSE)
                 t = time.perf_counter(); f(); theirs.append(time.perf_counter() - t)
         m, t = statistics.median(mine), statistics.median(theirs)
         rows.append(dict(group=group, name=name, op=op, ours_s=m, torch_s=t, ratio=m / t))

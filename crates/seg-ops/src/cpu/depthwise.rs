@@ -1,10 +1,13 @@
-//! Depthwise convolution: one filter a channel, by direct sums in either layout.
+//! Depthwise convolution: one filter a channel, by direct sums in either layout. How the sums are laid out is in [`super::depthwise_maps`].
 
 use super::conv::channel_sums;
+use super::depthwise_maps::{Maps, convolve, weight_gradient};
 use super::patches::Geometry;
 use super::product::add_up;
+use super::rows::Total;
 use super::softmax::dot;
-use super::tail::{Tail, TailData};
+use super::tail::Tail;
+use super::vector::Vector;
 use super::{Data, Value, activate_tail, attach2, attach3, dispatch, simd, tracked};
 use crate::error::Result;
 use crate::float::Float;
@@ -30,7 +33,7 @@ pub(crate) fn conv2d(
     let y = match bias {
         Some(bias) => attach3("depthwise_conv2d", value, (x, weight, bias), move |x, w, _, _, dy| {
             let (dx, dw) = dispatch!(x, self::backward(x, w, dy, g, layout))?;
-            Ok((Some(dx), Some(dw), Some(channel_sums(dy, layout)?)))
+            Ok((Some(dx), Some(dw), Some(bias_gradient(dy, layout)?)))
         })?,
         None => attach2("depthwise_conv2d", value, x, weight, move |x, w, _, dy| {
             let (dx, dw) = dispatch!(x, self::backward(x, w, dy, g, layout))?;
@@ -40,7 +43,7 @@ pub(crate) fn conv2d(
     activate_tail(y, e, layout.channel_axis())
 }
 
-fn forward<T: Float>(
+fn forward<T: Vector>(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -51,107 +54,8 @@ fn forward<T: Float>(
     let tail = Tail::new(bias, e)?;
     let tail = tail.data::<T>()?;
     let (x, w) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?);
-    let mut y = vec![T::ZERO; g.batch * g.outputs * g.pixels()];
-    if !y.is_empty() {
-        match layout {
-            Layout::Nchw => forward_planes(&x, &w, &tail, g, &mut y),
-            Layout::Nhwc => forward_pixels(&x, &w, &tail, g, &mut y),
-        }
-    }
+    let y = convolve(&x, &w, &Maps::new(g, layout), &tail);
     Ok(Value::new(y, &layout.shape(g.batch, g.outputs, g.out.0, g.out.1)[..]))
-}
-
-/// `y[i] += w * x[i * stride]`.
-#[inline(always)]
-fn add_row<T: Float>(y: &mut [T], x: &[T], stride: usize, w: T) {
-    if stride == 1 {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = x.fma(w, *y);
-        }
-    } else {
-        for (y, &x) in y.iter_mut().zip(x.iter().step_by(stride)) {
-            *y = x.fma(w, *y);
-        }
-    }
-}
-
-fn forward_planes<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry, y: &mut [T]) {
-    let (h, width) = g.input;
-    let taps = g.kernel.0 * g.kernel.1;
-    y.par_chunks_mut(g.pixels()).enumerate().for_each(|(plane, y)| {
-        let x = &x[plane * h * width..][..h * width];
-        let c = plane % g.inputs;
-        let w = &w[c * taps..][..taps];
-        simd(
-            #[inline(always)]
-            || {
-                for (oy, y) in y.chunks_exact_mut(g.out.1).enumerate() {
-                    for ty in 0..g.kernel.0 {
-                        let Some(iy) = g.source(oy, ty, h) else { continue };
-                        for tx in 0..g.kernel.1 {
-                            let (a, b) = g.inside(tx);
-                            if a < b {
-                                let ix = a * g.stride + tx * g.dilation - g.padding;
-                                let row = &x[iy * width + ix..(iy + 1) * width];
-                                add_row(&mut y[a..b], row, g.stride, w[ty * g.kernel.1 + tx]);
-                            }
-                        }
-                    }
-                }
-            },
-        );
-        tail.along_pixels(y, c, plane * g.pixels());
-    });
-}
-
-/// Channels summed in registers.
-const LANES: usize = 32;
-
-fn forward_pixels<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry, y: &mut [T]) {
-    let ((h, width), c) = (g.input, g.inputs);
-    let w = by_tap(w, c);
-    y.par_chunks_mut(g.out.1 * c).enumerate().for_each(|(row, y)| {
-        let (b, oy) = (row / g.out.0, row % g.out.0);
-        let x = &x[b * h * width * c..][..h * width * c];
-        simd(
-            #[inline(always)]
-            || {
-                for (ox, y) in y.chunks_exact_mut(c).enumerate() {
-                    let mut blocks = y.chunks_exact_mut(LANES);
-                    let mut first = 0;
-                    for y in &mut blocks {
-                        let mut sum = [T::ZERO; LANES];
-                        for ty in 0..g.kernel.0 {
-                            let Some(iy) = g.source(oy, ty, h) else { continue };
-                            for tx in 0..g.kernel.1 {
-                                let Some(ix) = g.source(ox, tx, width) else { continue };
-                                let x = &x[(iy * width + ix) * c + first..][..LANES];
-                                let w = &w[(ty * g.kernel.1 + tx) * c + first..][..LANES];
-                                for ((s, &x), &w) in sum.iter_mut().zip(x).zip(w) {
-                                    *s = x.fma(w, *s);
-                                }
-                            }
-                        }
-                        y.copy_from_slice(&sum);
-                        first += LANES;
-                    }
-                    let rest = blocks.into_remainder();
-                    for ty in 0..g.kernel.0 {
-                        let Some(iy) = g.source(oy, ty, h) else { continue };
-                        for tx in 0..g.kernel.1 {
-                            let Some(ix) = g.source(ox, tx, width) else { continue };
-                            let x = &x[(iy * width + ix) * c + first..];
-                            let w = &w[(ty * g.kernel.1 + tx) * c + first..];
-                            for ((s, &x), &w) in rest.iter_mut().zip(x).zip(w) {
-                                *s = x.fma(w, *s);
-                            }
-                        }
-                    }
-                }
-            },
-        );
-        tail.across_channels(y, 0, c, row * g.out.1 * c);
-    });
 }
 
 /// `[C, 1, kh, kw]` as `[kh, kw, C]`.
@@ -160,7 +64,7 @@ fn by_tap<T: Float>(w: &[T], channels: usize) -> Vec<T> {
     (0..w.len()).map(|i| w[i % channels * taps + i / channels]).collect()
 }
 
-fn backward<T: Float>(
+fn backward<T: Vector>(
     x: &Tensor,
     weight: &Tensor,
     dy: &Tensor,
@@ -168,6 +72,13 @@ fn backward<T: Float>(
     layout: Layout,
 ) -> Result<(Tensor, Tensor)> {
     let (data, w, dy) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?, Data::<T>::contiguous(dy)?);
+    if let Some(reverse) = reversed(g) {
+        // the gradient of the input is a convolution of that of the output with the filters turned around
+        let turned: Vec<T> = w.chunks_exact(g.kernel.0 * g.kernel.1).flat_map(|w| w.iter().rev().copied()).collect();
+        let dx = convolve(&dy, &turned, &Maps::new(reverse, layout), &Tail::new(None, Epilogue::NONE)?.data()?);
+        let dw = weight_gradient(&data, &dy, &Maps::new(g, layout));
+        return Ok((Value::new(dx, x.dims()).tensor()?, Value::new(dw, weight.dims()).tensor()?));
+    }
     let mut dx = vec![T::ZERO; data.len()];
     let dw = if dx.is_empty() {
         vec![T::ZERO; w.len()]
@@ -178,6 +89,39 @@ fn backward<T: Float>(
         }
     };
     Ok((Value::new(dx, x.dims()).tensor()?, Value::new(dw, weight.dims()).tensor()?))
+}
+
+/// The geometry of the convolution that makes the gradient of the input, if there is one.
+fn reversed(g: Geometry) -> Option<Geometry> {
+    let reach = (g.kernel.0 - 1) * g.dilation;
+    (g.stride == 1 && g.kernel.0 == g.kernel.1 && g.padding <= reach && g.out.0 * g.out.1 > 0).then(|| Geometry {
+        input: g.out,
+        out: g.input,
+        padding: reach - g.padding,
+        ..g
+    })
+}
+
+fn bias_gradient(dy: &Tensor, layout: Layout) -> Result<Tensor> {
+    match layout {
+        Layout::Nchw => dispatch!(dy, self::plane_sums(dy)),
+        Layout::Nhwc => channel_sums(dy, layout),
+    }
+}
+
+fn plane_sums<T: Vector>(dy: &Tensor) -> Result<Tensor> {
+    let (b, c, h, w) = dy.dims4()?;
+    let data = Data::<T>::contiguous(dy)?;
+    let (mut sums, arch) = (vec![T::ZERO; c], pulp::Arch::new());
+    if h * w > 0 {
+        let planes: Vec<T> = data.par_chunks(h * w).map(|plane| arch.dispatch(Total(plane))).collect();
+        for image in planes.chunks_exact(c).take(b) {
+            for (s, &p) in sums.iter_mut().zip(image) {
+                *s += p;
+            }
+        }
+    }
+    Value::new(sums, c).tensor()
 }
 
 fn backward_planes<T: Float>(x: &[T], w: &[T], dy: &[T], g: Geometry, dx: &mut [T]) -> Vec<T> {

@@ -4,10 +4,13 @@ use crate::error::Result;
 use crate::{Activation, Epilogue};
 use candle_core::Tensor;
 
+mod alloc;
 mod attach;
 pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod depthwise;
+mod depthwise_kernel;
+mod depthwise_maps;
 pub(crate) mod matrix;
 pub(crate) mod norm;
 pub(crate) mod norm2d;
@@ -16,11 +19,14 @@ pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod resize;
+mod rows;
 pub(crate) mod softmax;
 pub(crate) mod tail;
+mod vector;
 mod view;
 pub(crate) mod window;
 
+pub(crate) use alloc::written;
 pub(crate) use attach::{Value, attach1, attach2, attach3};
 pub(crate) use view::{Data, tracked};
 

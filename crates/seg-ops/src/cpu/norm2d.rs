@@ -3,7 +3,7 @@
 use super::matrix::Shared;
 use super::product::add_up;
 use super::softmax::{dot, reduce};
-use super::{Data, Value, attach3, dispatch, simd};
+use super::{Data, Value, attach3, dispatch, simd, written};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::Tensor;
@@ -76,25 +76,29 @@ fn forward<T: Float>(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Re
     let (data, weight, bias) =
         (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?, Data::<T>::contiguous(bias)?);
     let (data, weight, bias) = (&data[..], &weight[..], &bias[..]);
-    let mut y = vec![T::ZERO; data.len()];
-    let shared = Shared::new(&mut y);
-    Block::all(b, channels, h * w).for_each(|block| {
-        simd(
-            #[inline(always)]
-            || {
-                let (mean, inverse) = block.moments(data, channels, T::of(eps));
-                for c in 0..channels {
-                    #[allow(unsafe_code)]
-                    // SAFETY: blocks have pixels of their own.
-                    let y = unsafe { shared.part(block.start(c), block.n) };
-                    let x = &data[block.start(c)..][..block.n];
-                    for (((y, &x), &m), &i) in y.iter_mut().zip(x).zip(&mean).zip(&inverse) {
-                        *y = ((x - m) * i).fma(weight[c], bias[c]);
+    let each = |y: &mut [T]| {
+        let shared = Shared::new(y);
+        Block::all(b, channels, h * w).for_each(|block| {
+            simd(
+                #[inline(always)]
+                || {
+                    let (mean, inverse) = block.moments(data, channels, T::of(eps));
+                    for c in 0..channels {
+                        #[allow(unsafe_code)]
+                        // SAFETY: blocks have pixels of their own.
+                        let y = unsafe { shared.part(block.start(c), block.n) };
+                        let x = &data[block.start(c)..][..block.n];
+                        for (((y, &x), &m), &i) in y.iter_mut().zip(x).zip(&mean).zip(&inverse) {
+                            *y = ((x - m) * i).fma(weight[c], bias[c]);
+                        }
                     }
-                }
-            },
-        );
-    });
+                },
+            );
+        });
+    };
+    #[allow(unsafe_code)]
+    // SAFETY: the blocks cover every pixel of every channel, and read nothing of the output.
+    let y = unsafe { written(data.len(), each) };
     Ok(Value::new(y, x.dims()))
 }
 
@@ -102,44 +106,49 @@ fn backward<T: Float>(x: &Tensor, weight: &Tensor, g: &Tensor, eps: f64) -> Resu
     let (b, channels, h, w) = x.dims4()?;
     let (data, weight, g) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?, Data::<T>::contiguous(g)?);
     let (data, weight, g) = (&data[..], &weight[..], &g[..]);
-    let mut dx = vec![T::ZERO; data.len()];
-    let shared = Shared::new(&mut dx);
-    let sums: Vec<Vec<T>> = Block::all(b, channels, h * w)
-        .map(|block| {
-            let mut sums = vec![T::ZERO; 2 * channels];
-            simd(
-                #[inline(always)]
-                || {
-                    let n = T::of_usize(channels);
-                    let (mean, inverse) = block.moments(data, channels, T::of(eps));
-                    let (mut mean_g, mut along) = ([T::ZERO; PIXELS], [T::ZERO; PIXELS]);
-                    for c in 0..channels {
-                        let (x, g) = (&data[block.start(c)..][..block.n], &g[block.start(c)..][..block.n]);
-                        let mut normed = [T::ZERO; PIXELS];
-                        for i in 0..block.n {
-                            normed[i] = (x[i] - mean[i]) * inverse[i];
-                            let weighted = g[i] * weight[c];
-                            mean_g[i] += weighted;
-                            along[i] = weighted.fma(normed[i], along[i]);
+    let mut sums: Vec<Vec<T>> = Vec::new();
+    let each = |dx: &mut [T]| {
+        let shared = Shared::new(dx);
+        Block::all(b, channels, h * w)
+            .map(|block| {
+                let mut sums = vec![T::ZERO; 2 * channels];
+                simd(
+                    #[inline(always)]
+                    || {
+                        let n = T::of_usize(channels);
+                        let (mean, inverse) = block.moments(data, channels, T::of(eps));
+                        let (mut mean_g, mut along) = ([T::ZERO; PIXELS], [T::ZERO; PIXELS]);
+                        for c in 0..channels {
+                            let (x, g) = (&data[block.start(c)..][..block.n], &g[block.start(c)..][..block.n]);
+                            let mut normed = [T::ZERO; PIXELS];
+                            for i in 0..block.n {
+                                normed[i] = (x[i] - mean[i]) * inverse[i];
+                                let weighted = g[i] * weight[c];
+                                mean_g[i] += weighted;
+                                along[i] = weighted.fma(normed[i], along[i]);
+                            }
+                            sums[c] = dot(g, &normed[..block.n]);
+                            sums[channels + c] = reduce(g, T::ZERO, |a, b| a + b);
                         }
-                        sums[c] = dot(g, &normed[..block.n]);
-                        sums[channels + c] = reduce(g, T::ZERO, |a, b| a + b);
-                    }
-                    for c in 0..channels {
-                        #[allow(unsafe_code)]
-                        // SAFETY: blocks have pixels of their own.
-                        let dx = unsafe { shared.part(block.start(c), block.n) };
-                        let (x, g) = (&data[block.start(c)..][..block.n], &g[block.start(c)..][..block.n]);
-                        for i in 0..block.n {
-                            let normed = (x[i] - mean[i]) * inverse[i];
-                            dx[i] = inverse[i] * (g[i] * weight[c] - (mean_g[i] + normed * along[i]) / n);
+                        for c in 0..channels {
+                            #[allow(unsafe_code)]
+                            // SAFETY: blocks have pixels of their own.
+                            let dx = unsafe { shared.part(block.start(c), block.n) };
+                            let (x, g) = (&data[block.start(c)..][..block.n], &g[block.start(c)..][..block.n]);
+                            for i in 0..block.n {
+                                let normed = (x[i] - mean[i]) * inverse[i];
+                                dx[i] = inverse[i] * (g[i] * weight[c] - (mean_g[i] + normed * along[i]) / n);
+                            }
                         }
-                    }
-                },
-            );
-            sums
-        })
-        .collect();
+                    },
+                );
+                sums
+            })
+            .collect_into_vec(&mut sums);
+    };
+    #[allow(unsafe_code)]
+    // SAFETY: the blocks cover every pixel of every channel, and read nothing of the output.
+    let dx = unsafe { written(data.len(), each) };
     let mut dw = add_up(sums, 2 * channels);
     let db = dw.split_off(channels);
     Ok((Value::new(dx, x.dims()).tensor()?, Value::new(dw, channels).tensor()?, Value::new(db, channels).tensor()?))

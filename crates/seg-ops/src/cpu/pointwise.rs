@@ -1,6 +1,6 @@
 //! Activations.
 
-use super::{Data, Value, attach1, dispatch, simd};
+use super::{Data, Value, attach1, dispatch, simd, written};
 use crate::Activation;
 use crate::error::Result;
 use crate::float::Float;
@@ -8,7 +8,10 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 /// Elements a task.
-const CHUNK: usize = 16 * 1024;
+const CHUNK: usize = 32 * 1024;
+
+/// Elements between two passes.
+const PIECE: usize = 1024;
 
 /// `(Φ(x), exp(-x²/2))`.
 #[inline(always)]
@@ -86,25 +89,43 @@ pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
 
 fn forward<T: Float>(x: &Tensor, activation: Activation) -> Result<Value> {
     let data = Data::<T>::contiguous(x)?;
-    let mut y = vec![T::ZERO; data.len()];
-    y.par_chunks_mut(CHUNK).zip(data.par_chunks(CHUNK)).for_each(|(y, x)| {
-        y.copy_from_slice(x);
-        simd(
-            #[inline(always)]
-            || act_in_place(y, activation),
-        );
-    });
+    let each = |y: &mut [T]| {
+        y.par_chunks_mut(CHUNK).zip(data.par_chunks(CHUNK)).for_each(|(y, x)| {
+            simd(
+                #[inline(always)]
+                || {
+                    // in pieces that stay in the first-level cache
+                    for (y, x) in y.chunks_mut(PIECE).zip(x.chunks(PIECE)) {
+                        y.copy_from_slice(x);
+                        act_in_place(y, activation);
+                    }
+                },
+            );
+        });
+    };
+    #[allow(unsafe_code)]
+    // SAFETY: the chunks are as many as those of the input, and each is copied over before it is read.
+    let y = unsafe { written(data.len(), each) };
     Ok(Value::new(y, x.dims()))
 }
 
 fn backward<T: Float>(x: &Tensor, g: &Tensor, activation: Activation) -> Result<Tensor> {
     let (data, g) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(g)?);
-    let mut dx = g.to_vec();
-    dx.par_chunks_mut(CHUNK).zip(data.par_chunks(CHUNK)).for_each(|(g, x)| {
-        simd(
-            #[inline(always)]
-            || act_backward(g, x, activation),
-        );
-    });
+    let each = |dx: &mut [T]| {
+        dx.par_chunks_mut(CHUNK).zip(data.par_chunks(CHUNK).zip(g.par_chunks(CHUNK))).for_each(|(dx, (x, g))| {
+            simd(
+                #[inline(always)]
+                || {
+                    for ((dx, x), g) in dx.chunks_mut(PIECE).zip(x.chunks(PIECE)).zip(g.chunks(PIECE)) {
+                        dx.copy_from_slice(g);
+                        act_backward(dx, x, activation);
+                    }
+                },
+            );
+        });
+    };
+    #[allow(unsafe_code)]
+    // SAFETY: input and gradient are of one length; each chunk is copied over before it is read.
+    let dx = unsafe { written(data.len().min(g.len()), each) };
     Value::new(dx, x.dims()).tensor()
 }

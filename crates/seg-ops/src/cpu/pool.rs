@@ -1,6 +1,6 @@
 //! Pooling.
 
-use super::{Data, Value, attach1, dispatch, simd};
+use super::{Data, Value, attach1, dispatch, simd, written};
 use crate::error::Result;
 use crate::float::Float;
 use crate::{Layout, Pool2dParams};
@@ -54,8 +54,10 @@ fn forward<T: Float>(x: &Tensor, p: &Pool2dParams, kind: Kind) -> Result<Value> 
     let (b, c, _, _) = p.layout.dims("pool2d", "x", x)?;
     let data = Data::<T>::contiguous(x)?;
     let (d, (h, w)) = (s.depth, s.input);
-    let mut y = vec![T::ZERO; s.images * s.out.0 * s.out.1 * d];
-    if !y.is_empty() {
+    let each = |y: &mut [T]| {
+        if y.is_empty() {
+            return;
+        }
         y.par_chunks_mut(s.out.1 * d).with_min_len(1024_usize.div_ceil(s.out.1 * d)).enumerate().for_each(
             |(row, y)| {
                 let (image, oy) = (row / s.out.0, row % s.out.0);
@@ -84,6 +86,7 @@ fn forward<T: Float>(x: &Tensor, p: &Pool2dParams, kind: Kind) -> Result<Value> 
                                     }
                                 }
                                 Kind::Mean => {
+                                    y.fill(T::ZERO);
                                     for iy in top..bottom {
                                         for ix in left..right {
                                             for (y, &x) in y.iter_mut().zip(&x[(iy * w + ix) * d..][..d]) {
@@ -102,7 +105,10 @@ fn forward<T: Float>(x: &Tensor, p: &Pool2dParams, kind: Kind) -> Result<Value> 
                 );
             },
         );
-    }
+    };
+    #[allow(unsafe_code)]
+    // SAFETY: every pixel of every row is copied to or filled before it is read.
+    let y = unsafe { written(s.images * s.out.0 * s.out.1 * d, each) };
     Ok(Value::new(y, &p.layout.shape(b, c, s.out.0, s.out.1)[..]))
 }
 

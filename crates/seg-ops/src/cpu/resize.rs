@@ -1,6 +1,6 @@
 //! Resizing, one axis after the other.
 
-use super::{Data, Value, attach1, dispatch, simd};
+use super::{Data, Value, attach1, dispatch, simd, written};
 use crate::Resize;
 use crate::error::Result;
 use crate::float::Float;
@@ -36,10 +36,17 @@ fn apply<T: Float>(x: &Tensor, rows: &Weights<T>, columns: &Weights<T>) -> Resul
     let (b, c, h, w) = x.dims4()?;
     let (oh, ow) = (rows.first.len(), columns.first.len());
     let data = Data::<T>::contiguous(x)?;
-    let mut y = vec![T::ZERO; b * c * oh * ow];
-    if y.is_empty() {
-        return Ok(Value::new(y, (b, c, oh, ow)));
+    if b * c * oh * ow == 0 {
+        return Ok(Value::new(Vec::<T>::new(), (b, c, oh, ow)));
     }
+    #[allow(unsafe_code)]
+    // SAFETY: `bands` writes every row of every plane, and reads none.
+    let y = unsafe { written(b * c * oh * ow, |y| bands(&data, y, (h, w), rows, columns)) };
+    Ok(Value::new(y, (b, c, oh, ow)))
+}
+
+fn bands<T: Float>(data: &[T], y: &mut [T], (h, w): (usize, usize), rows: &Weights<T>, columns: &Weights<T>) {
+    let (oh, ow) = (rows.first.len(), columns.first.len());
     // bands of output rows, high enough that the input rows two of them share weigh little
     let band = (4 * rows.taps * oh.div_ceil(h)).max(16 * 1024 / ow).clamp(1, oh);
     let bands: Vec<(usize, &mut [T])> = y
@@ -60,7 +67,7 @@ fn apply<T: Float>(x: &Tensor, rows: &Weights<T>, columns: &Weights<T>) -> Resul
                     // shrinking: rows first, so that the slower sums along a row are fewer
                     scratch.resize(w, T::ZERO);
                     for (o, y) in y.chunks_exact_mut(ow).enumerate() {
-                        add_rows(x, w, rows, from + o, 0, scratch);
+                        blend(x, rows, from + o, 0, scratch);
                         along_row(scratch, columns, y);
                     }
                 } else {
@@ -73,29 +80,66 @@ fn apply<T: Float>(x: &Tensor, rows: &Weights<T>, columns: &Weights<T>) -> Resul
                         along_row(x, columns, y);
                     }
                     for (o, y) in y.chunks_exact_mut(ow).enumerate() {
-                        add_rows(scratch, ow, rows, from + o, first, y);
+                        blend(scratch, rows, from + o, first, y);
                     }
                 }
             },
         );
     });
-    Ok(Value::new(y, (b, c, oh, ow)))
 }
 
 /// Row `o` of the output as a sum of rows of `x`, the first of which is row `skipped` of the image.
 #[inline(always)]
-fn add_rows<T: Float>(x: &[T], width: usize, rows: &Weights<T>, o: usize, skipped: usize, y: &mut [T]) {
-    let first = rows.first[o] - skipped;
-    for (t, &weight) in rows.row(o).iter().enumerate() {
-        let x = &x[(first + t) * width..][..width];
-        if t == 0 {
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = x * weight;
+fn blend<T: Float>(x: &[T], rows: &Weights<T>, o: usize, skipped: usize, y: &mut [T]) {
+    let weights = rows.row(o);
+    let used = weights.iter().rposition(|&w| w != T::ZERO).map_or(1, |last| last + 1);
+    let width = y.len();
+    let mut x = &x[(rows.first[o] - skipped) * width..][..used * width];
+    let mut weights = &weights[..used];
+    if used == 1 && weights[0] == T::ONE {
+        return y.copy_from_slice(x);
+    }
+    // up to four rows in one pass
+    let mut begun = false;
+    while !weights.is_empty() {
+        let n = weights.len().min(4);
+        let (now, later) = weights.split_at(n);
+        let (rows, rest) = x.split_at(n * width);
+        match n {
+            1 => pass::<1, T>(rows, now, begun, y),
+            2 => pass::<2, T>(rows, now, begun, y),
+            3 => pass::<3, T>(rows, now, begun, y),
+            _ => pass::<4, T>(rows, now, begun, y),
+        }
+        (begun, weights, x) = (true, later, rest);
+    }
+}
+
+/// `N` rows added to `y`, or written to it if nothing stands there yet.
+#[inline(always)]
+fn pass<const N: usize, T: Float>(x: &[T], weights: &[T], begun: bool, y: &mut [T]) {
+    let width = y.len();
+    let mut rows = [x; N];
+    let mut w = [T::ZERO; N];
+    for i in 0..N {
+        rows[i] = &x[i * width..][..width];
+        w[i] = weights[i];
+    }
+    if begun {
+        for (j, y) in y.iter_mut().enumerate() {
+            let mut sum = *y;
+            for i in 0..N {
+                sum = rows[i][j].fma(w[i], sum);
             }
-        } else if weight != T::ZERO {
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = x.fma(weight, *y);
+            *y = sum;
+        }
+    } else {
+        for (j, y) in y.iter_mut().enumerate() {
+            let mut sum = rows[0][j] * w[0];
+            for i in 1..N {
+                sum = rows[i][j].fma(w[i], sum);
             }
+            *y = sum;
         }
     }
 }
@@ -103,12 +147,24 @@ fn add_rows<T: Float>(x: &[T], width: usize, rows: &Weights<T>, o: usize, skippe
 #[inline(always)]
 fn along_row<T: Float>(x: &[T], columns: &Weights<T>, y: &mut [T]) {
     match columns.taps {
-        1 => taps::<1, T>(x, columns, y),
+        1 => {
+            for ((y, &first), &w) in y.iter_mut().zip(&columns.first).zip(&columns.weights) {
+                *y = x[first] * w;
+            }
+        }
         2 => taps::<2, T>(x, columns, y),
+        3 => taps::<3, T>(x, columns, y),
         4 => taps::<4, T>(x, columns, y),
+        5 => taps::<5, T>(x, columns, y),
+        7 => taps::<7, T>(x, columns, y),
+        9 => taps::<9, T>(x, columns, y),
         n => {
             for (o, (y, &first)) in y.iter_mut().zip(&columns.first).enumerate() {
-                *y = x[first..first + n].iter().zip(columns.row(o)).map(|(&x, &w)| x * w).sum();
+                let mut sum = T::ZERO;
+                for (&x, &w) in x[first..first + n].iter().zip(columns.row(o)) {
+                    sum = x.fma(w, sum);
+                }
+                *y = sum;
             }
         }
     }

@@ -1,9 +1,12 @@
 //! Softmax over rows.
 
-use super::{Data, Value, attach1, dispatch, simd};
+use super::rows::{Softmax, SoftmaxBackward};
+use super::vector::Vector;
+use super::{Data, Value, attach1, dispatch, written};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::{D, Tensor};
+use pulp::Arch;
 use rayon::prelude::*;
 
 /// Partial results a reduction keeps, so that it vectorises.
@@ -93,42 +96,31 @@ pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
 /// Elements a task.
 const CHUNK: usize = 16 * 1024;
 
-fn forward<T: Float>(x: &Tensor) -> Result<Value> {
+fn forward<T: Vector>(x: &Tensor) -> Result<Value> {
     let n = x.dim(D::Minus1)?.max(1);
-    let mut y = Data::<T>::contiguous(x)?.to_vec();
-    y.par_chunks_mut(n * CHUNK.div_ceil(n)).for_each(|rows| {
-        simd(
-            #[inline(always)]
-            || {
-                for row in rows.chunks_exact_mut(n) {
-                    let inverse = T::ONE / exponentials(row);
-                    for y in row {
-                        *y *= inverse;
-                    }
-                }
-            },
-        );
-    });
+    let data = Data::<T>::contiguous(x)?;
+    let (rows, arch) = (n * CHUNK.div_ceil(n), Arch::new());
+    let each = |y: &mut [T]| {
+        y.par_chunks_mut(rows).zip(data.par_chunks(rows)).for_each(|(y, x)| arch.dispatch(Softmax { y, x, n }));
+    };
+    #[allow(unsafe_code)]
+    // SAFETY: whole rows, each of which the kernel writes before it reads it.
+    let y = unsafe { written(data.len(), each) };
     Ok(Value::new(y, x.dims()))
 }
 
-fn backward<T: Float>(y: &Tensor, g: &Tensor) -> Result<Tensor> {
+fn backward<T: Vector>(y: &Tensor, g: &Tensor) -> Result<Tensor> {
     let n = y.dim(D::Minus1)?.max(1);
-    let rows = n * CHUNK.div_ceil(n);
     let (data, g) = (Data::<T>::contiguous(y)?, Data::<T>::contiguous(g)?);
-    let mut dx = g.to_vec();
-    dx.par_chunks_mut(rows).zip(data.par_chunks(rows)).for_each(|(dx, y)| {
-        simd(
-            #[inline(always)]
-            || {
-                for (dx, y) in dx.chunks_exact_mut(n).zip(y.chunks_exact(n)) {
-                    let mean = dot(dx, y);
-                    for (d, &y) in dx.iter_mut().zip(y) {
-                        *d = y * (*d - mean);
-                    }
-                }
-            },
-        );
-    });
+    let (rows, arch) = (n * CHUNK.div_ceil(n), Arch::new());
+    assert_eq!(data.len(), g.len());
+    let each = |dx: &mut [T]| {
+        dx.par_chunks_mut(rows)
+            .zip(data.par_chunks(rows).zip(g.par_chunks(rows)))
+            .for_each(|(dx, (y, g))| arch.dispatch(SoftmaxBackward { dx, y, g, n }));
+    };
+    #[allow(unsafe_code)]
+    // SAFETY: value and gradient are of one length, in whole rows, each of which the kernel writes.
+    let dx = unsafe { written(data.len(), each) };
     Value::new(dx, y.dims()).tensor()
 }

@@ -1,0 +1,329 @@
+//! Softmax and layer normalisation of rows, vector by vector.
+//!
+//! Each row is visited while it lies in the first-level cache: once for its maximum or mean, once for its sum, once to write the result. Two vectors of
+//! partial results keep an addition from waiting for the one before; what is left at the end of a row is read and written in part. Sums depend on the
+//! processor's vectors and on nothing else.
+
+use super::vector::Vector;
+use pulp::{Simd, WithSimd};
+
+/// The parts of rows that are whole vectors, and what is left.
+macro_rules! each_vector {
+    ($s:ident, $n:expr, |$at:ident, $len:ident, $whole:ident| $body:expr) => {{
+        let (n, lanes) = ($n, T::lanes::<S>());
+        let mut $at = 0;
+        while $at + lanes <= n {
+            const $whole: bool = true;
+            let $len = lanes;
+            $body;
+            $at += lanes;
+        }
+        if $at < n {
+            const $whole: bool = false;
+            let $len = n - $at;
+            $body;
+        }
+    }};
+}
+
+/// Reads a vector of a row, or its end with zeros after it.
+#[inline(always)]
+fn get<T: Vector, S: Simd>(s: S, x: &[T], at: usize, len: usize, whole: bool) -> T::V<S> {
+    let x = &x[at..at + len];
+    if whole {
+        debug_assert_eq!(len, T::lanes::<S>());
+        #[allow(unsafe_code)]
+        // SAFETY: a whole vector is as long as the slice.
+        unsafe {
+            T::load::<S>(x.as_ptr())
+        }
+    } else {
+        T::load_part(s, x)
+    }
+}
+
+/// Writes a vector of a row, or its end.
+#[inline(always)]
+fn put<T: Vector, S: Simd>(s: S, y: &mut [T], at: usize, len: usize, whole: bool, v: T::V<S>) {
+    let y = &mut y[at..at + len];
+    if whole {
+        debug_assert_eq!(len, T::lanes::<S>());
+        #[allow(unsafe_code)]
+        // SAFETY: a whole vector is as long as the slice.
+        unsafe {
+            T::store::<S>(y.as_mut_ptr(), v);
+        }
+    } else {
+        T::store_part(s, y, v);
+    }
+}
+
+/// Sums in two registers, one after the other.
+struct Sum<T: Vector, S: Simd>([T::V<S>; 2]);
+
+impl<T: Vector, S: Simd> Sum<T, S> {
+    #[inline(always)]
+    fn new(s: S) -> Self {
+        Self([T::zeros(s); 2])
+    }
+
+    /// `f(the sum so far)`.
+    #[inline(always)]
+    fn add(&mut self, f: impl FnOnce(T::V<S>) -> T::V<S>) {
+        let [a, b] = self.0;
+        self.0 = [b, f(a)];
+    }
+
+    #[inline(always)]
+    fn total(self, s: S) -> T {
+        T::total(s, T::plus(s, self.0[0], self.0[1]))
+    }
+}
+
+/// The sum of a row.
+pub(crate) struct Total<'a, T>(pub &'a [T]);
+
+impl<T: Vector> WithSimd for Total<'_, T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) -> T {
+        let mut sum = Sum::<T, S>::new(s);
+        each_vector!(s, self.0.len(), |at, len, WHOLE| {
+            let x = get(s, self.0, at, len, WHOLE);
+            sum.add(
+                #[inline(always)]
+                |sum| T::plus(s, sum, x),
+            );
+        });
+        sum.total(s)
+    }
+}
+
+/// Softmax of rows of `n`.
+pub(crate) struct Softmax<'a, T> {
+    pub y: &'a mut [T],
+    pub x: &'a [T],
+    pub n: usize,
+}
+
+impl<T: Vector> WithSimd for Softmax<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        for (y, x) in self.y.chunks_exact_mut(self.n).zip(self.x.chunks_exact(self.n)) {
+            let max = T::splat(s, maximum(s, x));
+            let mut sum = Sum::<T, S>::new(s);
+            each_vector!(s, x.len(), |at, len, WHOLE| {
+                // a row that is masked out altogether gives NaN, as in PyTorch
+                let mut e = T::exp(s, T::minus(s, get(s, x, at, len, WHOLE), max));
+                put(s, y, at, len, WHOLE, e);
+                if !WHOLE {
+                    // with zeros after it
+                    e = get(s, y, at, len, WHOLE);
+                }
+                sum.add(
+                    #[inline(always)]
+                    |sum| T::plus(s, sum, e),
+                );
+            });
+            let inverse = T::splat(s, T::ONE / sum.total(s));
+            each_vector!(s, y.len(), |at, len, WHOLE| {
+                let e = get(s, y, at, len, WHOLE);
+                put(s, y, at, len, WHOLE, T::times(s, e, inverse));
+            });
+        }
+    }
+}
+
+/// The greatest element; any number if one is NaN.
+#[inline(always)]
+fn maximum<T: Vector, S: Simd>(s: S, x: &[T]) -> T {
+    let lanes = T::lanes::<S>();
+    if x.len() < lanes {
+        return x.iter().fold(T::NEG_INFINITY, |a, &b| if a > b { a } else { b });
+    }
+    let mut best = [T::splat(s, T::NEG_INFINITY); 2];
+    let mut at = 0;
+    while at < x.len() {
+        // the last vector covers part of the one before: a maximum does not mind
+        at = at.min(x.len() - lanes);
+        let [a, b] = best;
+        best = [b, T::greater(s, a, get(s, x, at, lanes, true))];
+        at += lanes;
+    }
+    T::greatest(s, T::greater(s, best[0], best[1]))
+}
+
+/// The gradient of [`Softmax`], given its value.
+pub(crate) struct SoftmaxBackward<'a, T> {
+    pub dx: &'a mut [T],
+    pub y: &'a [T],
+    pub g: &'a [T],
+    pub n: usize,
+}
+
+impl<T: Vector> WithSimd for SoftmaxBackward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let n = self.n;
+        for ((dx, y), g) in self.dx.chunks_exact_mut(n).zip(self.y.chunks_exact(n)).zip(self.g.chunks_exact(n)) {
+            let mut sum = Sum::<T, S>::new(s);
+            each_vector!(s, n, |at, len, WHOLE| {
+                let (y, g) = (get(s, y, at, len, WHOLE), get(s, g, at, len, WHOLE));
+                sum.add(
+                    #[inline(always)]
+                    |sum| T::multiply_add(s, y, g, sum),
+                );
+            });
+            let mean = T::splat(s, sum.total(s));
+            each_vector!(s, n, |at, len, WHOLE| {
+                let (y, g) = (get(s, y, at, len, WHOLE), get(s, g, at, len, WHOLE));
+                put(s, dx, at, len, WHOLE, T::times(s, y, T::minus(s, g, mean)));
+            });
+        }
+    }
+}
+
+/// Mean and reciprocal standard deviation, in two passes, so that a large mean does not eat the variance.
+#[inline(always)]
+fn moments<T: Vector, S: Simd>(s: S, x: &[T], eps: T) -> (T, T) {
+    let n = T::of_usize(x.len());
+    let mean = Total(x).with_simd(s) / n;
+    let m = T::splat(s, mean);
+    let mut sum = Sum::<T, S>::new(s);
+    each_vector!(s, x.len(), |at, len, WHOLE| {
+        let mut d = T::minus(s, get(s, x, at, len, WHOLE), m);
+        if !WHOLE {
+            d = T::times(s, d, T::ones::<S>(len));
+        }
+        sum.add(
+            #[inline(always)]
+            |sum| T::multiply_add(s, d, d, sum),
+        );
+    });
+    (mean, T::ONE / (sum.total(s) / n + eps).sqrt())
+}
+
+/// Layer normalisation of rows as long as the weight; without a bias, that slice is empty.
+pub(crate) struct Norm<'a, T> {
+    pub y: &'a mut [T],
+    pub x: &'a [T],
+    pub weight: &'a [T],
+    pub bias: &'a [T],
+    pub eps: T,
+}
+
+impl<T: Vector> WithSimd for Norm<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let n = self.weight.len();
+        for (y, x) in self.y.chunks_exact_mut(n).zip(self.x.chunks_exact(n)) {
+            let (mean, inverse) = moments(s, x, self.eps);
+            let (mean, inverse) = (T::splat(s, mean), T::splat(s, inverse));
+            each_vector!(s, n, |at, len, WHOLE| {
+                let normed = T::times(s, T::minus(s, get(s, x, at, len, WHOLE), mean), inverse);
+                let weight = get(s, self.weight, at, len, WHOLE);
+                let result = if self.bias.is_empty() {
+                    T::times(s, normed, weight)
+                } else {
+                    T::multiply_add(s, normed, weight, get(s, self.bias, at, len, WHOLE))
+                };
+                put(s, y, at, len, WHOLE, result);
+            });
+        }
+    }
+}
+
+/// The gradient of [`Norm`]: of the rows, and what these rows add to those of weight and bias.
+pub(crate) struct NormBackward<'a, T> {
+    pub dx: &'a mut [T],
+    pub dw: &'a mut [T],
+    pub db: &'a mut [T],
+    pub x: &'a [T],
+    pub g: &'a [T],
+    pub weight: &'a [T],
+    pub eps: T,
+}
+
+impl<T: Vector> WithSimd for NormBackward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let n = self.weight.len();
+        let count = T::of_usize(n);
+        for ((dx, x), g) in self.dx.chunks_exact_mut(n).zip(self.x.chunks_exact(n)).zip(self.g.chunks_exact(n)) {
+            let (mean, inverse) = moments(s, x, self.eps);
+            let (mean, inverse) = (T::splat(s, mean), T::splat(s, inverse));
+            // the mean of g w, and of g w times the normalised row
+            let (mut total, mut along) = (Sum::<T, S>::new(s), Sum::<T, S>::new(s));
+            each_vector!(s, n, |at, len, WHOLE| {
+                let normed = T::times(s, T::minus(s, get(s, x, at, len, WHOLE), mean), inverse);
+                let g = get(s, g, at, len, WHOLE);
+                let weighted = T::times(s, g, get(s, self.weight, at, len, WHOLE));
+                total.add(
+                    #[inline(always)]
+                    |sum| T::plus(s, sum, weighted),
+                );
+                along.add(
+                    #[inline(always)]
+                    |sum| T::multiply_add(s, weighted, normed, sum),
+                );
+                let (dw, db) = (get(s, self.dw, at, len, WHOLE), get(s, self.db, at, len, WHOLE));
+                put(s, self.dw, at, len, WHOLE, T::multiply_add(s, g, normed, dw));
+                put(s, self.db, at, len, WHOLE, T::plus(s, g, db));
+            });
+            let total = T::splat(s, total.total(s) / count);
+            let along = T::splat(s, along.total(s) / count);
+            each_vector!(s, n, |at, len, WHOLE| {
+                let normed = T::times(s, T::minus(s, get(s, x, at, len, WHOLE), mean), inverse);
+                let weighted = T::times(s, get(s, g, at, len, WHOLE), get(s, self.weight, at, len, WHOLE));
+                let rest = T::minus(s, T::minus(s, weighted, total), T::times(s, normed, along));
+                put(s, dx, at, len, WHOLE, T::times(s, rest, inverse));
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by<S: Simd>(s: S, n: usize) -> Vec<Vec<f32>> {
+        let numbers = |seed: usize| (0..3 * n).map(|i| ((i * 37 + seed) % 101) as f32 / 20. - 2.).collect::<Vec<f32>>();
+        let (x, g, weight, eps) = (numbers(1), numbers(2), &numbers(3)[..n], 1e-5);
+        let mut soft = vec![0.; 3 * n];
+        s.vectorize(Softmax { y: &mut soft, x: &x, n });
+        let mut dsoft = vec![0.; 3 * n];
+        s.vectorize(SoftmaxBackward { dx: &mut dsoft, y: &soft, g: &g, n });
+        let mut norm = vec![0.; 3 * n];
+        s.vectorize(Norm { y: &mut norm, x: &x, weight, bias: &g[..n], eps });
+        let (mut dx, mut dw, mut db) = (vec![0.; 3 * n], vec![0.; n], vec![0.; n]);
+        s.vectorize(NormBackward { dx: &mut dx, dw: &mut dw, db: &mut db, x: &x, g: &g, weight, eps });
+        vec![soft, dsoft, norm, dx, dw, db, vec![s.vectorize(Total(&x))]]
+    }
+
+    #[test]
+    fn every_vector_gives_the_same() {
+        for n in [4, 8, 15, 16, 19, 50, 64] {
+            let expected = by(pulp::Scalar, n);
+            let same = |got: Vec<Vec<f32>>| {
+                for (i, (a, b)) in got.iter().flatten().zip(expected.iter().flatten()).enumerate() {
+                    assert!((a - b).abs() <= 1e-4 * b.abs().max(1.), "rows of {n}, number {i}: {a}, expected {b}");
+                }
+            };
+            #[cfg(target_arch = "x86_64")]
+            {
+                pulp::x86::V3::try_new().into_iter().for_each(|s| same(by(s, n)));
+                pulp::x86::V4::try_new().into_iter().for_each(|s| same(by(s, n)));
+            }
+            same(by(pulp::Scalar, n));
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Vectors of f32 and f64 under one name, for kernels whose blocking must stand in registers. They run inside [`pulp::WithSimd::with_simd`], which picks
+//! AVX-512, AVX2, NEON or single numbers.
+#![allow(unsafe_code)]
+
+use crate::float::Float;
+use pulp::Simd;
+
+/// An element type with vectors.
+pub(crate) trait Vector: Float {
+    /// Its vector.
+    type V<S: Simd>: Copy;
+
+    /// Sixteen ones, sixteen zeros: read from the middle, a mask for any number of elements.
+    const MASK: &'static [Self; 32];
+
+    /// Elements of a vector.
+    #[inline(always)]
+    fn lanes<S: Simd>() -> usize {
+        size_of::<Self::V<S>>() / size_of::<Self>()
+    }
+
+    /// All the same.
+    fn splat<S: Simd>(s: S, x: Self) -> Self::V<S>;
+
+    /// `a + b`.
+    fn plus<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+
+    /// `a - b`.
+    fn minus<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+
+    /// `a * b`.
+    fn times<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+
+    /// `a * b + c` in one rounding.
+    fn multiply_add<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>, c: Self::V<S>) -> Self::V<S>;
+
+    /// The greater of two.
+    fn greater<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+
+    /// The sum of a vector's elements.
+    fn total<S: Simd>(s: S, a: Self::V<S>) -> Self;
+
+    /// The greatest of a vector's elements.
+    fn greatest<S: Simd>(s: S, a: Self::V<S>) -> Self;
+
+    /// [`Float::exp_of_negative`].
+    fn exp<S: Simd>(s: S, x: Self::V<S>) -> Self::V<S>;
+
+    /// Less than a vector, zeros after it.
+    fn load_part<S: Simd>(s: S, from: &[Self]) -> Self::V<S>;
+
+    /// As many elements of a vector as `to` has.
+    fn store_part<S: Simd>(s: S, to: &mut [Self], v: Self::V<S>);
+
+    /// All zeros.
+    #[inline(always)]
+    fn zeros<S: Simd>(s: S) -> Self::V<S> {
+        Self::splat(s, Self::ZERO)
+    }
+
+    /// `n` ones, then zeros.
+    #[inline(always)]
+    fn ones<S: Simd>(n: usize) -> Self::V<S> {
+        assert!(n <= 16 && Self::lanes::<S>() <= 16);
+        // SAFETY: 16 - n and the lanes are 32 at most.
+        unsafe { Self::load(Self::MASK.as_ptr().add(16 - n)) }
+    }
+
+    /// Reads a vector.
+    ///
+    /// # Safety
+    /// [`Self::lanes`] elements from `from` on can be read; they need no alignment.
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> Self::V<S> {
+        // SAFETY: as the caller promises; vectors are plain numbers.
+        unsafe { from.cast::<Self::V<S>>().read_unaligned() }
+    }
+
+    /// Writes a vector.
+    ///
+    /// # Safety
+    /// [`Self::lanes`] elements from `to` on can be written; they need no alignment.
+    #[inline(always)]
+    unsafe fn store<S: Simd>(to: *mut Self, v: Self::V<S>) {
+        // SAFETY: as the caller promises.
+        unsafe { to.cast::<Self::V<S>>().write_unaligned(v) }
+    }
+}
+
+macro_rules! vector {
+    ($v:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident, $max:ident, $sum:ident, $greatest:ident, $load:ident, $store:ident) => {
+        type V<S: Simd> = S::$v;
+        const MASK: &'static [Self; 32] = &[
+            1., 1., 1., 1., 1., 1., 1., 1., 1., 1., 1., 1., 1., 1., 1., 1., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0.,
+            0., 0., 0., 0., 0.,
+        ];
+
+        #[inline(always)]
+        fn splat<S: Simd>(s: S, x: Self) -> S::$v {
+            s.$splat(x)
+        }
+        #[inline(always)]
+        fn plus<S: Simd>(s: S, a: S::$v, b: S::$v) -> S::$v {
+            s.$add(a, b)
+        }
+        #[inline(always)]
+        fn minus<S: Simd>(s: S, a: S::$v, b: S::$v) -> S::$v {
+            s.$sub(a, b)
+        }
+        #[inline(always)]
+        fn times<S: Simd>(s: S, a: S::$v, b: S::$v) -> S::$v {
+            s.$mul(a, b)
+        }
+        #[inline(always)]
+        fn multiply_add<S: Simd>(s: S, a: S::$v, b: S::$v, c: S::$v) -> S::$v {
+            s.$fma(a, b, c)
+        }
+        #[inline(always)]
+        fn greater<S: Simd>(s: S, a: S::$v, b: S::$v) -> S::$v {
+            s.$max(a, b)
+        }
+        #[inline(always)]
+        fn total<S: Simd>(s: S, a: S::$v) -> Self {
+            s.$sum(a)
+        }
+        #[inline(always)]
+        fn greatest<S: Simd>(s: S, a: S::$v) -> Self {
+            s.$greatest(a)
+        }
+        #[inline(always)]
+        fn load_part<S: Simd>(s: S, from: &[Self]) -> S::$v {
+            s.$load(from)
+        }
+        #[inline(always)]
+        fn store_part<S: Simd>(s: S, to: &mut [Self], v: S::$v) {
+            s.$store(to, v);
+        }
+    };
+}
+
+impl Vector for f32 {
+    vector!(
+        f32s,
+        splat_f32s,
+        add_f32s,
+        sub_f32s,
+        mul_f32s,
+        mul_add_f32s,
+        max_f32s,
+        reduce_sum_f32s,
+        reduce_max_f32s,
+        partial_load_f32s,
+        partial_store_f32s
+    );
+
+    /// See [`Float::exp_of_negative`] for the numbers.
+    #[inline(always)]
+    fn exp<S: Simd>(s: S, x: S::f32s) -> S::f32s {
+        let v = |x: f32| s.splat_f32s(x);
+        let tiny = s.less_than_f32s(x, v(-87.3));
+        let x = s.select_f32s(tiny, v(-87.3), x);
+        let shifted = s.mul_add_f32s(x, v(std::f32::consts::LOG2_E), v(12_582_912.));
+        let n = s.sub_f32s(shifted, v(12_582_912.));
+        let r = s.mul_add_f32s(n, v(-0.693_359_4), x);
+        let r = s.mul_add_f32s(n, v(2.121_944_4e-4), r);
+        let mut p = v(1.987_569_1e-4);
+        for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+            p = s.mul_add_f32s(p, r, v(c));
+        }
+        let p = s.add_f32s(s.mul_add_f32s(p, s.mul_f32s(r, r), r), v(1.));
+        let bits = s.add_u32s(s.transmute_u32s_f32s(shifted), s.splat_u32s(127));
+        let power = s.transmute_f32s_u32s(s.wrapping_dyn_shl_u32s(bits, s.splat_u32s(23)));
+        s.select_f32s(tiny, v(0.), s.mul_f32s(p, power))
+    }
+}
+
+impl Vector for f64 {
+    vector!(
+        f64s,
+        splat_f64s,
+        add_f64s,
+        sub_f64s,
+        mul_f64s,
+        mul_add_f64s,
+        max_f64s,
+        reduce_sum_f64s,
+        reduce_max_f64s,
+        partial_load_f64s,
+        partial_store_f64s
+    );
+
+    /// The library's, one by one.
+    #[inline(always)]
+    fn exp<S: Simd>(_: S, x: S::f64s) -> S::f64s {
+        let mut each = [0.; 16];
+        assert!(Self::lanes::<S>() <= 16);
+        // SAFETY: no vector has more than 16 elements.
+        unsafe {
+            Self::store::<S>(each.as_mut_ptr(), x);
+            for x in &mut each[..Self::lanes::<S>()] {
+                *x = x.exp();
+            }
+            Self::load::<S>(each.as_ptr())
+        }
+    }
+}
+
+/// Elements of the widest vector of this processor.
+pub(crate) fn lanes<T: Vector>() -> usize {
+    struct Lanes<T>(std::marker::PhantomData<T>);
+    impl<T: Vector> pulp::WithSimd for Lanes<T> {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            T::lanes::<S>()
+        }
+    }
+    pulp::Arch::new().dispatch(Lanes::<T>(std::marker::PhantomData))
+}
