@@ -4,9 +4,11 @@ use crate::error::Result;
 use crate::{Activation, Epilogue};
 use candle_core::Tensor;
 
+mod alloc;
 mod attach;
 pub(crate) mod attention;
 pub(crate) mod conv;
+mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod matrix;
 pub(crate) mod norm;
@@ -18,9 +20,11 @@ pub(crate) mod product;
 pub(crate) mod resize;
 pub(crate) mod softmax;
 pub(crate) mod tail;
+mod tile;
 mod view;
 pub(crate) mod window;
 
+pub(crate) use alloc::written;
 pub(crate) use attach::{Value, attach1, attach2, attach3};
 pub(crate) use view::{Data, tracked};
 
