@@ -2,7 +2,7 @@
 
 use super::matrix::{Keep, Mat, Shared, product};
 use super::softmax::{dot, exponentials_of_rows};
-use super::{Data, Value, attach3, dispatch, simd};
+use super::{Data, Value, attach3, dispatch, flash, simd, written};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::Tensor;
@@ -125,6 +125,11 @@ impl<'a, T: Float> Heads<'a, T> {
         Ok(Self { data: Data::strided(t)?, batch: s[0], head: s[1], row: s[2] })
     }
 
+    /// Row `i` of a head, and what follows it.
+    fn row(&self, b: usize, h: usize, i: usize) -> &[T] {
+        &self.data[b * self.batch + h * self.head + i * self.row..]
+    }
+
     fn mat(&self, b: usize, h: usize) -> Mat<'_, T> {
         Mat::new(&self.data[b * self.batch + h * self.head..], self.row)
     }
@@ -155,11 +160,60 @@ impl<'a, T: Float> Bias<'a, T> {
 pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&Tensor>) -> Result<Tensor> {
     let (q, k, v) = (&rows_contiguous(q)?, &rows_contiguous(k)?, &rows_contiguous(v)?);
     let bias = bias.map(|b| b.detach().contiguous()).transpose()?;
-    let value = dispatch!(q, self::forward(q, k, v, scale, bias.as_ref()))?;
+    let value = if flash::serves(q, &[q.dims(), k.dims(), v.dims()]) {
+        forward_tiled(q, k, v, scale, bias.as_ref())?
+    } else {
+        dispatch!(q, self::forward(q, k, v, scale, bias.as_ref()))?
+    };
     attach3("attention", value, (q, k, v), move |q, k, v, _, g| {
         let (dq, dk, dv) = dispatch!(q, self::backward(q, k, v, scale, bias.as_ref(), g))?;
         Ok((Some(dq), Some(dk), Some(dv)))
     })
+}
+
+/// Rows of heads for the tiles.
+struct Whole<'a> {
+    h: usize,
+    q: Heads<'a, f32>,
+    k: Heads<'a, f32>,
+    v: Heads<'a, f32>,
+    bias: Option<Bias<'a, f32>>,
+    n: usize,
+    dv: usize,
+}
+
+impl flash::Rows for Whole<'_> {
+    fn query(&self, group: usize, i: usize, to: &mut [f32]) {
+        to.copy_from_slice(&self.q.row(group / self.h, group % self.h, i)[..to.len()]);
+    }
+
+    fn key(&self, group: usize, j: usize) -> &[f32] {
+        self.k.row(group / self.h, group % self.h, j)
+    }
+
+    fn value(&self, group: usize, j: usize) -> &[f32] {
+        self.v.row(group / self.h, group % self.h, j)
+    }
+
+    fn bias(&self, group: usize) -> Option<&[f32]> {
+        self.bias.as_ref().map(|bias| bias.rows(group / self.h, group % self.h, 0, self.n))
+    }
+
+    fn output(&self, group: usize, i: usize) -> Option<usize> {
+        Some((group * self.n + i) * self.dv)
+    }
+}
+
+fn forward_tiled(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&Tensor>) -> Result<Value> {
+    let (b, h, n, d) = q.dims4()?;
+    let (m, dv) = (k.dim(2)?, v.dim(3)?);
+    let sizes = flash::Sizes { groups: b * h, n, m, d, dv, scale: scale as f32, relative: 0 };
+    let bias = bias.map(Bias::new).transpose()?;
+    let rows = Whole { h, q: Heads::new(q)?, k: Heads::new(k)?, v: Heads::new(v)?, bias, n, dv };
+    #[allow(unsafe_code)]
+    // SAFETY: every query has outputs of its own, which are all there are; the processor has the tiles, as `serves` says.
+    let y = unsafe { written(b * h * n * dv, |y| flash::forward(&sizes, &rows, Shared::new(y))) };
+    Ok(Value::new(y, (b, h, n, dv)))
 }
 
 fn forward<T: Float>(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&Tensor>) -> Result<Value> {

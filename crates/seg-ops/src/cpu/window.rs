@@ -3,7 +3,8 @@
 use super::attention::{Block, block_rows};
 use super::matrix::{Mat, Shared};
 use super::product::add_up;
-use super::{Data, Value, attach1, attach2, dispatch};
+use super::relative::Relative;
+use super::{Data, Value, attach1, attach2, dispatch, flash, written};
 use crate::error::Result;
 use crate::float::Float;
 use crate::{QkvOrder, WindowAttention};
@@ -21,7 +22,12 @@ pub(crate) fn window_attention(
     let pad = pad.map(Tensor::contiguous).transpose()?;
     let bias = bias.map(|b| b.detach().contiguous()).transpose()?;
     let p = *p;
-    let value = dispatch!(qkv, self::forward(qkv, &p, pad.as_ref(), bias.as_ref()))?;
+    let (_, h, w, _) = qkv.dims4()?;
+    let value = if flash::serves(qkv, &[qkv.dims(), &[h / p.query_pool, w / p.query_pool]]) {
+        forward_tiled(qkv, &p, pad.as_ref(), bias.as_ref(), None)?
+    } else {
+        dispatch!(qkv, self::forward(qkv, &p, pad.as_ref(), bias.as_ref()))?
+    };
     match &pad {
         Some(pad) => attach2("window_attention", value, qkv, pad, move |qkv, pad, _, g| {
             dispatch!(qkv, self::backward(qkv, &p, Some(pad), bias.as_ref(), g))
@@ -157,21 +163,25 @@ impl<'a, T: Float> Windows<'a, T> {
         if self.pool == 1 && self.window == self.map {
             return self.gather(site, Part::Query, copy).skip_rows(from);
         }
-        copy.clear();
-        for query in from..from + n {
-            let (y, x) = (query / self.pooled.1 * self.pool, query % self.pooled.1 * self.pool);
-            let start = copy.len();
-            copy.extend_from_slice(self.row(site, Part::Query, y, x));
-            for tap in 1..self.pool * self.pool {
-                let row = self.row(site, Part::Query, y + tap / self.pool, x + tap % self.pool);
-                for (best, &q) in copy[start..].iter_mut().zip(row) {
-                    if q > *best || q.as_f64().is_nan() {
-                        *best = q;
-                    }
+        copy.resize(n * self.d, T::ZERO);
+        for (i, to) in copy.chunks_exact_mut(self.d).enumerate() {
+            self.query(site, from + i, to);
+        }
+        Mat::new(copy, self.d)
+    }
+
+    /// A window's query, pooled.
+    fn query(&self, site: Site, query: usize, to: &mut [T]) {
+        let (y, x) = (query / self.pooled.1 * self.pool, query % self.pooled.1 * self.pool);
+        to.copy_from_slice(self.row(site, Part::Query, y, x));
+        for tap in 1..self.pool * self.pool {
+            let row = self.row(site, Part::Query, y + tap / self.pool, x + tap % self.pool);
+            for (best, &q) in to.iter_mut().zip(row) {
+                if q > *best || q.as_f64().is_nan() {
+                    *best = q;
                 }
             }
         }
-        Mat::new(copy, self.d)
     }
 
     /// Where the output of a window's query begins, `None` if it is cut off.
@@ -194,6 +204,79 @@ struct Scratch<T> {
     v: Vec<T>,
     y: Vec<T>,
     p: Vec<T>,
+}
+
+/// Windows for the tiles.
+struct Tiled<'a> {
+    windows: Windows<'a, f32>,
+    bias: Option<Data<'a, f32>>,
+    relative: Option<Relative>,
+}
+
+impl flash::Rows for Tiled<'_> {
+    fn query(&self, group: usize, i: usize, to: &mut [f32]) {
+        self.windows.query(self.windows.site(group), i, to);
+    }
+
+    fn key(&self, group: usize, j: usize) -> &[f32] {
+        let (w, site) = (&self.windows, self.windows.site(group));
+        w.row(site, Part::Key, j / w.window.1, j % w.window.1)
+    }
+
+    fn value(&self, group: usize, j: usize) -> &[f32] {
+        let (w, site) = (&self.windows, self.windows.site(group));
+        w.row(site, Part::Value, j / w.window.1, j % w.window.1)
+    }
+
+    fn bias(&self, group: usize) -> Option<&[f32]> {
+        let size = self.windows.queries() * self.windows.keys();
+        self.bias.as_ref().map(|bias| &bias[group % self.windows.heads * size..][..size])
+    }
+
+    fn relative(&self) -> Option<&Relative> {
+        self.relative.as_ref()
+    }
+
+    fn output(&self, group: usize, i: usize) -> Option<usize> {
+        self.windows.output(self.windows.site(group), i)
+    }
+}
+
+fn forward_tiled(
+    qkv: &Tensor,
+    p: &WindowAttention,
+    pad: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    relative: Option<(&Tensor, &Tensor)>,
+) -> Result<Value> {
+    let dims = qkv.dims4()?;
+    let data = Data::<f32>::contiguous(qkv)?;
+    let pad = pad.map(Data::<f32>::contiguous).transpose()?;
+    let windows = Windows::new(&data, pad.as_deref().unwrap_or(&[]), dims, p);
+    let shape = (dims.0, windows.out.0, windows.out.1, windows.channels);
+    let d = windows.d;
+    let relative = match relative {
+        Some((height, width)) => {
+            let (height, width) = (Data::<f32>::contiguous(height)?, Data::<f32>::contiguous(width)?);
+            Some(Relative::new(&height, &width, windows.window, d))
+        }
+        None => None,
+    };
+    let sizes = flash::Sizes {
+        groups: dims.0 * windows.count.0 * windows.count.1 * p.heads,
+        n: windows.queries(),
+        m: windows.keys(),
+        d,
+        dv: d,
+        scale: p.scale as f32,
+        relative: relative.as_ref().map_or(0, Relative::columns),
+    };
+    let rows = Tiled { windows, bias: bias.map(Data::contiguous).transpose()?, relative };
+    let count = shape.0 * shape.1 * shape.2 * shape.3;
+    #[allow(unsafe_code)]
+    // SAFETY: each pixel's channels of a head belong to one query, and all are some query's; the processor has the tiles, as `serves` says.
+    let y = unsafe { written(count, |y| flash::forward(&sizes, &rows, Shared::new(y))) };
+    Ok(Value::new(y, shape))
 }
 
 fn forward<T: Float>(qkv: &Tensor, p: &WindowAttention, pad: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Value> {
