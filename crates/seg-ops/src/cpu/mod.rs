@@ -20,6 +20,7 @@ pub(crate) mod pool;
 pub(crate) mod product;
 mod relative;
 pub(crate) mod resize;
+pub(crate) mod rope;
 pub(crate) mod softmax;
 pub(crate) mod tail;
 mod tile;

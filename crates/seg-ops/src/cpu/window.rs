@@ -7,7 +7,7 @@ use super::relative::Relative;
 use super::{Data, Value, attach1, attach2, dispatch, flash, written};
 use crate::error::Result;
 use crate::float::Float;
-use crate::{QkvOrder, WindowAttention};
+use crate::{QkvOrder, RelativePositions, WindowAttention};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
@@ -37,6 +37,22 @@ pub(crate) fn window_attention(
             dispatch!(qkv, self::backward(qkv, &p, None, bias.as_ref(), g)).map(|(dx, _)| Some(dx))
         }),
     }
+}
+
+/// See [`crate::window_attention_with_rel_pos`]; without gradients, and only where the tiles serve.
+pub(crate) fn with_rel_pos(
+    qkv: &Tensor,
+    p: &WindowAttention,
+    pad: Option<&Tensor>,
+    relative: RelativePositions<'_>,
+) -> Result<Option<Tensor>> {
+    if !flash::serves(qkv, &[qkv.dims()]) {
+        return Ok(None);
+    }
+    let qkv = &qkv.contiguous()?;
+    let pad = pad.map(Tensor::contiguous).transpose()?;
+    let (height, width) = (&relative.height.contiguous()?, &relative.width.contiguous()?);
+    forward_tiled(qkv, p, pad.as_ref(), None, Some((height, width)))?.tensor().map(Some)
 }
 
 /// Which of the three a row of the map is read as.
