@@ -107,11 +107,11 @@ unsafe fn pack(
     }
 }
 
-/// Attention of all groups into `y`, of which every element is some query's.
+/// Attention of all groups into `y`, of which every element is some query's; `log₂ Σ 2^score` of each query, group after group, into `logs`.
 ///
 /// # Safety
 /// The outputs of different queries do not overlap, and the processor has the tiles.
-pub(super) unsafe fn forward(t: &Sizes, rows: &impl Rows, y: Shared<'_, f32>) {
+pub(super) unsafe fn forward(t: &Sizes, rows: &impl Rows, y: Shared<'_, f32>, logs: Option<Shared<'_, f32>>) {
     let layout = Layout::new(t);
     let blocks = t.n.div_ceil(QUERIES);
     let block = part(t.n, QUERIES, 12);
@@ -132,7 +132,7 @@ pub(super) unsafe fn forward(t: &Sizes, rows: &impl Rows, y: Shared<'_, f32>) {
                     let mut state = State::new(t, layout, queries, rest);
                     state.run(rows, group, packs, 0..t.m);
                     // SAFETY: as the caller promises.
-                    unsafe { state.finish(rows, group, y) };
+                    unsafe { state.finish(rows, group, y, logs) };
                 }
             });
         });
@@ -165,7 +165,7 @@ pub(super) unsafe fn forward(t: &Sizes, rows: &impl Rows, y: Shared<'_, f32>) {
                 let mut state = State::new(t, layout, queries, scratch);
                 state.run(rows, group, packs(group), 0..t.m);
                 // SAFETY: as the caller promises.
-                unsafe { state.finish(rows, group, y) };
+                unsafe { state.finish(rows, group, y, logs) };
             });
         });
         return;
@@ -193,7 +193,7 @@ pub(super) unsafe fn forward(t: &Sizes, rows: &impl Rows, y: Shared<'_, f32>) {
             let mut state = State::new(t, layout, from.min(t.n)..t.n.min(from + block), scratch);
             state.merge(states.chunks_exact(kept));
             // SAFETY: as the caller promises.
-            unsafe { state.finish(rows, group, y) };
+            unsafe { state.finish(rows, group, y, logs) };
         });
     });
 }
@@ -256,7 +256,14 @@ impl<'a> State<'a> {
     ///
     /// # Safety
     /// Nobody else touches the outputs of these queries.
-    unsafe fn finish(&mut self, rows: &impl Rows, group: usize, y: Shared<'_, f32>) {
+    unsafe fn finish(&mut self, rows: &impl Rows, group: usize, y: Shared<'_, f32>, logs: Option<Shared<'_, f32>>) {
+        if let Some(logs) = logs {
+            // SAFETY: each query has a place of its own.
+            let logs = unsafe { logs.part(group * self.t.n + self.queries.start, self.queries.len()) };
+            for (log, (max, sum)) in logs.iter_mut().zip(self.maxima.iter().zip(self.sums.iter())) {
+                *log = max + sum.log2();
+            }
+        }
         for (i, (row, &sum)) in self.outputs.chunks_exact(self.wide.max(1)).zip(self.sums.iter()).enumerate() {
             if let Some(at) = rows.output(group, self.queries.start + i) {
                 let inverse = 1. / sum;

@@ -11,6 +11,7 @@ pub(crate) mod conv;
 mod dense;
 pub(crate) mod depthwise;
 mod flash;
+mod flash_backward;
 pub(crate) mod matrix;
 pub(crate) mod norm;
 pub(crate) mod norm2d;
