@@ -107,10 +107,11 @@ pub fn window_attention_with_rel_pos(
         return window_attention_with_rel_pos(&qkv32, p, pad.as_ref(), relative)?.to_dtype(qkv.dtype());
     }
     // the kernel has no gradients
-    if qkv.device().is_cpu() && !cpu::tracked(&[Some(qkv), pad, Some(relative.height), Some(relative.width)]) {
-        if let Some(y) = cpu::window::with_rel_pos(qkv, p, pad, relative)? {
-            return Ok(y);
-        }
+    if qkv.device().is_cpu()
+        && !cpu::tracked(&[Some(qkv), pad, Some(relative.height), Some(relative.width)])
+        && let Some(y) = cpu::window::with_rel_pos(qkv, p, pad, relative)?
+    {
+        return Ok(y);
     }
     composed::window_attention_with_rel_pos(qkv, p, pad, relative)
 }

@@ -2,7 +2,7 @@
 
 use super::matrix::{Keep, Mat, Shared, product};
 use super::softmax::{dot, exponentials_of_rows};
-use super::{Data, Value, attach3, dispatch, flash, flash_backward, simd, tracked, written};
+use super::{Data, Value, attach3, dispatch, flash, flash_backward, simd, tile, tracked, written};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::Tensor;
@@ -187,7 +187,7 @@ struct Whole<'a> {
 
 impl flash::Rows for Whole<'_> {
     fn query(&self, group: usize, i: usize, to: &mut [f32]) {
-        to.copy_from_slice(&self.q.row(group / self.h, group % self.h, i)[..to.len()]);
+        tile::copy(to, self.q.row(group / self.h, group % self.h, i));
     }
 
     fn key(&self, group: usize, j: usize) -> &[f32] {
@@ -196,6 +196,10 @@ impl flash::Rows for Whole<'_> {
 
     fn value(&self, group: usize, j: usize) -> &[f32] {
         self.v.row(group / self.h, group % self.h, j)
+    }
+
+    fn value_step(&self) -> Option<usize> {
+        Some(self.v.row)
     }
 
     fn bias(&self, group: usize) -> Option<&[f32]> {

@@ -54,6 +54,10 @@ pub(super) trait Rows: Sync {
     fn query(&self, group: usize, i: usize, to: &mut [f32]);
     fn key(&self, group: usize, j: usize) -> &[f32];
     fn value(&self, group: usize, j: usize) -> &[f32];
+    /// Elements from one value to the next, if that is the same for all of a group.
+    fn value_step(&self) -> Option<usize> {
+        None
+    }
     /// n × m, added to the scores.
     fn bias(&self, group: usize) -> Option<&[f32]>;
     /// Relative positions, added to the scores.
@@ -69,6 +73,11 @@ pub(super) trait Rows: Sync {
 struct Packs {
     k: *const f32,
     v: *const f32,
+    /// The first key in them, and how many values a panel holds.
+    origin: usize,
+    height: usize,
+    /// Elements from one row of the values to the next where they are read in place.
+    step: Option<usize>,
 }
 
 /// Sizes of the packed parts.
@@ -86,24 +95,28 @@ impl Layout {
     }
 }
 
-/// Packs keys `keys` of a group, which begin at a panel's start.
+/// Packs `keys` of a group, which begin at a panel's start; `k` and `v` begin at key `origin`, and a panel of `v` holds `height` of them.
 ///
 /// # Safety
-/// `k` and `v` have room for the group's panels; nobody else touches what belongs to these keys.
+/// `k` and `v` have room for the panels; nobody else touches what belongs to these keys.
 unsafe fn pack(
     t: &Sizes,
     rows: &impl Rows,
     group: usize,
     keys: Range<usize>,
-    layout: Layout,
+    (origin, height): (usize, usize),
     k: *mut f32,
-    v: *mut f32,
+    v: Option<*mut f32>,
 ) {
+    let width = width();
     let row = |j: usize| rows.key(group, keys.start + j)[..t.d].as_ptr();
     // SAFETY: rows of `d` and `dv` elements; room, as the caller promises.
     unsafe {
-        pack_columns(layout.width, keys.len(), t.d, row, k.add(keys.start * t.d));
-        pack_rows(layout.width, t.dv, keys, t.m, |j| rows.value(group, j)[..t.dv].as_ptr(), v);
+        pack_columns(width, keys.len(), t.d, row, k.add((keys.start - origin) * t.d));
+        if let Some(v) = v {
+            let row = |j: usize| rows.value(group, origin + j)[..t.dv].as_ptr();
+            pack_rows(width, t.dv, keys.start - origin..keys.end - origin, height, row, v);
+        }
     }
 }
 
@@ -125,11 +138,12 @@ pub(super) unsafe fn forward(t: &Sizes, rows: &impl Rows, y: Shared<'_, f32>, lo
                 let (k, rest) = scratch.split_at_mut(layout.k);
                 let (v, rest) = rest.split_at_mut(layout.v);
                 // SAFETY: room for all keys.
-                unsafe { pack(t, rows, group, 0..t.m, layout, k.as_mut_ptr(), v.as_mut_ptr()) };
-                let packs = Packs { k: k.as_ptr(), v: v.as_ptr() };
+                unsafe { pack(t, rows, group, 0..t.m, (0, t.m), k.as_mut_ptr(), Some(v.as_mut_ptr())) };
+                let packs = Packs { k: k.as_ptr(), v: v.as_ptr(), origin: 0, height: t.m, step: None };
                 for from in (from..t.n.min(from + many * block)).step_by(block) {
                     let queries = from..t.n.min(from + block);
                     let mut state = State::new(t, layout, queries, rest);
+                    state.start(rows, group);
                     state.run(rows, group, packs, 0..t.m);
                     // SAFETY: as the caller promises.
                     unsafe { state.finish(rows, group, y, logs) };
@@ -137,6 +151,10 @@ pub(super) unsafe fn forward(t: &Sizes, rows: &impl Rows, y: Shared<'_, f32>, lo
             });
         });
         return;
+    }
+    if blocks == 1 {
+        // SAFETY: as the caller promises.
+        return unsafe { forward_few(t, rows, layout, y, logs) };
     }
     let (mut k, mut v) = (uninit_vec::<f32>(t.groups * layout.k), uninit_vec::<f32>(t.groups * layout.v));
     let (k, v) = (Shared::new(&mut k), Shared::new(&mut v));
@@ -148,49 +166,66 @@ pub(super) unsafe fn forward(t: &Sizes, rows: &impl Rows, y: Shared<'_, f32>, lo
         // SAFETY: each task writes the panels, or the rows of panels, of its own keys.
         unsafe {
             let (k, v) = (k.start().add(group * layout.k).cast(), v.start().add(group * layout.v).cast());
-            pack(t, rows, group, from..t.m.min(from + piece), layout, k, v);
+            pack(t, rows, group, from..t.m.min(from + piece), (0, t.m), k, Some(v));
         }
     });
-    let packs = |group: usize| {
+    (0..t.groups * blocks).into_par_iter().for_each(|task| {
+        let (group, from) = (task / blocks, task % blocks * block);
         // SAFETY: inside the packed keys and values.
-        unsafe { Packs { k: k.start().add(group * layout.k).cast(), v: v.start().add(group * layout.v).cast() } }
-    };
-    let parts = (ENOUGH / (t.groups * blocks)).clamp(1, t.m / KEYS);
-    let tasks = t.groups * blocks;
-    if parts == 1 {
-        (0..tasks).into_par_iter().for_each(|task| {
-            let (group, from) = (task / blocks, task % blocks * block);
-            let queries = from.min(t.n)..t.n.min(from + block);
-            with_scratch(State::size(t, layout, block), |scratch| {
-                let mut state = State::new(t, layout, queries, scratch);
-                state.run(rows, group, packs(group), 0..t.m);
-                // SAFETY: as the caller promises.
-                unsafe { state.finish(rows, group, y, logs) };
-            });
+        let (k, v) = unsafe { (k.start().add(group * layout.k), v.start().add(group * layout.v)) };
+        let packs = Packs { k: k.cast(), v: v.cast(), origin: 0, height: t.m, step: None };
+        with_scratch(State::size(t, layout, block), |scratch| {
+            let mut state = State::new(t, layout, from.min(t.n)..t.n.min(from + block), scratch);
+            state.start(rows, group);
+            state.run(rows, group, packs, 0..t.m);
+            // SAFETY: as the caller promises.
+            unsafe { state.finish(rows, group, y, logs) };
         });
-        return;
-    }
-    // the keys in parts, then the parts together
-    let keys = part(t.m, t.m.div_ceil(parts), layout.width);
-    let parts = t.m.div_ceil(keys);
-    let kept = State::kept(t, layout, block);
+    });
+}
+
+/// One block of queries a group: its keys are packed as it goes through them, in several parts at once.
+///
+/// # Safety
+/// As for [`forward`].
+unsafe fn forward_few(t: &Sizes, rows: &impl Rows, layout: Layout, y: Shared<'_, f32>, logs: Option<Shared<'_, f32>>) {
+    let size = part(t.m, KEYS, layout.width);
+    // each part is whole blocks of keys
+    let blocks = t.m.div_ceil(size);
+    let each = blocks.div_ceil(ENOUGH.div_ceil(t.groups).min(blocks));
+    let parts = blocks.div_ceil(each);
+    let kept = State::kept(t, layout, t.n);
+    let (size_k, size_v) = (size * t.d, packed(t.dv, size, layout.width));
+    let in_place = rows.value_step().filter(|_| t.dv.is_multiple_of(layout.width / 2));
     let run = |states: &mut [f32]| {
-        states.par_chunks_mut(kept).enumerate().for_each(|(index, kept)| {
-            let (task, part) = (index / parts, index % parts);
-            let (group, from) = (task / blocks, task % blocks * block);
-            with_scratch(State::size(t, layout, block), |scratch| {
-                let mut state = State::new(t, layout, from.min(t.n)..t.n.min(from + block), scratch);
-                state.run(rows, group, packs(group), part * keys..t.m.min((part + 1) * keys));
+        states.par_chunks_exact_mut(kept).enumerate().for_each(|(task, kept)| {
+            let (group, part) = (task / parts, task % parts);
+            with_scratch(size_k + size_v + State::size(t, layout, t.n), |scratch| {
+                let (k, rest) = scratch.split_at_mut(size_k);
+                let (v, rest) = rest.split_at_mut(size_v);
+                let mut state = State::new(t, layout, 0..t.n, rest);
+                state.start(rows, group);
+                for from in (part * each * size..t.m.min((part + 1) * each * size)).step_by(size) {
+                    let keys = from..t.m.min(from + size);
+                    let mut packs =
+                        Packs { k: k.as_ptr(), v: v.as_ptr(), origin: from, height: keys.len(), step: in_place };
+                    if in_place.is_some() {
+                        packs.v = rows.value(group, from).as_ptr();
+                    }
+                    let v = in_place.is_none().then(|| v.as_mut_ptr());
+                    // SAFETY: room for a block of keys.
+                    unsafe { pack(t, rows, group, keys.clone(), (from, keys.len()), k.as_mut_ptr(), v) };
+                    state.run(rows, group, packs, keys);
+                }
                 state.save(kept);
             });
         });
     };
     // SAFETY: `save` writes the whole piece.
-    let states = unsafe { written(tasks * parts * kept, run) };
-    states.par_chunks(kept * parts).enumerate().for_each(|(task, states)| {
-        let (group, from) = (task / blocks, task % blocks * block);
-        with_scratch(State::size(t, layout, block), |scratch| {
-            let mut state = State::new(t, layout, from.min(t.n)..t.n.min(from + block), scratch);
+    let states = unsafe { written(t.groups * parts * kept, run) };
+    states.par_chunks_exact(kept * parts).enumerate().for_each(|(group, states)| {
+        with_scratch(State::size(t, layout, t.n), |scratch| {
+            let mut state = State::new(t, layout, 0..t.n, scratch);
             state.merge(states.chunks_exact(kept));
             // SAFETY: as the caller promises.
             unsafe { state.finish(rows, group, y, logs) };
@@ -203,6 +238,8 @@ struct State<'a> {
     t: &'a Sizes,
     layout: Layout,
     queries: Range<usize>,
+    /// Whether there are outputs yet.
+    begun: bool,
     q: &'a mut [f32],
     /// Scores of one block of keys, `columns` a row.
     scores: &'a mut [f32],
@@ -240,14 +277,19 @@ impl<'a> State<'a> {
         let (outputs, rest) = rest.split_at_mut(n * wide);
         let (maxima, rest) = rest.split_at_mut(n);
         let sums = &mut rest[..n];
-        Self { t, layout, queries, q, scores, columns, relative, outputs, wide, maxima, sums }
+        Self { t, layout, queries, begun: false, q, scores, columns, relative, outputs, wide, maxima, sums }
+    }
+
+    /// Reads the queries.
+    fn start(&mut self, rows: &impl Rows, group: usize) {
+        for (i, q) in self.queries.clone().zip(self.q.chunks_exact_mut(self.t.d)) {
+            rows.query(group, i, q);
+        }
+        Arch::new().dispatch(Start { state: self, relative: rows.relative() });
     }
 
     /// Goes through `keys`, which begin at a panel's start.
     fn run(&mut self, rows: &impl Rows, group: usize, packs: Packs, keys: Range<usize>) {
-        for (i, q) in self.queries.clone().zip(self.q.chunks_exact_mut(self.t.d.max(1))) {
-            rows.query(group, i, q);
-        }
         let bias = rows.bias(group).map(|b| &b[self.queries.start * self.t.m..self.queries.end * self.t.m]);
         Arch::new().dispatch(Blocks { state: self, bias, relative: rows.relative(), packs, keys });
     }
@@ -306,6 +348,27 @@ impl<'a> State<'a> {
     }
 }
 
+struct Start<'a, 'b> {
+    state: &'a mut State<'b>,
+    relative: Option<&'a Relative>,
+}
+
+impl WithSimd for Start<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let state = self.state;
+        if let Some(relative) = self.relative {
+            relative.prepare(s, state.queries.clone(), state.q, state.relative);
+        }
+        let factor = state.t.scale * LOG2_E;
+        for q in state.q.iter_mut() {
+            *q *= factor;
+        }
+    }
+}
+
 struct Blocks<'a, 'b> {
     state: &'a mut State<'b>,
     bias: Option<&'a [f32]>,
@@ -322,18 +385,11 @@ impl WithSimd for Blocks<'_, '_> {
         let Self { state, bias, relative, packs, keys } = self;
         let (t, width) = (state.t, state.layout.width);
         let n = state.queries.len();
-        if let Some(relative) = relative {
-            relative.prepare(s, state.queries.clone(), state.q, state.relative);
-        }
-        let factor = if t.d == 0 { 0. } else { t.scale * LOG2_E };
-        for q in state.q.iter_mut() {
-            *q *= factor;
-        }
         // the blocks of all parts have the same size: that of the whole
         let size = part(t.m, KEYS, width);
-        let mut first = true;
         for from in keys.clone().step_by(size) {
             let count = size.min(keys.end - from);
+            let first = !std::mem::replace(&mut state.begun, true);
             for column in (0..count).step_by(width) {
                 // SAFETY: inside the packed keys and the scores; whole vectors of both, as their rows are panels wide.
                 unsafe {
@@ -343,7 +399,7 @@ impl WithSimd for Blocks<'_, '_> {
                         a: state.q.as_ptr(),
                         rows: t.d,
                         columns: 1,
-                        b: packs.k.add((from + column) * t.d),
+                        b: packs.k.add((from - packs.origin + column) * t.d),
                         step: width,
                         c: state.scores.as_mut_ptr().add(column),
                         stride: state.columns,
@@ -356,16 +412,18 @@ impl WithSimd for Blocks<'_, '_> {
             if let Some(relative) = relative {
                 relative.add(s, state.relative, state.scores, (n, state.columns), from..from + count);
             }
+            // what takes the columns behind the last key out
+            let mut tail = [0.; 16];
+            tail[..S::F32_LANES][(count - 1) % S::F32_LANES + 1..].fill(f32::NEG_INFINITY);
             for i in 0..n {
                 let scores = &mut state.scores[i * state.columns..][..count.next_multiple_of(S::F32_LANES)];
-                scores[count..].fill(f32::NEG_INFINITY);
                 if let Some(bias) = bias {
                     for (x, &b) in scores.iter_mut().zip(&bias[i * t.m + from..][..count]) {
                         *x += b * LOG2_E;
                     }
                 }
                 let before = if first { f32::NEG_INFINITY } else { state.maxima[i] };
-                let (max, sum) = powers(s, scores, before);
+                let (max, sum) = powers(s, scores, &tail, before);
                 state.maxima[i] = max;
                 if first {
                     state.sums[i] = sum;
@@ -380,8 +438,12 @@ impl WithSimd for Blocks<'_, '_> {
                 }
             }
             for column in (0..t.dv).step_by(width) {
-                let step = last_width(width, t.dv - column);
-                // SAFETY: inside the packed values and the outputs, whose rows are whole vectors.
+                let n_columns = last_width(width, t.dv - column);
+                let (step, panel) = match packs.step {
+                    Some(step) => (step, column),
+                    None => (n_columns, column * packs.height),
+                };
+                // SAFETY: inside the values and the outputs, whose rows are whole vectors.
                 unsafe {
                     Panel {
                         m: n,
@@ -389,43 +451,45 @@ impl WithSimd for Blocks<'_, '_> {
                         a: state.scores.as_ptr(),
                         rows: state.columns,
                         columns: 1,
-                        b: packs.v.add(column * t.m + from * step),
+                        b: packs.v.add(panel + (from - packs.origin) * step),
                         step,
                         c: state.outputs.as_mut_ptr().add(column),
                         stride: state.wide,
-                        n: step,
+                        n: n_columns,
                         sum: !first,
                     }
                     .run(s);
                 }
             }
-            first = false;
         }
     }
 }
 
-/// `2^(x - m)` in place, where `m` is the maximum of `x` and of `before`; `m` and the sum. Whole vectors only.
+/// `2^(x - m)` in place, where `m` is the maximum of `x` and of `before`; `m` and the sum. `tail` is added to the last vector. Whole vectors only.
 #[inline(always)]
-fn powers<S: Simd>(s: S, x: &mut [f32], before: f32) -> (f32, f32) {
-    let (lanes, x, n) = (S::F32_LANES, x.as_mut_ptr(), x.len());
-    // SAFETY: whole vectors inside `x`.
+fn powers<S: Simd>(s: S, x: &mut [f32], tail: &[f32; 16], before: f32) -> (f32, f32) {
+    let (lanes, x, last) = (S::F32_LANES, x.as_mut_ptr(), x.len() - S::F32_LANES);
+    // SAFETY: whole vectors inside `x`; a vector has 16 elements at most.
     unsafe {
-        let mut maxima = [s.splat_f32s(before); 2];
+        let end = s.add_f32s(load(s, x.add(last)), load(s, tail.as_ptr()));
+        let mut maxima = [s.max_f32s(end, s.splat_f32s(before)), end];
         let mut j = 0;
-        while j + 2 * lanes <= n {
+        while j + 2 * lanes <= last {
             maxima[0] = s.max_f32s(load(s, x.add(j)), maxima[0]);
             maxima[1] = s.max_f32s(load(s, x.add(j + lanes)), maxima[1]);
             j += 2 * lanes;
         }
-        if j < n {
+        if j < last {
             maxima[0] = s.max_f32s(load(s, x.add(j)), maxima[0]);
         }
-        let max = s.reduce_max_f32s(s.max_f32s(maxima[0], maxima[1]));
+        let max = s.reduce_max_f32s(s.max_f32s(maxima[1], maxima[0]));
         // rows that are masked so far: nothing to shift by
         let shift = s.splat_f32s(if max == f32::NEG_INFINITY { 0. } else { max });
-        let mut sums = [s.splat_f32s(0.); 2];
+        let end = power_of_two(s, s.sub_f32s(end, shift));
+        store(s, x.add(last), end);
+        let mut sums = [end, s.splat_f32s(0.)];
         j = 0;
-        while j + 2 * lanes <= n {
+        while j + 2 * lanes <= last {
             let (a, b) = (load(s, x.add(j)), load(s, x.add(j + lanes)));
             let (a, b) = (power_of_two(s, s.sub_f32s(a, shift)), power_of_two(s, s.sub_f32s(b, shift)));
             store(s, x.add(j), a);
@@ -433,7 +497,7 @@ fn powers<S: Simd>(s: S, x: &mut [f32], before: f32) -> (f32, f32) {
             sums = [s.add_f32s(sums[0], a), s.add_f32s(sums[1], b)];
             j += 2 * lanes;
         }
-        if j < n {
+        if j < last {
             let a = power_of_two(s, s.sub_f32s(load(s, x.add(j)), shift));
             store(s, x.add(j), a);
             sums[0] = s.add_f32s(sums[0], a);

@@ -278,10 +278,27 @@ pub(crate) unsafe fn pack_rows(
             // SAFETY: columns below `n`, rows below the panels' height.
             unsafe {
                 let to = to.add(column * height + p * step);
-                std::ptr::copy_nonoverlapping(from.add(column), to, have);
-                std::ptr::write_bytes(to.add(have), 0, step - have);
+                let (to, from) =
+                    (std::slice::from_raw_parts_mut(to, step), std::slice::from_raw_parts(from.add(column), have));
+                copy(&mut to[..have], from);
+                to[have..].fill(0.);
             }
         }
+    }
+}
+
+/// As many elements of `from` as `to` has room for, by vectors: the library's copy is made for longer pieces.
+#[inline(always)]
+pub(crate) fn copy(to: &mut [f32], from: &[f32]) {
+    let from = &from[..to.len()];
+    let mut pieces = to.chunks_exact_mut(8);
+    for (to, from) in (&mut pieces).zip(from.chunks_exact(8)) {
+        if let (Ok(to), Ok(from)) = (<&mut [f32; 8]>::try_from(to), <&[f32; 8]>::try_from(from)) {
+            *to = *from;
+        }
+    }
+    for (to, from) in pieces.into_remainder().iter_mut().zip(from.chunks_exact(8).remainder()) {
+        *to = *from;
     }
 }
 
