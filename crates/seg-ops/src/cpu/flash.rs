@@ -212,7 +212,7 @@ unsafe fn forward_few(t: &Sizes, rows: &impl Rows, layout: Layout, y: Shared<'_,
                     if in_place.is_some() {
                         packs.v = rows.value(group, from).as_ptr();
                     }
-                    let v = in_place.is_none().then(|| v.as_mut_ptr());
+                    let v = in_place.is_none().then_some(v.as_mut_ptr());
                     // SAFETY: room for a block of keys.
                     unsafe { pack(t, rows, group, keys.clone(), (from, keys.len()), k.as_mut_ptr(), v) };
                     state.run(rows, group, packs, keys);
