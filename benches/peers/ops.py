@@ -45,10 +45,23 @@ SHAPES = [
     ("attention", "DINOv2-L 1025 h16 d64", "attention", dict(b=1, heads=16, n=1025, m=1025, d=64)),
     ("attention", "decoder tokens->image h8 d16", "attention", dict(b=1, heads=8, n=8, m=4096, d=16)),
     ("attention", "decoder image->tokens h8 d16", "attention", dict(b=1, heads=8, n=4096, m=8, d=16)),
+    ("attention", "Hiera B+ global @64 h8 d56", "window_attention", dict(b=1, h=64, w=64, heads=8, d=56, window=0)),
+    ("attention", "Hiera large window 16 @64 h8 d72", "window_attention", dict(b=1, h=64, w=64, heads=8, d=72, window=16)),
+    ("attention", "TinyViT window 7 @128 h4 d32 bias", "window_attention", dict(b=1, h=128, w=128, heads=4, d=32, window=7, bias=1)),
+    ("attention", "TinyViT window 14 @64 h5 d32 bias", "window_attention", dict(b=1, h=64, w=64, heads=5, d=32, window=14, bias=1)),
+    ("attention", "ViT-B window 14 @64 h12 d64 rel pos", "window_attention", dict(b=1, h=64, w=64, heads=12, d=64, window=14, rel=1)),
+    ("attention", "ViT-B global @64 h12 d64 rel pos", "window_attention", dict(b=1, h=64, w=64, heads=12, d=64, window=0, rel=1)),
+    ("attention", "memory 4096 q x 28000 k h1 d256", "attention", dict(b=1, heads=1, n=4096, m=28000, d=256)),
+    ("attention", "BEiT-3 640 tokens h16 d64", "attention", dict(b=1, heads=16, n=640, m=640, d=64)),
+    ("attention", "RoPE 4096 q h1 d256", "rope", dict(b=1, heads=1, n=4096, d=256)),
     ("linear", "Hiera MLP 65536x96->384 GELU", "linear_gelu", dict(n=65536, c=96, o=384)),
     ("linear", "Hiera MLP 4096x384->1536 GELU", "linear_gelu", dict(n=4096, c=384, o=1536)),
     ("linear", "ViT-B MLP 4096x768->3072 GELU", "linear_gelu", dict(n=4096, c=768, o=3072)),
     ("linear", "ViT-B qkv 4096x768->2304", "linear", dict(n=4096, c=768, o=2304)),
+    ("linear", "DINOv2-L MLP 4096x1024->4096 GELU", "linear_gelu", dict(n=4096, c=1024, o=4096)),
+    ("linear", "Hiera MLP 16384x192->768 GELU", "linear_gelu", dict(n=16384, c=192, o=768)),
+    ("linear", "small 196x768->768", "linear", dict(n=196, c=768, o=768)),
+    ("linear", "small 196x384->1536 GELU", "linear_gelu", dict(n=196, c=384, o=1536)),
     ("row", "LayerNorm 65536x96", "layer_norm", dict(n=65536, c=96)),
     ("row", "LayerNorm 4096x768", "layer_norm", dict(n=4096, c=768)),
     ("row", "LayerNorm 16384x192", "layer_norm", dict(n=16384, c=192)),
@@ -77,24 +90,43 @@ SHAPES = [
     ("backward", "conv dw 3x3 256 @64 NHWC", "conv2d", dict(b=1, c=256, h=64, w=64, o=256, k=3, pad=1, groups=256, layout="nhwc", backward=1)),
     ("backward", "conv dw 7x7 96 @64", "conv2d", dict(b=1, c=96, h=64, w=64, o=96, k=7, pad=3, groups=96, backward=1)),
     ("backward", "attention 1024 h8 d64", "attention", dict(b=1, heads=8, n=1024, m=1024, d=64, backward=1)),
+    ("backward", "attention 4096 h1 d64", "attention", dict(b=1, heads=1, n=4096, m=4096, d=64, backward=1)),
+    ("backward", "attention window 14 @64 h4 d96", "window_attention", dict(b=1, h=64, w=64, heads=4, d=96, window=14, backward=1)),
+    ("backward", "linear 4096x384->1536", "linear", dict(n=4096, c=384, o=1536, backward=1)),
     ("backward", "LayerNorm 4096x768", "layer_norm", dict(n=4096, c=768, backward=1)),
 ]
 
 
-def windows(qkv, pad, p):
+def attend(q, k, v, p, size, tables, bias):
+    """What follows the partition: [windows, heads, N, d] each."""
+    if tables is None:
+        return F.scaled_dot_product_attention(q, k, v, bias)
+    # as SAM's code has it: scores, then the two terms, each from the unscaled query
+    groups, heads, n, d = q.shape
+    (h, w), q, k, v = size, *(t.reshape(-1, n, d) for t in (q, k, v))
+    attn = (q * d**-0.5) @ k.transpose(-2, -1)
+    rows = [t[torch.arange(s)[:, None] - torch.arange(s)[None, :] + s - 1] for t, s in zip(tables, size)]
+    r_q = q.reshape(-1, h, w, d)
+    rel_h = torch.einsum("bhwc,hkc->bhwk", r_q, rows[0])
+    rel_w = torch.einsum("bhwc,wkc->bhwk", r_q, rows[1])
+    attn = (attn.view(-1, h, w, h, w) + rel_h[:, :, :, :, None] + rel_w[:, :, :, None, :]).view(-1, n, n)
+    return (attn.softmax(dim=-1) @ v).reshape(groups, heads, n, d)
+
+
+def windows(qkv, pad, p, tables=None, bias=None):
     """Windowed attention as a PyTorch model writes it: pad, partition, scaled_dot_product_attention, reverse, crop."""
     b, h, w, _ = qkv.shape
     size, heads, d = p["window"], p["heads"], p["d"]
     if size == 0:
         q, k, v = qkv.reshape(b, h * w, 3, heads, d).permute(2, 0, 3, 1, 4)
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h, w, heads * d)
+        return attend(q, k, v, p, (h, w), tables, bias).transpose(1, 2).reshape(b, h, w, heads * d)
     ph, pw = -h % size, -w % size
     if ph or pw:
         qkv = F.pad(qkv, (0, 0, 0, pw, 0, ph))
     hh, ww = h + ph, w + pw
     x = qkv.view(b, hh // size, size, ww // size, size, 3 * heads * d).transpose(2, 3).reshape(-1, size * size, 3, heads, d)
     q, k, v = x.permute(2, 0, 3, 1, 4)
-    x = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, size, size, heads * d)
+    x = attend(q, k, v, p, (size, size), tables, bias).transpose(1, 2).reshape(-1, size, size, heads * d)
     x = x.view(b, hh // size, ww // size, size, size, heads * d).transpose(2, 3).reshape(b, hh, ww, heads * d)
     return x[:, :h, :w].contiguous() if ph or pw else x
 
@@ -125,7 +157,16 @@ def torch_op(op, p):
         c = 3 * p["heads"] * p["d"]
         qkv, pad = r(p["b"], p["h"], p["w"], c), r(c)
         leaves = [qkv]
-        f = lambda: windows(qkv, pad, p)
+        sides = (p["h"], p["w"]) if p["window"] == 0 else (p["window"],) * 2
+        tables = [r(2 * s - 1, p["d"]) for s in sides] if p.get("rel") else None
+        bias = r(p["heads"], (sides[0] * sides[1]), (sides[0] * sides[1])) if p.get("bias") else None
+        f = lambda: windows(qkv, pad, p, tables, bias)
+    elif op == "rope":
+        x, cos, sin = r(p["b"], p["heads"], p["n"], p["d"]), r(p["n"], p["d"] // 2), r(p["n"], p["d"] // 2)
+        leaves = [x]
+        turns = torch.complex(cos, sin)
+        # as SAM 2's code has it
+        f = lambda: torch.view_as_real(torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2)) * turns).flatten(3)
     elif op == "layer_norm":
         x, w, bias = r(p["n"], p["c"]), r(p["c"]), r(p["c"])
         leaves = [x, w, bias]

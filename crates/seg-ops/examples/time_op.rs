@@ -127,7 +127,22 @@ fn prepare(name: &str, spec: &Spec<'_>) -> Result<Run> {
                 scale: (d as f64).powf(-0.5),
             };
             let inputs = vec![noise(&[b, h, w, 3 * heads * d])?, noise(&[3 * heads * d])?];
-            run(spec, inputs, move |t| seg_ops::window_attention(&t[0], &p, Some(&t[1]), None))
+            let (wh, ww) = if p.window == 0 { (h, w) } else { (p.window, p.window) };
+            if spec.get("rel") == 1 {
+                let (height, width) = (noise(&[2 * wh - 1, d])?, noise(&[2 * ww - 1, d])?);
+                return run(spec, inputs, move |t| {
+                    let tables = seg_ops::RelativePositions { height: &height, width: &width };
+                    seg_ops::window_attention_with_rel_pos(&t[0], &p, Some(&t[1]), tables)
+                });
+            }
+            let bias = if spec.get("bias") == 1 { Some(noise(&[heads, wh * ww, wh * ww])?) } else { None };
+            run(spec, inputs, move |t| seg_ops::window_attention(&t[0], &p, Some(&t[1]), bias.as_ref()))
+        }
+        "rope" => {
+            let (n, d) = (spec.get("n"), spec.get("d"));
+            let inputs = vec![noise(&[spec.get("b"), spec.get("heads"), n, d])?];
+            let (cos, sin) = (noise(&[n, d / 2])?, noise(&[n, d / 2])?);
+            run(spec, inputs, move |t| seg_ops::rope_2d(&t[0], &cos, &sin))
         }
         "layer_norm" => {
             let (n, c) = (spec.get("n"), spec.get("c"));

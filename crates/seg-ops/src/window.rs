@@ -29,6 +29,18 @@ pub struct WindowAttention {
     pub scale: f64,
 }
 
+/// Tables of decomposed relative positions, as SAM's ViT learns them: for windows of `S` rows (or columns) `[2 S - 1, d]`, one for the rows, one for
+/// the columns. Row `q - k + S - 1` belongs to a query in row `q` and a key in row `k`.
+///
+/// Follows "segment_anything/modeling/image_encoder.py".
+#[derive(Clone, Copy, Debug)]
+pub struct RelativePositions<'a> {
+    /// Rows' table.
+    pub height: &'a Tensor,
+    /// Columns' table.
+    pub width: &'a Tensor,
+}
+
 /// Attention inside the windows of a map: `qkv` `[B, H, W, 3C]` gives `[B, H / query_pool, W / query_pool, C]` (rounded down).
 ///
 /// A map that the window does not divide is filled up at the bottom and the right with the row `pad` (`[3C]`: what the projection makes of a zero
@@ -46,31 +58,8 @@ pub fn window_attention(
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
     const OP: &str = "window_attention";
-    check_float(OP, "qkv", qkv)?;
-    let [_, h, w, c3] = *qkv.dims() else {
-        return shape_error(OP, "qkv", qkv, "[B, H, W, 3C]");
-    };
-    if p.heads == 0 {
-        return parameter_error(OP, "heads", p.heads, "1 or more");
-    }
-    if c3 % (3 * p.heads) != 0 {
-        return shape_error(OP, "qkv", qkv, format!("a last axis that 3 × {} heads divide", p.heads));
-    }
-    if p.query_pool == 0 {
-        return parameter_error(OP, "query_pool", p.query_pool, "1 or more");
-    }
-    if !p.window.is_multiple_of(p.query_pool) {
-        return parameter_error(OP, "window", p.window, format!("a multiple of query_pool, {}", p.query_pool));
-    }
-    if !p.scale.is_finite() {
-        return parameter_error(OP, "scale", p.scale, "a finite number");
-    }
-    if let Some(pad) = pad {
-        check_vector(OP, "pad", pad, c3, qkv)?;
-    } else if p.window > 0 && (!h.is_multiple_of(p.window) || !w.is_multiple_of(p.window)) {
-        let expected = format!("[{c3}], as windows of {} do not divide a map of {h} × {w}", p.window);
-        return Err(OpError::Missing { op: OP, tensor: "pad", expected }.into());
-    }
+    check(OP, qkv, p, pad)?;
+    let (_, h, w, _) = qkv.dims4()?;
     if let Some(bias) = bias {
         let (wh, ww) = if p.window == 0 { (h, w) } else { (p.window, p.window) };
         let queries = (wh / p.query_pool) * (ww / p.query_pool);
@@ -86,4 +75,73 @@ pub fn window_attention(
     } else {
         composed::window_attention(qkv, p, pad, bias)
     }
+}
+
+/// [`window_attention`] with decomposed relative positions: `q · height[y - y' + S - 1] + q · width[x - x' + S - 1]` is added to the score of the query
+/// at `(y, x)` and the key at `(y', x')` of the same window, where `q` is the query without `scale`. Padded pixels have their positions like any other.
+///
+/// `query_pool` must be 1.
+///
+/// # Errors
+/// If shapes, types or parameters do not fit together, or `pad` is missing where it is needed.
+pub fn window_attention_with_rel_pos(
+    qkv: &Tensor,
+    p: &WindowAttention,
+    pad: Option<&Tensor>,
+    relative: RelativePositions<'_>,
+) -> Result<Tensor> {
+    const OP: &str = "window_attention_with_rel_pos";
+    check(OP, qkv, p, pad)?;
+    if p.query_pool != 1 {
+        return parameter_error(OP, "query_pool", p.query_pool, "1");
+    }
+    let (_, h, w, c3) = qkv.dims4()?;
+    let d = c3 / 3 / p.heads;
+    let (wh, ww) = if p.window == 0 { (h, w) } else { (p.window, p.window) };
+    check_dims(OP, "height", relative.height, &[(2 * wh).saturating_sub(1), d], qkv)?;
+    check_dims(OP, "width", relative.width, &[(2 * ww).saturating_sub(1), d], qkv)?;
+    if is_half(qkv) {
+        let (qkv32, pad) = (wide(qkv)?, wide_option(pad)?);
+        let (height, width) = (&wide(relative.height)?, &wide(relative.width)?);
+        let relative = RelativePositions { height, width };
+        return window_attention_with_rel_pos(&qkv32, p, pad.as_ref(), relative)?.to_dtype(qkv.dtype());
+    }
+    // the kernel has no gradients
+    if qkv.device().is_cpu()
+        && !cpu::tracked(&[Some(qkv), pad, Some(relative.height), Some(relative.width)])
+        && let Some(y) = cpu::window::with_rel_pos(qkv, p, pad, relative)?
+    {
+        return Ok(y);
+    }
+    composed::window_attention_with_rel_pos(qkv, p, pad, relative)
+}
+
+/// What both have in common.
+fn check(op: &'static str, qkv: &Tensor, p: &WindowAttention, pad: Option<&Tensor>) -> Result<()> {
+    check_float(op, "qkv", qkv)?;
+    let [_, h, w, c3] = *qkv.dims() else {
+        return shape_error(op, "qkv", qkv, "[B, H, W, 3C]");
+    };
+    if p.heads == 0 {
+        return parameter_error(op, "heads", p.heads, "1 or more");
+    }
+    if c3 % (3 * p.heads) != 0 {
+        return shape_error(op, "qkv", qkv, format!("a last axis that 3 × {} heads divide", p.heads));
+    }
+    if p.query_pool == 0 {
+        return parameter_error(op, "query_pool", p.query_pool, "1 or more");
+    }
+    if !p.window.is_multiple_of(p.query_pool) {
+        return parameter_error(op, "window", p.window, format!("a multiple of query_pool, {}", p.query_pool));
+    }
+    if !p.scale.is_finite() {
+        return parameter_error(op, "scale", p.scale, "a finite number");
+    }
+    if let Some(pad) = pad {
+        check_vector(op, "pad", pad, c3, qkv)?;
+    } else if p.window > 0 && (!h.is_multiple_of(p.window) || !w.is_multiple_of(p.window)) {
+        let expected = format!("[{c3}], as windows of {} do not divide a map of {h} × {w}", p.window);
+        return Err(OpError::Missing { op, tensor: "pad", expected }.into());
+    }
+    Ok(())
 }

@@ -4,9 +4,12 @@
 
 mod common;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use common::{assert_close, check_op, random, values};
-use seg_ops::{QkvOrder, WindowAttention, attention, composed, window_attention};
+use seg_ops::{
+    QkvOrder, RelativePositions, WindowAttention, attention, composed, rope_2d, window_attention,
+    window_attention_with_rel_pos,
+};
 
 fn naive(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&Tensor>) -> Tensor {
     let (b, h, n, d) = q.dims4().unwrap();
@@ -242,4 +245,162 @@ fn refusals_name_the_cause() {
     assert!(text.contains("`k` has shape [1, 4, 4, 11]"), "{text}");
     let text = attention(&qkv, &qkv, &qkv, f64::NAN, None).unwrap_err().to_string();
     assert!(text.contains("scale"), "{text}");
+}
+
+/// Relative positions as a bias, by the definition: one query and key at a time.
+fn naive_rel_pos(qkv: &Tensor, p: &WindowAttention, pad: Option<&Tensor>, tables: [&Tensor; 2]) -> Tensor {
+    let (b, h, w, c3) = qkv.dims4().unwrap();
+    let (c, d) = (c3 / 3, c3 / 3 / p.heads);
+    let (wh, ww) = if p.window == 0 { (h, w) } else { (p.window, p.window) };
+    let (data, pad, down, across) = (values(qkv), pad.map(values), values(tables[0]), values(tables[1]));
+    let at = |b: usize, y: usize, x: usize, part: usize, head: usize, i: usize| {
+        let channel = match p.order {
+            QkvOrder::SplitHeads => part * c + head * d + i,
+            QkvOrder::HeadsSplit => (head * 3 + part) * d + i,
+        };
+        if y < h && x < w { data[((b * h + y) * w + x) * c3 + channel] } else { pad.as_ref().unwrap()[channel] }
+    };
+    let mut out = Vec::new();
+    for (b, y, x, head) in indices([b, h, w, p.heads]) {
+        let (top, left) = (y / wh * wh, x / ww * ww);
+        let mut weights = Vec::new();
+        for (ky, kx) in (0..wh * ww).map(|k| (k / ww, k % ww)) {
+            let score: f64 = (0..d)
+                .map(|i| {
+                    let q = at(b, y, x, 0, head, i);
+                    let (dy, dx) = (y - top + wh - 1 - ky, x - left + ww - 1 - kx);
+                    q * (at(b, top + ky, left + kx, 1, head, i) * p.scale + down[dy * d + i] + across[dx * d + i])
+                })
+                .sum();
+            weights.push(score.exp());
+        }
+        let sum: f64 = weights.iter().sum();
+        for i in 0..d {
+            let value = |k: usize| at(b, top + k / ww, left + k % ww, 2, head, i);
+            out.push(weights.iter().enumerate().map(|(k, weight)| weight / sum * value(k)).sum::<f64>());
+        }
+    }
+    Tensor::from_vec(out, (b, h, w, c), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn relative_positions() {
+    let maps =
+        [([2, 4, 6], 2, 3, 0), ([1, 5, 7], 2, 4, 3), ([1, 6, 3], 1, 2, 3), ([1, 1, 1], 2, 2, 0), ([1, 1, 5], 1, 3, 2)];
+    for (map, heads, d, window) in maps {
+        for order in [QkvOrder::SplitHeads, QkvOrder::HeadsSplit] {
+            let p = WindowAttention { heads, window, query_pool: 1, order, scale: 0.4 };
+            let (wh, ww) = if window == 0 { (map[1], map[2]) } else { (window, window) };
+            let inputs = [
+                random(&[map[0], map[1], map[2], 3 * heads * d], 1),
+                random(&[2 * wh - 1, d], 2),
+                random(&[2 * ww - 1, d], 3),
+                random(&[3 * heads * d], 4),
+            ];
+            let rel = |t: &[Tensor], f: &dyn Fn(RelativePositions<'_>) -> candle_core::Result<Tensor>| {
+                f(RelativePositions { height: &t[1], width: &t[2] })
+            };
+            let padded = window > 0 && !(map[1].is_multiple_of(window) && map[2].is_multiple_of(window));
+            let used = if padded { &inputs[..] } else { &inputs[..3] };
+            let expected = naive_rel_pos(&inputs[0], &p, Some(&inputs[3]), [&inputs[1], &inputs[2]]);
+            check_op(used, &expected, &|t| rel(t, &|r| window_attention_with_rel_pos(&t[0], &p, t.get(3), r)), &|t| {
+                rel(t, &|r| composed::window_attention_with_rel_pos(&t[0], &p, t.get(3), r))
+            });
+        }
+    }
+}
+
+/// The f32 tiles against f64: rests of queries, of keys and of channels, several blocks of each, split keys.
+#[test]
+fn odd_sizes_in_f32() {
+    let sizes = [
+        (1, 1, 1, 1, 1, 1),
+        (1, 2, 13, 33, 7, 17),
+        (2, 1, 97, 257, 40, 56),
+        (1, 3, 100, 515, 72, 72),
+        (1, 1, 5, 2100, 16, 33),
+        (1, 2, 1, 3000, 24, 16),
+        (1, 1, 200, 1025, 64, 64),
+        (1, 1, 300, 8, 16, 100),
+    ];
+    for (b, h, n, m, d, dv) in sizes {
+        // sharp scores: maxima move from block to block
+        let wide = [(random(&[b, h, n, d], 1) * 3.).unwrap(), random(&[b, h, m, d], 2), random(&[b, h, m, dv], 3)];
+        let bias = (random(&[1, h, n, m], 4) * 2.).unwrap();
+        let narrow: Vec<Tensor> = wide.iter().map(|t| t.to_dtype(DType::F32).unwrap()).collect();
+        for bias in [None, Some(&bias)] {
+            let f = |t: &[Tensor]| {
+                let bias = bias.map(|bias| bias.to_dtype(t[0].dtype())).transpose()?;
+                attention(&t[0], &t[1], &t[2], 0.5, bias.as_ref())
+            };
+            let what = format!("{b} {h} {n} {m} {d} {dv}");
+            assert_close(&f(&narrow).unwrap(), &f(&wide).unwrap(), 5e-6, &what);
+            for (a, b) in common::gradients(&narrow, &f).iter().zip(common::gradients(&wide, &f)) {
+                assert_close(a, &b, 5e-5, &format!("gradient, {what}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn odd_windows_in_f32() {
+    for (map, heads, d, window, pool) in
+        [([1, 16, 15], 2, 24, 14, 1), ([1, 33, 20], 1, 17, 0, 1), ([1, 21, 40], 1, 9, 20, 2), ([2, 3, 50], 1, 33, 0, 1)]
+    {
+        let p = WindowAttention { heads, window, query_pool: pool, order: QkvOrder::SplitHeads, scale: 0.3 };
+        let (wh, ww) = if window == 0 { (map[1], map[2]) } else { (window, window) };
+        let wide = [
+            random(&[map[0], map[1], map[2], 3 * heads * d], 1),
+            random(&[3 * heads * d], 2),
+            random(&[2 * wh - 1, d], 3),
+            random(&[2 * ww - 1, d], 4),
+        ];
+        let narrow: Vec<Tensor> = wide.iter().map(|t| t.to_dtype(DType::F32).unwrap()).collect();
+        let f = |t: &[Tensor]| window_attention(&t[0], &p, Some(&t[1]), None);
+        assert_close(&f(&narrow).unwrap(), &f(&wide).unwrap(), 5e-6, "windows");
+        for (a, b) in common::gradients(&narrow[..2], &f).iter().zip(common::gradients(&wide[..2], &f)) {
+            assert_close(a, &b, 5e-5, "gradient of windows");
+        }
+        if pool == 1 {
+            let rel = |t: &[Tensor]| {
+                let tables = RelativePositions { height: &t[2], width: &t[3] };
+                window_attention_with_rel_pos(&t[0], &p, Some(&t[1]), tables).unwrap()
+            };
+            assert_close(&rel(&narrow), &rel(&wide), 5e-6, "relative positions");
+        }
+    }
+}
+
+/// A row whose keys are masked out in the first blocks, and one without any key left.
+#[test]
+fn masked_rows() {
+    let (q, k, v) = (random(&[1, 1, 3, 8], 1), random(&[1, 1, 1000, 8], 2), random(&[1, 1, 1000, 8], 3));
+    let mask: Vec<f64> =
+        (0..3000).map(|i| if i < 1000 || (i < 2000 && i % 1000 >= 900) { 0. } else { f64::NEG_INFINITY }).collect();
+    let mask = Tensor::from_vec(mask, (1, 1, 3, 1000), &Device::Cpu).unwrap();
+    let narrow = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
+    let y = attention(&narrow(&q), &narrow(&k), &narrow(&v), 1., Some(&narrow(&mask))).unwrap();
+    assert_close(&y, &attention(&q, &k, &v, 1., Some(&mask)).unwrap(), 2e-6, "masked");
+    assert!(values(&y)[16..].iter().all(|y| y.is_nan()) && values(&y)[..16].iter().all(|y| y.is_finite()));
+}
+
+#[test]
+fn rotary_positions() {
+    for (b, h, n, d) in [(1, 1, 1, 2), (2, 3, 5, 8), (1, 2, 700, 34)] {
+        let (x, cos, sin) = (random(&[b, h, n, d], 1), random(&[n, d / 2], 2), random(&[n, d / 2], 3));
+        let (xs, c, s) = (values(&x), values(&cos), values(&sin));
+        let y: Vec<f64> = (0..xs.len())
+            .map(|i| {
+                let at = i / d % n * (d / 2) + i % d / 2;
+                if i % 2 == 0 { xs[i] * c[at] - xs[i + 1] * s[at] } else { xs[i - 1] * s[at] + xs[i] * c[at] }
+            })
+            .collect();
+        let y = Tensor::from_vec(y, x.dims(), &Device::Cpu).unwrap();
+        let angles = |t: &Tensor| (cos.to_dtype(t.dtype()).unwrap(), sin.to_dtype(t.dtype()).unwrap());
+        check_op(&[x], &y, &|t| rope_2d(&t[0], &angles(&t[0]).0, &angles(&t[0]).1), &|t| {
+            composed::rope_2d(&t[0], &angles(&t[0]).0, &angles(&t[0]).1)
+        });
+    }
+    let text = rope_2d(&random(&[1, 1, 3, 4], 1), &random(&[3, 4], 1), &random(&[3, 2], 1)).unwrap_err().to_string();
+    assert!(text.contains("`cos`") && text.contains("[3, 2]"), "{text}");
 }

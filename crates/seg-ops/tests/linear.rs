@@ -169,3 +169,23 @@ fn blocks_join() {
         }
     }
 }
+
+/// The f32 tiles: sizes that leave rests of rows, columns and depth, forward and backward.
+#[test]
+fn odd_sizes_in_f32() {
+    let sizes = [(12, 1, 1), (13, 5, 16), (97, 300, 17), (25, 257, 33), (193, 64, 273), (12, 7, 600), (211, 513, 31)];
+    for (rows, inputs, outputs) in sizes {
+        let wide = [
+            random(&[rows, inputs], 1),
+            (random(&[outputs, inputs], 2) / (inputs as f64).sqrt()).unwrap(),
+            random(&[outputs], 3),
+        ];
+        let narrow: Vec<Tensor> = wide.iter().map(|t| t.to_dtype(DType::F32).unwrap()).collect();
+        let f = |t: &[Tensor]| linear(&t[0], &t[1], Some(&t[2]), Epilogue::act(Activation::Gelu));
+        let what = format!("{rows} × {inputs} → {outputs}");
+        assert_close(&f(&narrow).unwrap(), &f(&wide).unwrap(), 5e-6, &what);
+        for (a, b) in common::gradients(&narrow, &f).iter().zip(common::gradients(&wide, &f)) {
+            assert_close(a, &b, 2e-5, &format!("gradient of {what}"));
+        }
+    }
+}

@@ -2,7 +2,7 @@ use super::norm::softmax;
 use super::pool::max_pool2d;
 use super::{widen, widen_on_cpu};
 use crate::error::Result;
-use crate::{Layout, Pool2dParams, QkvOrder, WindowAttention};
+use crate::{Layout, Pool2dParams, QkvOrder, RelativePositions, WindowAttention};
 use candle_core::Tensor;
 
 /// See [`crate::attention`].
@@ -29,6 +29,57 @@ pub fn window_attention(
     p: &WindowAttention,
     pad: Option<&Tensor>,
     bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let bias = bias.map(|b| b.unsqueeze(0)).transpose()?;
+    windows(qkv, p, pad, |_, _| Ok(bias.clone()))
+}
+
+/// See [`crate::window_attention_with_rel_pos`]. The positions' part of the scores is as large as the scores.
+pub fn window_attention_with_rel_pos(
+    qkv: &Tensor,
+    p: &WindowAttention,
+    pad: Option<&Tensor>,
+    relative: RelativePositions<'_>,
+) -> Result<Tensor> {
+    windows(qkv, p, pad, |q, grid| rel_pos(q, grid, relative).map(Some))
+}
+
+/// `[groups, heads, N, N]` for queries `[groups, heads, N, d]` on a grid.
+fn rel_pos(q: &Tensor, (h, w): (usize, usize), relative: RelativePositions<'_>) -> Result<Tensor> {
+    let (groups, heads, n, d) = q.dims4()?;
+    let q = widen_on_cpu(q)?.reshape((groups * heads, h, w, d))?;
+    // [S, S, d]: the table's row of each query and key
+    let table = |t: &Tensor, size: usize| -> Result<Tensor> {
+        let rows: Vec<u32> = (0..size * size).map(|i| (i / size + size - 1 - i % size) as u32).collect();
+        widen_on_cpu(t)?.contiguous()?.index_select(&Tensor::new(rows, t.device())?, 0)?.reshape((size, size, d))
+    };
+    let (down, across) = (table(relative.height, h)?, table(relative.width, w)?);
+    let down = q
+        .transpose(0, 1)?
+        .contiguous()?
+        .reshape((h, groups * heads * w, d))?
+        .matmul(&down.transpose(1, 2)?.contiguous()?)?
+        .reshape((h, groups * heads, w, h))?
+        .transpose(0, 1)?
+        .contiguous()?
+        .reshape((groups * heads, n, h, 1))?;
+    let across = q
+        .permute((2, 0, 1, 3))?
+        .contiguous()?
+        .reshape((w, groups * heads * h, d))?
+        .matmul(&across.transpose(1, 2)?.contiguous()?)?
+        .reshape((w, groups * heads, h, w))?
+        .permute((1, 2, 0, 3))?
+        .contiguous()?
+        .reshape((groups * heads, n, 1, w))?;
+    down.broadcast_add(&across)?.reshape((groups, heads, n, n))
+}
+
+fn windows(
+    qkv: &Tensor,
+    p: &WindowAttention,
+    pad: Option<&Tensor>,
+    bias: impl Fn(&Tensor, (usize, usize)) -> Result<Option<Tensor>>,
 ) -> Result<Tensor> {
     let (b, h, w, c3) = qkv.dims4()?;
     let (c, heads, pool) = (c3 / 3, p.heads, p.query_pool);
@@ -66,8 +117,9 @@ pub fn window_attention(
         q = max_pool2d(&map, &params)?.reshape((groups, qh * qw, heads, d))?;
     }
     let heads_first = |t: &Tensor| t.transpose(1, 2)?.contiguous();
-    let bias = bias.map(|b| b.unsqueeze(0)).transpose()?;
-    let y = attention(&heads_first(&q)?, &heads_first(&k)?, &heads_first(&v)?, p.scale, bias.as_ref())?;
+    let q = heads_first(&q)?;
+    let bias = bias(&q, (qh, qw))?;
+    let y = attention(&q, &heads_first(&k)?, &heads_first(&v)?, p.scale, bias.as_ref())?;
     // [windows, heads, N', d] -> [B, H', W', C]
     let y = y.transpose(1, 2)?.contiguous()?.reshape((b, nh, nw, qh, qw, c))?;
     let y = y.permute((0, 1, 3, 2, 4, 5))?.contiguous()?.reshape((b, nh * qh, nw * qw, c))?;

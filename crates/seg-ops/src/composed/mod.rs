@@ -10,14 +10,16 @@ mod pointwise;
 mod pool;
 mod product;
 mod resize;
+mod rope;
 
-pub use attention::{attention, window_attention};
+pub use attention::{attention, window_attention, window_attention_with_rel_pos};
 pub use conv::{conv_transpose2d, conv2d};
 pub use norm::{layer_norm, layer_norm_2d, softmax};
 pub use pointwise::activate;
 pub use pool::{avg_pool2d, max_pool2d};
 pub use product::linear;
 pub use resize::resize;
+pub use rope::rope_2d;
 
 use crate::error::Result;
 use candle_core::{DType, Tensor};

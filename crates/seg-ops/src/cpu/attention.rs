@@ -2,7 +2,7 @@
 
 use super::matrix::{Keep, Mat, Shared, product};
 use super::softmax::{dot, exponentials_of_rows};
-use super::{Data, Value, attach3, dispatch, simd};
+use super::{Data, Value, attach3, dispatch, flash, flash_backward, simd, tile, tracked, written};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::Tensor;
@@ -125,6 +125,11 @@ impl<'a, T: Float> Heads<'a, T> {
         Ok(Self { data: Data::strided(t)?, batch: s[0], head: s[1], row: s[2] })
     }
 
+    /// Row `i` of a head, and what follows it.
+    fn row(&self, b: usize, h: usize, i: usize) -> &[T] {
+        &self.data[b * self.batch + h * self.head + i * self.row..]
+    }
+
     fn mat(&self, b: usize, h: usize) -> Mat<'_, T> {
         Mat::new(&self.data[b * self.batch + h * self.head..], self.row)
     }
@@ -155,11 +160,101 @@ impl<'a, T: Float> Bias<'a, T> {
 pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&Tensor>) -> Result<Tensor> {
     let (q, k, v) = (&rows_contiguous(q)?, &rows_contiguous(k)?, &rows_contiguous(v)?);
     let bias = bias.map(|b| b.detach().contiguous()).transpose()?;
+    if flash::serves(q, &[q.dims(), k.dims(), v.dims()]) {
+        let (value, logs) = forward_tiled(q, k, v, scale, bias.as_ref())?;
+        return attach3("attention", value, (q, k, v), move |q, k, v, y, g| {
+            let (dq, dk, dv) = backward_tiled(q, k, v, scale, bias.as_ref(), y, &logs, g)?;
+            Ok((Some(dq), Some(dk), Some(dv)))
+        });
+    }
     let value = dispatch!(q, self::forward(q, k, v, scale, bias.as_ref()))?;
     attach3("attention", value, (q, k, v), move |q, k, v, _, g| {
         let (dq, dk, dv) = dispatch!(q, self::backward(q, k, v, scale, bias.as_ref(), g))?;
         Ok((Some(dq), Some(dk), Some(dv)))
     })
+}
+
+/// Rows of heads for the tiles.
+struct Whole<'a> {
+    h: usize,
+    q: Heads<'a, f32>,
+    k: Heads<'a, f32>,
+    v: Heads<'a, f32>,
+    bias: Option<Bias<'a, f32>>,
+    n: usize,
+    dv: usize,
+}
+
+impl flash::Rows for Whole<'_> {
+    fn query(&self, group: usize, i: usize, to: &mut [f32]) {
+        tile::copy(to, self.q.row(group / self.h, group % self.h, i));
+    }
+
+    fn key(&self, group: usize, j: usize) -> &[f32] {
+        self.k.row(group / self.h, group % self.h, j)
+    }
+
+    fn value(&self, group: usize, j: usize) -> &[f32] {
+        self.v.row(group / self.h, group % self.h, j)
+    }
+
+    fn value_step(&self) -> Option<usize> {
+        Some(self.v.row)
+    }
+
+    fn bias(&self, group: usize) -> Option<&[f32]> {
+        self.bias.as_ref().map(|bias| bias.rows(group / self.h, group % self.h, 0, self.n))
+    }
+
+    fn output(&self, group: usize, i: usize) -> Option<usize> {
+        Some((group * self.n + i) * self.dv)
+    }
+}
+
+impl<'a> Whole<'a> {
+    fn new(
+        q: &'a Tensor,
+        k: &'a Tensor,
+        v: &'a Tensor,
+        scale: f64,
+        bias: Option<&'a Tensor>,
+    ) -> Result<(flash::Sizes, Self)> {
+        let (b, h, n, d) = q.dims4()?;
+        let (m, dv) = (k.dim(2)?, v.dim(3)?);
+        let sizes = flash::Sizes { groups: b * h, n, m, d, dv, scale: scale as f32, relative: 0 };
+        let bias = bias.map(Bias::new).transpose()?;
+        Ok((sizes, Self { h, q: Heads::new(q)?, k: Heads::new(k)?, v: Heads::new(v)?, bias, n, dv }))
+    }
+}
+
+/// The value, and what its gradient needs to know.
+fn forward_tiled(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&Tensor>) -> Result<(Value, Vec<f32>)> {
+    let (t, rows) = Whole::new(q, k, v, scale, bias)?;
+    let mut logs = vec![0.; if tracked(&[Some(q), Some(k), Some(v)]) { t.groups * t.n } else { 0 }];
+    let shared = (!logs.is_empty()).then(|| Shared::new(&mut logs));
+    #[allow(unsafe_code)]
+    // SAFETY: every query has outputs of its own, which are all there are; the processor has the tiles, as `serves` says.
+    let y = unsafe { written(t.groups * t.n * t.dv, |y| flash::forward(&t, &rows, Shared::new(y), shared)) };
+    let (b, h, n, _) = q.dims4()?;
+    Ok((Value::new(y, (b, h, n, t.dv)), logs))
+}
+
+fn backward_tiled(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    scale: f64,
+    bias: Option<&Tensor>,
+    y: &Tensor,
+    logs: &[f32],
+    g: &Tensor,
+) -> Result<(Tensor, Tensor, Tensor)> {
+    let (t, rows) = Whole::new(q, k, v, scale, bias)?;
+    let (y, g) = (Data::<f32>::contiguous(y)?, Data::<f32>::contiguous(g)?);
+    let (dq, dk, dv) = flash_backward::backward(&t, &rows, flash_backward::Known { y: &y, logs, g: &g });
+    let (b, h, _, _) = q.dims4()?;
+    let like = |x: Vec<f32>, n: usize, d: usize| Value::new(x, (b, h, n, d)).tensor();
+    Ok((like(dq, t.n, t.d)?, like(dk, t.m, t.d)?, like(dv, t.m, t.dv)?))
 }
 
 fn forward<T: Float>(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&Tensor>) -> Result<Value> {

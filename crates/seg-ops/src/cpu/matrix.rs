@@ -32,7 +32,8 @@ impl<'a, T> Mat<'a, T> {
         Self { data: self.data.get(i * self.rows..).unwrap_or(&[]), ..self }
     }
 
-    fn holds(&self, m: usize, n: usize) -> bool {
+    /// Whether m × n elements are there.
+    pub fn holds(&self, m: usize, n: usize) -> bool {
         m == 0 || n == 0 || (m - 1) * self.rows + (n - 1) * self.columns < self.data.len()
     }
 }
@@ -53,6 +54,12 @@ unsafe impl<T: Send> Sync for Shared<'_, T> {}
 impl<'a, T> Shared<'a, T> {
     pub fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
+    }
+
+    /// The first element.
+    #[inline(always)]
+    pub fn start(&self) -> *mut T {
+        self.start
     }
 
     /// `len` elements from `from` on.

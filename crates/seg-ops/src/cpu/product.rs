@@ -2,11 +2,11 @@
 
 use super::matrix::{Keep, Mat, Shared, product_shared, product_threaded};
 use super::tail::Tail;
-use super::{Data, Value, activate_tail, attach2, attach3, dispatch, simd, tracked};
+use super::{Data, Value, activate_tail, attach2, attach3, dense, dispatch, simd, tile, tracked};
 use crate::Epilogue;
 use crate::error::Result;
 use crate::float::Float;
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
@@ -14,20 +14,62 @@ use rayon::prelude::*;
 pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Tensor> {
     let (x, weight) = (&x.contiguous()?, &weight.contiguous()?);
     if !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
-        return dispatch!(x, self::forward(x, weight, bias, e))?.tensor();
+        return value(x, weight, bias, e)?.tensor();
     }
-    let value = dispatch!(x, self::forward(x, weight, bias, Epilogue::NONE))?;
+    let value = value(x, weight, bias, Epilogue::NONE)?;
     let y = match bias {
         Some(bias) => attach3("linear", value, (x, weight, bias), |x, w, _, _, g| {
-            let (dx, dw) = dispatch!(x, self::backward(x, w, g))?;
+            let (dx, dw) = gradients(x, w, g)?;
             Ok((Some(dx), Some(dw), Some(column_sums(g)?)))
         })?,
         None => attach2("linear", value, x, weight, |x, w, _, g| {
-            let (dx, dw) = dispatch!(x, self::backward(x, w, g))?;
+            let (dx, dw) = gradients(x, w, g)?;
             Ok((Some(dx), Some(dw)))
         })?,
     };
     activate_tail(y, e, x.rank() - 1)
+}
+
+/// Rows from which packing the weight pays.
+const PACKED_ROWS: usize = 12;
+
+/// Whether the f32 tiles serve for a product of these sizes.
+fn tiled(x: &Tensor, rows: usize, sizes: [usize; 2]) -> bool {
+    x.dtype() == DType::F32 && rows >= PACKED_ROWS && !sizes.contains(&0) && tile::available()
+}
+
+fn value(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Value> {
+    let (outputs, inputs) = weight.dims2()?;
+    let rows = x.elem_count() / inputs.max(1);
+    if tiled(x, rows, [outputs, inputs]) {
+        forward_tiled(x, weight, bias, e)
+    } else {
+        dispatch!(x, self::forward(x, weight, bias, e))
+    }
+}
+
+fn forward_tiled(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Value> {
+    let (outputs, inputs) = weight.dims2()?;
+    let mut dims = x.dims().to_vec();
+    dims[x.rank() - 1] = outputs;
+    let rows = x.elem_count() / inputs;
+    let (x, w) = (Data::<f32>::contiguous(x)?, Data::<f32>::contiguous(weight)?);
+    let tail = Tail::new(bias, e)?;
+    let tail = tail.data::<f32>()?;
+    let y =
+        dense::product((rows, outputs, inputs), Mat::new(&x, inputs), Mat::new(&w, inputs).t(), |y, rows, columns| {
+            // whole rows in one piece, parts of rows one by one
+            let whole = columns.len() == outputs;
+            let (count, length) = if whole { (1, rows.len() * outputs) } else { (rows.len(), columns.len()) };
+            for i in 0..count {
+                let at = (rows.start + i) * outputs + columns.start;
+                #[allow(unsafe_code)]
+                // SAFETY: rows of a block that is finished and belongs to this task.
+                let y = unsafe { y.part(at, length) };
+                tail.across_channels(y, columns.start, columns.len(), at);
+            }
+        });
+    Ok(Value::new(y, dims))
 }
 
 fn forward<T: Float>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Value> {
@@ -75,6 +117,20 @@ fn grid(rows: usize, outputs: usize) -> (usize, usize) {
         return (rows.div_ceil(4 * threads).clamp(32, 512), outputs.max(1));
     }
     (rows.max(1), outputs.div_ceil(2 * threads).next_multiple_of(16))
+}
+
+/// Gradients of the inputs and of the weight.
+fn gradients(x: &Tensor, weight: &Tensor, g: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (outputs, inputs) = weight.dims2()?;
+    let rows = x.elem_count() / inputs.max(1);
+    if !tiled(x, rows, [outputs, inputs]) {
+        return dispatch!(x, self::backward(x, weight, g));
+    }
+    let (xs, w, g) = (Data::<f32>::contiguous(x)?, Data::<f32>::contiguous(weight)?, Data::<f32>::contiguous(g)?);
+    let (xs, w, g) = (Mat::new(&xs, inputs), Mat::new(&w, inputs), Mat::new(&g, outputs));
+    let dx = dense::product((rows, inputs, outputs), g, w, |_, _, _| ());
+    let dw = dense::product((outputs, inputs, rows), g.t(), xs, |_, _, _| ());
+    Ok((Value::new(dx, x.dims()).tensor()?, Value::new(dw, (outputs, inputs)).tensor()?))
 }
 
 fn backward<T: Float>(x: &Tensor, weight: &Tensor, g: &Tensor) -> Result<(Tensor, Tensor)> {

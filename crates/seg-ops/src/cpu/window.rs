@@ -3,10 +3,11 @@
 use super::attention::{Block, block_rows};
 use super::matrix::{Mat, Shared};
 use super::product::add_up;
-use super::{Data, Value, attach1, attach2, dispatch};
+use super::relative::Relative;
+use super::{Data, Value, attach1, attach2, dispatch, flash, flash_backward, tracked, written};
 use crate::error::Result;
 use crate::float::Float;
-use crate::{QkvOrder, WindowAttention};
+use crate::{QkvOrder, RelativePositions, WindowAttention};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
@@ -21,16 +22,44 @@ pub(crate) fn window_attention(
     let pad = pad.map(Tensor::contiguous).transpose()?;
     let bias = bias.map(|b| b.detach().contiguous()).transpose()?;
     let p = *p;
-    let value = dispatch!(qkv, self::forward(qkv, &p, pad.as_ref(), bias.as_ref()))?;
+    let (_, h, w, _) = qkv.dims4()?;
+    let tiled = flash::serves(qkv, &[qkv.dims(), &[h / p.query_pool, w / p.query_pool]]);
+    let (value, logs) = if tiled {
+        forward_tiled(qkv, &p, pad.as_ref(), bias.as_ref(), None)?
+    } else {
+        (dispatch!(qkv, self::forward(qkv, &p, pad.as_ref(), bias.as_ref()))?, Vec::new())
+    };
+    let backward = move |qkv: &Tensor, pad: Option<&Tensor>, y: &Tensor, g: &Tensor| {
+        if tiled {
+            backward_tiled(qkv, &p, pad, bias.as_ref(), y, &logs, g)
+        } else {
+            dispatch!(qkv, self::backward(qkv, &p, pad, bias.as_ref(), g))
+        }
+    };
     match &pad {
-        Some(pad) => attach2("window_attention", value, qkv, pad, move |qkv, pad, _, g| {
-            dispatch!(qkv, self::backward(qkv, &p, Some(pad), bias.as_ref(), g))
-                .map(|(dx, dpad)| (Some(dx), Some(dpad)))
+        Some(pad) => attach2("window_attention", value, qkv, pad, move |qkv, pad, y, g| {
+            backward(qkv, Some(pad), y, g).map(|(dx, dpad)| (Some(dx), Some(dpad)))
         }),
-        None => attach1("window_attention", value, qkv, move |qkv, _, g| {
-            dispatch!(qkv, self::backward(qkv, &p, None, bias.as_ref(), g)).map(|(dx, _)| Some(dx))
-        }),
+        None => {
+            attach1("window_attention", value, qkv, move |qkv, y, g| backward(qkv, None, y, g).map(|(dx, _)| Some(dx)))
+        }
     }
+}
+
+/// See [`crate::window_attention_with_rel_pos`]; without gradients, and only where the tiles serve.
+pub(crate) fn with_rel_pos(
+    qkv: &Tensor,
+    p: &WindowAttention,
+    pad: Option<&Tensor>,
+    relative: RelativePositions<'_>,
+) -> Result<Option<Tensor>> {
+    if !flash::serves(qkv, &[qkv.dims()]) {
+        return Ok(None);
+    }
+    let qkv = &qkv.contiguous()?;
+    let pad = pad.map(Tensor::contiguous).transpose()?;
+    let (height, width) = (&relative.height.contiguous()?, &relative.width.contiguous()?);
+    forward_tiled(qkv, p, pad.as_ref(), None, Some((height, width)))?.0.tensor().map(Some)
 }
 
 /// Which of the three a row of the map is read as.
@@ -157,21 +186,25 @@ impl<'a, T: Float> Windows<'a, T> {
         if self.pool == 1 && self.window == self.map {
             return self.gather(site, Part::Query, copy).skip_rows(from);
         }
-        copy.clear();
-        for query in from..from + n {
-            let (y, x) = (query / self.pooled.1 * self.pool, query % self.pooled.1 * self.pool);
-            let start = copy.len();
-            copy.extend_from_slice(self.row(site, Part::Query, y, x));
-            for tap in 1..self.pool * self.pool {
-                let row = self.row(site, Part::Query, y + tap / self.pool, x + tap % self.pool);
-                for (best, &q) in copy[start..].iter_mut().zip(row) {
-                    if q > *best || q.as_f64().is_nan() {
-                        *best = q;
-                    }
+        copy.resize(n * self.d, T::ZERO);
+        for (i, to) in copy.chunks_exact_mut(self.d).enumerate() {
+            self.query(site, from + i, to);
+        }
+        Mat::new(copy, self.d)
+    }
+
+    /// A window's query, pooled.
+    fn query(&self, site: Site, query: usize, to: &mut [T]) {
+        let (y, x) = (query / self.pooled.1 * self.pool, query % self.pooled.1 * self.pool);
+        to.copy_from_slice(self.row(site, Part::Query, y, x));
+        for tap in 1..self.pool * self.pool {
+            let row = self.row(site, Part::Query, y + tap / self.pool, x + tap % self.pool);
+            for (best, &q) in to.iter_mut().zip(row) {
+                if q > *best || q.as_f64().is_nan() {
+                    *best = q;
                 }
             }
         }
-        Mat::new(copy, self.d)
     }
 
     /// Where the output of a window's query begins, `None` if it is cut off.
@@ -179,6 +212,51 @@ impl<'a, T: Float> Windows<'a, T> {
         let (y, x) = (site.out.0 + query / self.pooled.1, site.out.1 + query % self.pooled.1);
         let inside = y < self.out.0 && x < self.out.1;
         inside.then(|| ((site.batch * self.out.0 + y) * self.out.1 + x) * self.channels + site.head * self.d)
+    }
+}
+
+impl<T: Float> Windows<'_, T> {
+    /// Adds the gradients of a window's queries, keys and values to those of the map, or of the padding row.
+    fn scatter(&self, site: Site, [dq, dk, dv]: [&[T]; 3], dqkv: Shared<'_, T>, dpad: &mut [T]) {
+        let d = self.d;
+        let mut add = |part: Part, y: usize, x: usize, gradient: &[T]| {
+            let offset = self.offset(part, site.head);
+            let row = match self.place(site, y, x) {
+                #[allow(unsafe_code)]
+                // SAFETY: this pixel's channels of this head belong to this window alone.
+                Some(at) => unsafe { dqkv.part(at + offset, d) },
+                None => &mut dpad[offset..offset + d],
+            };
+            row.iter_mut().zip(gradient).for_each(|(r, &g)| *r += g);
+        };
+        for key in 0..self.keys() {
+            let (y, x) = (key / self.window.1, key % self.window.1);
+            add(Part::Key, y, x, &dk[key * d..][..d]);
+            add(Part::Value, y, x, &dv[key * d..][..d]);
+        }
+        let mut best = vec![T::ZERO; d];
+        for (query, dq) in dq.chunks_exact(d).enumerate() {
+            let (y, x) = (query / self.pooled.1 * self.pool, query % self.pooled.1 * self.pool);
+            if self.pool == 1 {
+                add(Part::Query, y, x, dq);
+                continue;
+            }
+            // the first of equal maxima gets all of it
+            self.query(site, query, &mut best);
+            let mut open = vec![true; d];
+            for tap in 0..self.pool * self.pool {
+                let (y, x) = (y + tap / self.pool, x + tap % self.pool);
+                let row = self.row(site, Part::Query, y, x);
+                let mut gradient = vec![T::ZERO; d];
+                for c in 0..d {
+                    if open[c] && (row[c] >= best[c] || row[c].as_f64().is_nan()) {
+                        gradient[c] = dq[c];
+                        open[c] = false;
+                    }
+                }
+                add(Part::Query, y, x, &gradient);
+            }
+        }
     }
 }
 
@@ -194,6 +272,145 @@ struct Scratch<T> {
     v: Vec<T>,
     y: Vec<T>,
     p: Vec<T>,
+}
+
+/// Windows for the tiles.
+struct Tiled<'a> {
+    windows: Windows<'a, f32>,
+    bias: Option<Data<'a, f32>>,
+    relative: Option<Relative>,
+}
+
+impl flash::Rows for Tiled<'_> {
+    fn query(&self, group: usize, i: usize, to: &mut [f32]) {
+        self.windows.query(self.windows.site(group), i, to);
+    }
+
+    fn key(&self, group: usize, j: usize) -> &[f32] {
+        let (w, site) = (&self.windows, self.windows.site(group));
+        w.row(site, Part::Key, j / w.window.1, j % w.window.1)
+    }
+
+    fn value(&self, group: usize, j: usize) -> &[f32] {
+        let (w, site) = (&self.windows, self.windows.site(group));
+        w.row(site, Part::Value, j / w.window.1, j % w.window.1)
+    }
+
+    fn bias(&self, group: usize) -> Option<&[f32]> {
+        let size = self.windows.queries() * self.windows.keys();
+        self.bias.as_ref().map(|bias| &bias[group % self.windows.heads * size..][..size])
+    }
+
+    fn relative(&self) -> Option<&Relative> {
+        self.relative.as_ref()
+    }
+
+    fn output(&self, group: usize, i: usize) -> Option<usize> {
+        self.windows.output(self.windows.site(group), i)
+    }
+}
+
+impl<'a> Tiled<'a> {
+    fn new(
+        windows: Windows<'a, f32>,
+        batch: usize,
+        scale: f64,
+        bias: Option<&'a Tensor>,
+        relative: Option<(&Tensor, &Tensor)>,
+    ) -> Result<(flash::Sizes, Self)> {
+        let d = windows.d;
+        let relative = match relative {
+            Some((height, width)) => {
+                let (height, width) = (Data::<f32>::contiguous(height)?, Data::<f32>::contiguous(width)?);
+                Some(Relative::new(&height, &width, windows.window, d))
+            }
+            None => None,
+        };
+        let sizes = flash::Sizes {
+            groups: batch * windows.count.0 * windows.count.1 * windows.heads,
+            n: windows.queries(),
+            m: windows.keys(),
+            d,
+            dv: d,
+            scale: scale as f32,
+            relative: relative.as_ref().map_or(0, Relative::columns),
+        };
+        Ok((sizes, Self { windows, bias: bias.map(Data::contiguous).transpose()?, relative }))
+    }
+}
+
+/// The value, and what its gradient needs to know.
+fn forward_tiled(
+    qkv: &Tensor,
+    p: &WindowAttention,
+    pad: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    relative: Option<(&Tensor, &Tensor)>,
+) -> Result<(Value, Vec<f32>)> {
+    let dims = qkv.dims4()?;
+    let data = Data::<f32>::contiguous(qkv)?;
+    let padding = pad.map(Data::<f32>::contiguous).transpose()?;
+    let windows = Windows::new(&data, padding.as_deref().unwrap_or(&[]), dims, p);
+    let shape = (dims.0, windows.out.0, windows.out.1, windows.channels);
+    let (sizes, rows) = Tiled::new(windows, dims.0, p.scale, bias, relative)?;
+    let count = shape.0 * shape.1 * shape.2 * shape.3;
+    let mut logs = vec![0.; if tracked(&[Some(qkv), pad]) { sizes.groups * sizes.n } else { 0 }];
+    let shared = (!logs.is_empty()).then(|| Shared::new(&mut logs));
+    #[allow(unsafe_code)]
+    // SAFETY: each pixel's channels of a head belong to one query, and all are some query's; the processor has the tiles, as `serves` says.
+    let y = unsafe { written(count, |y| flash::forward(&sizes, &rows, Shared::new(y), shared)) };
+    Ok((Value::new(y, shape), logs))
+}
+
+fn backward_tiled(
+    qkv: &Tensor,
+    p: &WindowAttention,
+    pad: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    y: &Tensor,
+    logs: &[f32],
+    g: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let dims = qkv.dims4()?;
+    let (data, y, g) = (Data::<f32>::contiguous(qkv)?, Data::<f32>::contiguous(y)?, Data::<f32>::contiguous(g)?);
+    let padding = pad.map(Data::<f32>::contiguous).transpose()?;
+    let windows = Windows::new(&data, padding.as_deref().unwrap_or(&[]), dims, p);
+    let (t, rows) = Tiled::new(windows, dims.0, p.scale, bias, None)?;
+    let (windows, known) = (&rows.windows, flash_backward::Known { y: &y, logs, g: &g });
+    let mut dqkv = vec![0.; data.len()];
+    let shared = Shared::new(&mut dqkv);
+    let (size_q, size_k) = (t.n * t.d, t.m * t.d);
+    // the windows of one row at a time: few partial sums, and the same ones whatever the number of threads
+    let chunk = windows.count.1 * p.heads;
+    let parts: Vec<Vec<f32>> = if chunk * windows.count.0 == p.heads {
+        // whole maps
+        let (dq, dk, dv) = flash_backward::backward(&t, &rows, known);
+        (0..t.groups)
+            .into_par_iter()
+            .map(|group| {
+                let mut dpad = vec![0.; dims.3];
+                let gradients =
+                    [&dq[group * size_q..][..size_q], &dk[group * size_k..][..size_k], &dv[group * size_k..][..size_k]];
+                windows.scatter(windows.site(group), gradients, shared, &mut dpad);
+                dpad
+            })
+            .collect()
+    } else {
+        (0..t.groups.div_ceil(chunk))
+            .into_par_iter()
+            .map(|row| {
+                let mut dpad = vec![0.; dims.3];
+                let (mut dq, mut dk, mut dv) = (vec![0.; size_q], vec![0.; size_k], vec![0.; size_k]);
+                for group in row * chunk..t.groups.min((row + 1) * chunk) {
+                    flash_backward::group_backward(&t, &rows, group, 0..t.n, known, &mut dq, &mut dk, &mut dv);
+                    windows.scatter(windows.site(group), [&dq, &dk, &dv], shared, &mut dpad);
+                }
+                dpad
+            })
+            .collect()
+    };
+    let dpad = add_up(parts, dims.3);
+    Ok((Value::new(dqkv, dims).tensor()?, Value::new(dpad, dims.3).tensor()?))
 }
 
 fn forward<T: Float>(qkv: &Tensor, p: &WindowAttention, pad: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Value> {
@@ -285,20 +502,7 @@ fn site_backward<T: Float>(
     let (n, m, d) = (windows.queries(), windows.keys(), windows.d);
     let mut s = Scratch::default();
     let (k, v) = (windows.gather(site, Part::Key, &mut s.k), windows.gather(site, Part::Value, &mut s.v));
-    let (mut dk, mut dv) = (vec![T::ZERO; m * d], vec![T::ZERO; m * d]);
-    // adds to the gradient of one row of the map, or of the padding row
-    let mut put = |part: Part, y: usize, x: usize, gradient: &dyn Fn(usize) -> T| {
-        let offset = windows.offset(part, site.head);
-        match windows.place(site, y, x) {
-            Some(at) => {
-                #[allow(unsafe_code)]
-                // SAFETY: this pixel's channels of this head belong to this window alone.
-                let row = unsafe { dqkv.part(at + offset, d) };
-                row.iter_mut().enumerate().for_each(|(i, r)| *r += gradient(i));
-            }
-            None => dpad[offset..offset + d].iter_mut().enumerate().for_each(|(i, r)| *r += gradient(i)),
-        }
-    };
+    let (mut dq, mut dk, mut dv) = (vec![T::ZERO; n * d], vec![T::ZERO; m * d], vec![T::ZERO; m * d]);
     let rows = block_rows(n, 2 * m);
     for from in (0..n).step_by(rows) {
         let count = rows.min(n - from);
@@ -312,27 +516,7 @@ fn site_backward<T: Float>(
                 None => s.y.resize(s.y.len() + d, T::ZERO),
             }
         }
-        let mut dq = vec![T::ZERO; count * d];
-        block.backward(&mut s.p, Mat::new(&s.y, d), &mut dq, &mut dk, &mut dv);
-        for (i, dq) in dq.chunks_exact(d).enumerate() {
-            let pooled = &q.data[i * q.rows..][..d];
-            let query = from + i;
-            let (y, x) = (query / windows.pooled.1 * p.query_pool, query % windows.pooled.1 * p.query_pool);
-            let mut given = vec![false; d];
-            for tap in 0..p.query_pool * p.query_pool {
-                let (y, x) = (y + tap / p.query_pool, x + tap % p.query_pool);
-                // the first of equal maxima gets all of it
-                let row = windows.row(site, Part::Query, y, x);
-                let mine: Vec<bool> =
-                    (0..d).map(|c| !given[c] && (row[c] >= pooled[c] || row[c].as_f64().is_nan())).collect();
-                put(Part::Query, y, x, &|c| if mine[c] { dq[c] } else { T::ZERO });
-                given.iter_mut().zip(mine).for_each(|(given, mine)| *given |= mine);
-            }
-        }
+        block.backward(&mut s.p, Mat::new(&s.y, d), &mut dq[from * d..][..count * d], &mut dk, &mut dv);
     }
-    for key in 0..m {
-        let (y, x) = (key / windows.window.1, key % windows.window.1);
-        put(Part::Key, y, x, &|c| dk[key * d + c]);
-        put(Part::Value, y, x, &|c| dv[key * d + c]);
-    }
+    windows.scatter(site, [&dq, &dk, &dv], dqkv, dpad);
 }
