@@ -3,10 +3,14 @@
 //! Three products over blocks of output pixels, with the patches of one block in scratch memory (im2col, bounded): the output, the gradient of the
 //! input, the gradient of the weight. A transposed convolution is the same three with the roles exchanged.
 
+use super::alloc::{assume_init_vec, to_write, uninit_vec};
+use super::conv_pixels;
+use super::lanes::Lanes;
 use super::matrix::{Keep, Mat, Shared, product, product_shared};
 use super::patches::Geometry;
 use super::product::add_up;
 use super::tail::{Tail, TailData};
+use super::winograd::{self, Weights};
 use super::{Data, Value, activate_tail, attach2, attach3, dispatch, tracked};
 use crate::error::Result;
 use crate::float::Float;
@@ -63,14 +67,15 @@ pub(crate) fn conv_transpose2d(
     let (x, weight) = (&x.contiguous()?, &weight.contiguous()?);
     let g = Geometry::of_transpose(x, weight, p)?;
     let layout = p.layout;
-    let nchw = channels_first(x, layout)?;
-    if layout == Layout::Nchw && !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
-        return dispatch!(x, self::input_gradient(&nchw, weight, bias, e, g))?.tensor();
+    let (_, _, kh, kw) = weight.dims4()?;
+    let shuffle = p.is_shuffle(kh, kw);
+    if shuffle && !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
+        return dispatch!(x, self::shuffled(x, weight, bias, e, g, layout))?.tensor();
     }
-    let value = dispatch!(x, self::input_gradient(&nchw, weight, None, Epilogue::NONE, g))?;
-    let value = match layout {
-        Layout::Nchw => value,
-        Layout::Nhwc => dispatch!(x, self::reread(&from_channels_first(&value.tensor()?, layout)?))?,
+    let value = if shuffle {
+        dispatch!(x, self::shuffled(x, weight, None, Epilogue::NONE, g, layout))?
+    } else {
+        dispatch!(x, self::overlapping(x, weight, g, layout))?
     };
     let y = attach2("conv_transpose2d", value, x, weight, move |x, w, _, dy| {
         let (x, dy) = (&channels_first(x, layout)?, &channels_first(dy, layout)?);
@@ -90,8 +95,40 @@ pub(crate) fn conv_transpose2d(
     activate_tail(y, e, axis)
 }
 
-fn reread<T: Float>(t: &Tensor) -> Result<Value> {
-    Ok(Value::new(Data::<T>::contiguous(t)?.to_vec(), t.dims()))
+/// A transposed convolution whose taps do not overlap.
+fn shuffled<T: Lanes>(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    e: Epilogue<'_>,
+    g: Geometry,
+    layout: Layout,
+) -> Result<Value> {
+    let tail = Tail::new(bias, e)?;
+    let tail = tail.data::<T>()?;
+    let (x, w) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?);
+    let mut y = uninit_vec(g.batch * g.inputs * g.input.0 * g.input.1);
+    if !y.is_empty() {
+        #[allow(unsafe_code)]
+        // SAFETY: the kernel writes every element and reads it only afterwards.
+        conv_pixels::transposed(&x, &w, &tail, g, layout, unsafe { to_write(&mut y) });
+    }
+    #[allow(unsafe_code)]
+    // SAFETY: as above.
+    let y = unsafe { assume_init_vec(y) };
+    Ok(Value::new(y, &layout.shape(g.batch, g.inputs, g.input.0, g.input.1)[..]))
+}
+
+/// Any other.
+fn overlapping<T: Lanes>(x: &Tensor, weight: &Tensor, g: Geometry, layout: Layout) -> Result<Value> {
+    let y = input_gradient::<T>(&channels_first(x, layout)?, weight, None, Epilogue::NONE, g)?;
+    match layout {
+        Layout::Nchw => Ok(y),
+        Layout::Nhwc => {
+            let y = from_channels_first(&y.tensor()?, layout)?;
+            Ok(Value::new(Data::<T>::contiguous(&y)?.to_vec(), y.dims()))
+        }
+    }
 }
 
 pub(super) fn channels_first(x: &Tensor, layout: Layout) -> Result<Tensor> {
@@ -116,7 +153,7 @@ pub(super) fn channel_sums(dy: &Tensor, layout: Layout) -> Result<Tensor> {
     }
 }
 
-fn forward<T: Float>(
+fn forward<T: Lanes>(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -127,14 +164,23 @@ fn forward<T: Float>(
     let tail = Tail::new(bias, e)?;
     let tail = tail.data::<T>()?;
     let (x, w) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?);
-    let mut y = vec![T::ZERO; g.batch * g.outputs * g.pixels()];
-    if !y.is_empty() {
+    let mut value = uninit_vec(g.batch * g.outputs * g.pixels());
+    #[allow(unsafe_code)]
+    // SAFETY: every kernel writes all elements and reads them only afterwards.
+    let y = unsafe { to_write(&mut value) };
+    if !y.is_empty() && winograd::fits(&g) {
+        let w = Weights { data: &w, outputs: 9 * g.inputs, inputs: 9, flipped: false };
+        winograd::forward(&x, w, &tail, g, layout, y);
+    } else if !y.is_empty() {
         match layout {
-            Layout::Nchw => forward_nchw(&x, &w, &tail, g, &mut y),
-            Layout::Nhwc => forward_nhwc(&x, &w, &tail, g, &mut y),
+            Layout::Nchw => forward_nchw(&x, &w, &tail, g, y),
+            Layout::Nhwc => conv_pixels::forward(&x, &w, &tail, g, y),
         }
     }
-    Ok(Value::new(y, &layout.shape(g.batch, g.outputs, g.out.0, g.out.1)[..]))
+    #[allow(unsafe_code)]
+    // SAFETY: as above.
+    let value = unsafe { assume_init_vec(value) };
+    Ok(Value::new(value, &layout.shape(g.batch, g.outputs, g.out.0, g.out.1)[..]))
 }
 
 /// Output pixels a block: bounded scratch, and work for all threads.
@@ -176,52 +222,6 @@ fn forward_nchw<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry,
             let y = unsafe { shared.part(at + o * pixels, n) };
             tail.along_pixels(y, channel + o, at + o * pixels);
         }
-    });
-}
-
-fn forward_nhwc<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry, y: &mut [T]) {
-    let (depth, pixels) = (g.depth(), g.pixels());
-    let go = g.outputs / g.groups;
-    let w = g.taps_before_channels(w);
-    let block = block_pixels(g, depth);
-    let blocks = pixels.div_ceil(block);
-    let image = g.input.0 * g.input.1 * g.inputs;
-    let shared = Shared::new(y);
-    (0..g.batch * blocks).into_par_iter().for_each_init(Vec::new, |patches, task| {
-        let (b, from) = (task / blocks, task % blocks * block);
-        let n = block.min(pixels - from);
-        let x = &x[b * image..][..image];
-        for group in 0..g.groups {
-            let channel = group * go;
-            let rows = if g.is_pointwise() {
-                Mat::new(&x[from * g.inputs + group * depth..], g.inputs)
-            } else {
-                g.gather_pixels(x, group, from, n, patches);
-                Mat::new(patches, depth)
-            };
-            let at = (b * pixels + from) * g.outputs + channel;
-            let w = Mat::new(&w, depth).skip_rows(channel).t();
-            #[allow(unsafe_code)]
-            // SAFETY: tasks differ in image or pixels, groups in channels.
-            unsafe {
-                product_shared(
-                    (n, go, depth),
-                    shared,
-                    at,
-                    g.outputs,
-                    Keep::Nothing,
-                    T::ONE,
-                    rows,
-                    w,
-                    Parallelism::None,
-                );
-            }
-        }
-        let at = (b * pixels + from) * g.outputs;
-        #[allow(unsafe_code)]
-        // SAFETY: as above.
-        let y = unsafe { shared.part(at, n * g.outputs) };
-        tail.across_channels(y, 0, g.outputs, at);
     });
 }
 

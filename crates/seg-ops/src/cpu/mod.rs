@@ -4,10 +4,13 @@ use crate::error::Result;
 use crate::{Activation, Epilogue};
 use candle_core::Tensor;
 
+mod alloc;
 mod attach;
 pub(crate) mod attention;
 pub(crate) mod conv;
+mod conv_pixels;
 pub(crate) mod depthwise;
+mod lanes;
 pub(crate) mod matrix;
 pub(crate) mod norm;
 pub(crate) mod norm2d;
@@ -15,11 +18,14 @@ mod patches;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod product;
+mod region;
 pub(crate) mod resize;
 pub(crate) mod softmax;
 pub(crate) mod tail;
+mod tile;
 mod view;
 pub(crate) mod window;
+mod winograd;
 
 pub(crate) use attach::{Value, attach1, attach2, attach3};
 pub(crate) use view::{Data, tracked};
