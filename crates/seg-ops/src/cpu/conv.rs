@@ -3,7 +3,7 @@
 //! Three products over blocks of output pixels, with the patches of one block in scratch memory (im2col, bounded): the output, the gradient of the
 //! input, the gradient of the weight. A transposed convolution is the same three with the roles exchanged.
 
-use super::alloc::{assume_init_vec, to_write, uninit_vec};
+use super::alloc::written;
 use super::conv_pixels;
 use super::lanes::Lanes;
 use super::matrix::{Keep, Mat, Shared, product, product_shared};
@@ -107,15 +107,16 @@ fn shuffled<T: Lanes>(
     let tail = Tail::new(bias, e)?;
     let tail = tail.data::<T>()?;
     let (x, w) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?);
-    let mut y = uninit_vec(g.batch * g.inputs * g.input.0 * g.input.1);
-    if !y.is_empty() {
-        #[allow(unsafe_code)]
-        // SAFETY: the kernel writes every element and reads it only afterwards.
-        conv_pixels::transposed(&x, &w, &tail, g, layout, unsafe { to_write(&mut y) });
-    }
+    let size = g.batch * g.inputs * g.input.0 * g.input.1;
     #[allow(unsafe_code)]
-    // SAFETY: as above.
-    let y = unsafe { assume_init_vec(y) };
+    // SAFETY: the kernel writes every element and reads it only afterwards.
+    let y = unsafe {
+        written(size, |y| {
+            if size > 0 {
+                conv_pixels::transposed(&x, &w, &tail, g, layout, y);
+            }
+        })
+    };
     Ok(Value::new(y, &layout.shape(g.batch, g.inputs, g.input.0, g.input.1)[..]))
 }
 
@@ -164,22 +165,22 @@ fn forward<T: Lanes>(
     let tail = Tail::new(bias, e)?;
     let tail = tail.data::<T>()?;
     let (x, w) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?);
-    let mut value = uninit_vec(g.batch * g.outputs * g.pixels());
+    let size = g.batch * g.outputs * g.pixels();
     #[allow(unsafe_code)]
     // SAFETY: every kernel writes all elements and reads them only afterwards.
-    let y = unsafe { to_write(&mut value) };
-    if !y.is_empty() && winograd::fits(&g) {
-        let w = Weights { data: &w, outputs: 9 * g.inputs, inputs: 9, flipped: false };
-        winograd::forward(&x, w, &tail, g, layout, y);
-    } else if !y.is_empty() {
-        match layout {
-            Layout::Nchw => forward_nchw(&x, &w, &tail, g, y),
-            Layout::Nhwc => conv_pixels::forward(&x, &w, &tail, g, y),
-        }
-    }
-    #[allow(unsafe_code)]
-    // SAFETY: as above.
-    let value = unsafe { assume_init_vec(value) };
+    let value = unsafe {
+        written(size, |y| {
+            if size > 0 && winograd::fits(&g) {
+                let w = Weights { data: &w, outputs: 9 * g.inputs, inputs: 9, flipped: false };
+                winograd::forward(&x, w, &tail, g, layout, y);
+            } else if size > 0 {
+                match layout {
+                    Layout::Nchw => forward_nchw(&x, &w, &tail, g, y),
+                    Layout::Nhwc => conv_pixels::forward(&x, &w, &tail, g, y),
+                }
+            }
+        })
+    };
     Ok(Value::new(value, &layout.shape(g.batch, g.outputs, g.out.0, g.out.1)[..]))
 }
 

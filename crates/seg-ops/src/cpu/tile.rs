@@ -7,7 +7,6 @@
 
 use super::lanes::{Lanes, load, store};
 use pulp::Simd;
-use std::array::from_fn;
 
 /// Rows of numbers: row `i` has at `start + i * stride + runs[j]` its `j`-th run of `len` numbers.
 #[derive(Clone, Copy)]
@@ -64,50 +63,69 @@ unsafe fn tile<S: Simd, T: Lanes, const R: usize, const N: usize>(
     y: Out<T>,
 ) -> usize {
     let lanes = T::lanes::<S>();
-    let mut sum = [[T::splat(s, T::ZERO); N]; R];
+    // written out, with constant places, so that the sums become registers; those beyond R and N are never used
+    let z = T::splat(s, T::ZERO);
+    let z2 = [z, z];
+    let mut sum = [z2, z2, z2, z2, z2, z2, z2, z2, z2, z2, z2, z2];
     // SAFETY: as the caller promises.
     unsafe {
         for &run in a.runs {
-            let a0 = a.start.add(run);
-            for k in 0..a.len {
-                let w: [T::V<S>; N] = from_fn(
-                    #[inline(always)]
-                    |v| load::<S, T>(b.add(v * lanes)),
-                );
-                for (r, sum) in sum.iter_mut().enumerate() {
-                    let x = T::splat(s, *a0.add(r * a.stride + k));
-                    for (sum, &w) in sum.iter_mut().zip(&w) {
-                        *sum = T::mul_add(s, x, w, *sum);
-                    }
+            // a pointer for four rows: few registers hold all addresses
+            let mut x0 = a.start.add(run);
+            let mut x4 = x0.wrapping_add(4 * a.stride);
+            let mut x8 = x0.wrapping_add(8 * a.stride);
+            for _ in 0..a.len {
+                let w0 = load::<S, T>(b);
+                let w1 = if N == 2 { load::<S, T>(b.add(lanes)) } else { w0 };
+                macro_rules! row {
+                    ($($r:literal $x:ident $i:literal),*) => {$(
+                        if $r < R {
+                            let number = T::splat(s, *$x.add($i * a.stride));
+                            sum[$r][0] = T::mul_add(s, number, w0, sum[$r][0]);
+                            if N == 2 {
+                                sum[$r][1] = T::mul_add(s, number, w1, sum[$r][1]);
+                            }
+                        }
+                    )*};
                 }
+                row!(0 x0 0, 1 x0 1, 2 x0 2, 3 x0 3, 4 x4 0, 5 x4 1, 6 x4 2, 7 x4 3, 8 x8 0, 9 x8 1, 10 x8 2, 11 x8 3);
+                x0 = x0.wrapping_add(1);
+                x4 = x4.wrapping_add(1);
+                x8 = x8.wrapping_add(1);
                 b = b.add(N * lanes);
             }
         }
-        for (r, sum) in sum.iter().enumerate() {
-            put::<S, T, N>(y.start.add(r * y.stride), sum, y.width);
+        macro_rules! write {
+            ($($r:literal)*) => {$(
+                if $r < R {
+                    put::<S, T>(y.start.add($r * y.stride), sum[$r], N, y.width);
+                }
+            )*};
         }
+        write!(0 1 2 3 4 5 6 7 8 9 10 11);
     }
     R
 }
 
-/// Writes the first `width` elements of some vectors.
+/// Writes the first `width` elements of one vector or two.
 ///
 /// # Safety
 /// They can be written.
 #[inline(always)]
-pub(crate) unsafe fn put<S: Simd, T: Lanes, const N: usize>(y: *mut T, v: &[T::V<S>; N], width: usize) {
+pub(crate) unsafe fn put<S: Simd, T: Lanes>(y: *mut T, v: [T::V<S>; 2], n: usize, width: usize) {
     let lanes = T::lanes::<S>();
-    for (i, &v) in v.iter().enumerate() {
-        let at = i * lanes;
-        // SAFETY: as the caller promises; a part of a vector goes through memory of its own (no vector has more than 16 elements).
-        unsafe {
-            if at + lanes <= width {
-                store::<S, T>(y.add(at), v);
-            } else if at < width {
-                let mut whole = [T::ZERO; 16];
-                store::<S, T>(whole.as_mut_ptr(), v);
-                std::ptr::copy_nonoverlapping(whole.as_ptr(), y.add(at), width - at);
+    // SAFETY: as the caller promises; a part of a vector goes through memory of its own (no vector has more than 16 elements).
+    unsafe {
+        if width >= n * lanes {
+            store::<S, T>(y, v[0]);
+            if n == 2 {
+                store::<S, T>(y.add(lanes), v[1]);
             }
+        } else {
+            let mut whole = [T::ZERO; 32];
+            store::<S, T>(whole.as_mut_ptr(), v[0]);
+            store::<S, T>(whole.as_mut_ptr().add(lanes), v[1]);
+            std::ptr::copy_nonoverlapping(whole.as_ptr(), y, width);
         }
     }
 }

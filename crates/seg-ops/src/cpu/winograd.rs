@@ -7,6 +7,7 @@
 //! With dilation d the image falls into d² interleaved ones, which are convolved without dilation.
 #![allow(unsafe_code)]
 
+use super::alloc::written;
 use super::lanes::{Lanes, Panels, load, run, store, with_scratch};
 use super::matrix::Shared;
 use super::patches::Geometry;
@@ -125,15 +126,16 @@ pub(crate) fn forward<T: Lanes>(
 
 /// The weights at the 36 points: for each panel 36 matrices `[inputs, panel]`.
 fn transform_weights<T: Lanes>(w: Weights<'_, T>, inputs: usize, panels: Panels) -> Vec<T> {
-    let mut u = super::alloc::uninit_vec(36 * panels.size(inputs));
-    // SAFETY: the tasks write every element and read none.
-    let shared = Shared::new(unsafe { super::alloc::to_write(&mut u) });
     let chunks = inputs.div_ceil(CHUNK);
-    (0..panels.count() * chunks).into_par_iter().for_each(|task| {
-        run(WeightTask { w, inputs, panels, panel: task / chunks, first: task % chunks * CHUNK, u: shared });
-    });
-    // SAFETY: as above.
-    unsafe { super::alloc::assume_init_vec(u) }
+    // SAFETY: the tasks write every element and read none.
+    unsafe {
+        written(36 * panels.size(inputs), |u| {
+            let u = Shared::new(u);
+            (0..panels.count() * chunks).into_par_iter().for_each(|task| {
+                run(WeightTask { w, inputs, panels, panel: task / chunks, first: task % chunks * CHUNK, u });
+            });
+        })
+    }
 }
 
 struct WeightTask<'a, T> {
@@ -440,7 +442,7 @@ impl<T: Lanes> Block<'_, T> {
                                 let n = lanes.min(width - v * lanes);
                                 let at = self.place(image, r.top + y * d, r.left + x * d, channel + v * lanes);
                                 // SAFETY: tasks differ in pixels or panels.
-                                unsafe { put::<S, T, 1>(self.y.part(at, n).as_mut_ptr(), &[value], n) };
+                                unsafe { put::<S, T>(self.y.part(at, n).as_mut_ptr(), [value; 2], 1, n) };
                             }
                         }
                     }
