@@ -87,6 +87,22 @@ fn winograd_error() {
     assert!(worst < 2e-5 * size, "error {worst} of values about {size}");
 }
 
+#[test]
+fn few_channels_and_strides() {
+    check([2, 3, 19, 53], [9, 3, 3, 3], params(1, 1, 1, 1));
+    check([1, 5, 23, 21], [17, 5, 3, 3], params(2, 1, 1, 1));
+    check([1, 3, 33, 37], [33, 3, 7, 7], params(4, 3, 1, 1));
+    check([1, 4, 12, 50], [1, 4, 3, 3], params(1, 1, 1, 1));
+    check([1, 2, 15, 300], [3, 2, 7, 7], params(1, 3, 1, 1));
+    check([1, 8, 21, 17], [8, 8, 3, 3], params(3, 2, 2, 1));
+    check([2, 20, 9, 14], [34, 20, 3, 3], params(2, 1, 1, 1));
+    check([1, 12, 9, 70], [18, 6, 3, 3], params(1, 1, 1, 2));
+    check([1, 7, 8, 8], [50, 7, 4, 4], params(4, 0, 1, 1));
+    check([2, 36, 5, 7], [35, 36, 1, 1], params(1, 0, 1, 1));
+    check([1, 1, 1, 1], [1, 1, 3, 3], params(1, 1, 1, 1));
+    check([1, 3, 40, 5], [5, 3, 3, 2], params(1, 2, 3, 1));
+}
+
 fn transposed(x: [usize; 4], weight: [usize; 4], stride: usize) {
     let (x, w) = (random(&x, 1), random(&weight, 2));
     let bias = random(&[weight[1]], 3);

@@ -4,7 +4,6 @@
 //! input, the gradient of the weight. A transposed convolution is the same three with the roles exchanged.
 
 use super::alloc::written;
-use super::conv_pixels;
 use super::lanes::Lanes;
 use super::matrix::{Keep, Mat, Shared, product, product_shared};
 use super::patches::Geometry;
@@ -12,6 +11,7 @@ use super::product::add_up;
 use super::tail::{Tail, TailData};
 use super::winograd::{self, Weights};
 use super::{Data, Value, activate_tail, attach2, attach3, dispatch, tracked};
+use super::{conv_pixels, conv_planes};
 use crate::error::Result;
 use crate::float::Float;
 use crate::{Conv2dParams, ConvTranspose2dParams, Epilogue, Layout};
@@ -175,7 +175,8 @@ fn forward<T: Lanes>(
                 winograd::forward(&x, w, &tail, g, layout, y);
             } else if size > 0 {
                 match layout {
-                    Layout::Nchw => forward_nchw(&x, &w, &tail, g, y),
+                    Layout::Nchw if g.is_pointwise() => pointwise(&x, &w, &tail, g, y),
+                    Layout::Nchw => conv_planes::forward(&x, &w, &tail, g, y),
                     Layout::Nhwc => conv_pixels::forward(&x, &w, &tail, g, y),
                 }
             }
@@ -190,27 +191,19 @@ fn block_pixels(g: Geometry, depth: usize) -> usize {
     (PATCHES / depth.max(1)).clamp(64, 2048).min(share.next_multiple_of(16).max(64)).min(g.pixels().max(1))
 }
 
-fn forward_nchw<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry, y: &mut [T]) {
+/// A 1 × 1 convolution of channels-first images: the planes are the matrix.
+fn pointwise<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry, y: &mut [T]) {
     let (depth, pixels) = (g.depth(), g.pixels());
-    let (gi, go) = (g.inputs / g.groups, g.outputs / g.groups);
-    let block = block_pixels(g, depth);
+    let go = g.outputs / g.groups;
+    let block = pixels.min(1024);
     let blocks = pixels.div_ceil(block);
-    let plane = g.input.0 * g.input.1;
     let shared = Shared::new(y);
-    (0..g.batch * g.groups * blocks).into_par_iter().for_each_init(Vec::new, |patches, task| {
+    (0..g.batch * g.groups * blocks).into_par_iter().for_each(|task| {
         let (group, from) = (task / blocks, task % blocks * block);
         let n = block.min(pixels - from);
-        let (b, group) = (group / g.groups, group % g.groups);
-        let x = &x[(b * g.inputs + group * gi) * plane..][..gi * plane];
-        let columns = if g.is_pointwise() {
-            Mat { data: &x[from..], rows: plane, columns: 1 }
-        } else {
-            patches.resize(depth * n, T::ZERO);
-            g.gather_rows(x, from, n, patches);
-            Mat::new(patches, n)
-        };
-        let channel = group * go;
-        let at = (b * g.outputs + channel) * pixels + from;
+        let columns = Mat { data: &x[group * depth * pixels + from..], rows: pixels, columns: 1 };
+        let channel = group % g.groups * go;
+        let at = group * go * pixels + from;
         let w = Mat::new(w, depth).skip_rows(channel);
         #[allow(unsafe_code)]
         // SAFETY: tasks differ in image, group or pixels.

@@ -9,6 +9,7 @@ mod attach;
 pub(crate) mod attention;
 pub(crate) mod conv;
 mod conv_pixels;
+mod conv_planes;
 pub(crate) mod depthwise;
 mod lanes;
 pub(crate) mod matrix;
