@@ -10,6 +10,7 @@ pub(crate) mod attention;
 pub(crate) mod conv;
 mod conv_pixels;
 mod conv_planes;
+mod conv_weights;
 pub(crate) mod depthwise;
 mod lanes;
 pub(crate) mod matrix;

@@ -115,25 +115,7 @@ impl Geometry {
         }
     }
 
-    /// Patches as a matrix (channel, tap) × pixel, from the planes of one group of one image.
-    pub fn gather_rows<T: Float>(&self, x: &[T], from: usize, n: usize, patches: &mut [T]) {
-        let channels = x.len() / (self.input.0 * self.input.1);
-        if self.padding > 0 {
-            patches.fill(T::ZERO);
-        }
-        self.stretches(channels, from, n, |row, at, start, count| {
-            let y = &mut patches[row * n + at..][..count];
-            if self.stride == 1 {
-                y.copy_from_slice(&x[start..start + count]);
-            } else {
-                for (y, &x) in y.iter_mut().zip(x[start..].iter().step_by(self.stride)) {
-                    *y = x;
-                }
-            }
-        });
-    }
-
-    /// The transpose of [`Self::gather_rows`]: adds each patch to where it came from.
+    /// Adds patches, a matrix (channel, tap) × pixel, to where they came from: the planes of one group of one image.
     pub fn scatter_rows<T: Float>(&self, patches: &[T], from: usize, n: usize, x: &mut [T]) {
         let channels = x.len() / (self.input.0 * self.input.1);
         self.stretches(channels, from, n, |row, at, start, count| {

@@ -6,6 +6,7 @@
 //! panel of outputs after the other, multiplies all 36 by the transformed weights and transforms back, so that the products never leave the cache.
 //! With dilation d the image falls into d² interleaved ones, which are convolved without dilation.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop)] // columns of small arrays
 
 use super::alloc::written;
 use super::lanes::{Lanes, Panels, load, run, store, with_scratch};
