@@ -18,6 +18,20 @@ pub(crate) trait Lanes: Float {
     fn minus<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
     fn times<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
 
+    /// Writes a 4 × 4 block with rows and columns exchanged; rows are `from` elements apart where it stands, `to` where it goes.
+    ///
+    /// # Safety
+    /// The block can be read at `x`, and written at `y`.
+    #[inline(always)]
+    unsafe fn turn(x: *const Self, from: usize, y: *mut Self, to: usize) {
+        for i in 0..4 {
+            for j in 0..4 {
+                // SAFETY: as the caller promises.
+                unsafe { *y.add(j * to + i) = *x.add(i * from + j) };
+            }
+        }
+    }
+
     /// Elements of a vector.
     #[inline(always)]
     fn lanes<S: Simd>() -> usize {
@@ -26,7 +40,7 @@ pub(crate) trait Lanes: Float {
 }
 
 macro_rules! lanes {
-    ($t:ident, $v:ident, $splat:ident, $fma:ident, $add:ident, $sub:ident, $mul:ident) => {
+    ($t:ident, $v:ident, $splat:ident, $fma:ident, $add:ident, $sub:ident, $mul:ident $(, $turn:item)?) => {
         impl Lanes for $t {
             type V<S: Simd> = S::$v;
             #[inline(always)]
@@ -49,10 +63,37 @@ macro_rules! lanes {
             fn times<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S> {
                 s.$mul(a, b)
             }
+            $($turn)?
         }
     };
 }
-lanes!(f32, f32s, splat_f32s, mul_add_f32s, add_f32s, sub_f32s, mul_f32s);
+lanes!(
+    f32,
+    f32s,
+    splat_f32s,
+    mul_add_f32s,
+    add_f32s,
+    sub_f32s,
+    mul_f32s,
+    /// With the shuffles that every x86-64 processor has.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn turn(x: *const f32, from: usize, y: *mut f32, to: usize) {
+        use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_loadu_ps, _mm_storeu_ps};
+        // SAFETY: as the caller promises; SSE belongs to x86-64.
+        unsafe {
+            let mut a = _mm_loadu_ps(x);
+            let mut b = _mm_loadu_ps(x.add(from));
+            let mut c = _mm_loadu_ps(x.add(2 * from));
+            let mut d = _mm_loadu_ps(x.add(3 * from));
+            _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
+            _mm_storeu_ps(y, a);
+            _mm_storeu_ps(y.add(to), b);
+            _mm_storeu_ps(y.add(2 * to), c);
+            _mm_storeu_ps(y.add(3 * to), d);
+        }
+    }
+);
 lanes!(f64, f64s, splat_f64s, mul_add_f64s, add_f64s, sub_f64s, mul_f64s);
 
 /// # Safety
@@ -69,6 +110,42 @@ pub(crate) unsafe fn load<S: Simd, T: Lanes>(p: *const T) -> T::V<S> {
 pub(crate) unsafe fn store<S: Simd, T: Lanes>(p: *mut T, v: T::V<S>) {
     // SAFETY: as the caller promises.
     unsafe { p.cast::<T::V<S>>().write_unaligned(v) }
+}
+
+/// Writes a matrix with rows and columns exchanged: `rows` × `columns`, rows `from` elements apart in `x`, to `columns` rows `to` apart.
+#[inline(always)]
+pub(crate) fn turn<T: Lanes>((rows, columns): (usize, usize), x: &[T], from: usize, y: &mut [T], to: usize) {
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    assert!((columns - 1) * to + rows <= y.len());
+    // SAFETY: the elements lie inside, as asserted.
+    unsafe { turn_to((rows, columns), x, from, y.as_mut_ptr(), to) };
+}
+
+/// [`turn`] to where only these elements may be touched.
+///
+/// # Safety
+/// They can be written.
+#[inline(always)]
+pub(crate) unsafe fn turn_to<T: Lanes>((rows, columns): (usize, usize), x: &[T], from: usize, y: *mut T, to: usize) {
+    assert!((rows - 1) * from + columns <= x.len());
+    let x = x.as_ptr();
+    let (whole_rows, whole_columns) = (rows / 4 * 4, columns / 4 * 4);
+    // SAFETY: as asserted, and as the caller promises.
+    unsafe {
+        for j in (0..whole_columns).step_by(4) {
+            for i in (0..whole_rows).step_by(4) {
+                T::turn(x.add(i * from + j), from, y.add(j * to + i), to);
+            }
+        }
+        for i in 0..rows {
+            let first = if i < whole_rows { whole_columns } else { 0 };
+            for j in first..columns {
+                *y.add(j * to + i) = *x.add(i * from + j);
+            }
+        }
+    }
 }
 
 /// Runs a kernel for this processor.

@@ -1,8 +1,8 @@
 //! Rectangles of an image copied into scratch memory with the channels last and zeros around the image, so that the kernels know neither padding nor
 //! layouts.
 
+use super::lanes::{Lanes, turn};
 use crate::Layout;
-use crate::float::Float;
 
 /// One image of a batch.
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ pub(crate) fn inside(start: isize, step: usize, n: usize, len: usize) -> (usize,
     (from, to.max(from))
 }
 
-impl<T: Float> Image<'_, T> {
+impl<T: Lanes> Image<'_, T> {
     /// Writes the region to `out`, a pixel in `pixel` elements (those beyond the channels become zero).
     #[inline(always)]
     pub fn copy(&self, r: Region, pixel: usize, out: &mut [T]) {
@@ -70,30 +70,19 @@ impl<T: Float> Image<'_, T> {
         }
     }
 
-    /// Channel rows to pixels, 16 channels at a time.
+    /// Channel rows to pixels.
     #[inline(always)]
     fn turn_rows(&self, r: Region, (y, x): (usize, usize), pixel: usize, out: &mut [T]) {
         let plane = self.size.0 * self.size.1;
         let n = out.len() / pixel;
-        let span = (n - 1) * r.step + 1;
-        let row = |c: usize| &self.data[(r.first + c) * plane + y * self.size.1 + x..][..span];
-        let mut c = 0;
-        while c + 16 <= r.channels {
-            let rows: [&[T]; 16] = std::array::from_fn(
-                #[inline(always)]
-                |i| row(c + i),
-            );
+        let x = &self.data[r.first * plane + y * self.size.1 + x..];
+        if r.step == 1 {
+            turn((r.channels, n), x, plane, out, pixel);
+        } else {
             for (j, out) in out.chunks_exact_mut(pixel).enumerate() {
-                let out = &mut out[c..c + 16];
-                for (out, row) in out.iter_mut().zip(&rows) {
-                    *out = row[j * r.step];
+                for (c, out) in out[..r.channels].iter_mut().enumerate() {
+                    *out = x[c * plane + j * r.step];
                 }
-            }
-            c += 16;
-        }
-        for c in c..r.channels {
-            for (out, &x) in out.chunks_exact_mut(pixel).zip(row(c).iter().step_by(r.step)) {
-                out[c] = x;
             }
         }
         if pixel > r.channels {

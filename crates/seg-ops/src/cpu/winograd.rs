@@ -453,21 +453,24 @@ impl<T: Lanes> Block<'_, T> {
         if self.layout == Layout::Nhwc {
             return;
         }
-        for c in 0..width {
-            for y in 0..r.rows {
-                let from = &out[y * 4 * across * step + c..];
-                let at = self.place(image, r.top + y * d, r.left, channel + c);
-                // SAFETY: tasks differ in pixels or panels; with dilation, elements between these belong to others and are not touched.
-                unsafe {
-                    if d == 1 {
-                        let to = self.y.part(at, r.columns);
-                        for (to, from) in to.iter_mut().zip(from.iter().step_by(step)) {
-                            *to = *from;
-                        }
-                        self.tail.along_pixels(to, channel + c, at);
-                    } else {
-                        for (x, from) in (0..r.columns).zip(from.iter().step_by(step)) {
-                            self.y.part(at + x * d, 1)[0] = *from;
+        let row = 4 * across * step;
+        for (y, out) in out.chunks_exact_mut(row).enumerate().take(r.rows) {
+            if d == 1 {
+                self.tail.pixels_but_residual(&mut out[..r.columns * step], step, channel, width);
+            }
+            let at = self.place(image, r.top + y * d, r.left, channel);
+            let plane = self.g.pixels();
+            // SAFETY: tasks differ in pixels or panels; with dilation, elements between these belong to others and are not touched.
+            unsafe {
+                if d == 1 {
+                    self.y.turned((r.columns, width), out, step, at, plane);
+                    for c in 0..width {
+                        self.tail.residual(self.y.part(at + c * plane, r.columns), at + c * plane);
+                    }
+                } else {
+                    for (x, out) in out.chunks_exact(step).enumerate().take(r.columns) {
+                        for (c, &out) in out[..width].iter().enumerate() {
+                            self.y.part(at + c * plane + x * d, 1)[0] = out;
                         }
                     }
                 }
