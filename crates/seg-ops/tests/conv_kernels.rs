@@ -126,3 +126,37 @@ fn transposed_without_overlap() {
     transposed([1, 1, 1, 1], [1, 1, 4, 4], 4);
     transposed([1, 7, 3, 70], [7, 33, 1, 1], 1);
 }
+
+/// One thread, two and seven give the same bits, forward and backward.
+#[test]
+fn threads_do_not_change_the_result() {
+    let cases = [
+        ([2, 17, 40, 37], [19, 17, 3, 3], params(1, 1, 1, 1)),
+        ([1, 18, 33, 30], [20, 18, 3, 3], params(1, 2, 2, 1)),
+        ([1, 3, 70, 90], [33, 3, 7, 7], params(4, 3, 1, 1)),
+        ([1, 8, 64, 80], [8, 8, 3, 3], params(2, 1, 1, 1)),
+        ([1, 40, 30, 50], [36, 40, 1, 1], params(1, 0, 1, 1)),
+    ];
+    for (x, w, p) in cases {
+        for layout in [Layout::Nchw, Layout::Nhwc] {
+            let p = Conv2dParams { layout, ..p };
+            let narrow = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
+            let inputs =
+                [narrow(&to_layout(&random(&x, 1), layout)), narrow(&random(&w, 2)), narrow(&random(&[w[0]], 3))];
+            let f = |t: &[Tensor]| conv2d(&t[0], &t[1], Some(&t[2]), &p, Epilogue::act(Activation::Relu));
+            let all = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| {
+                    let mut all = vec![f(&inputs).unwrap()];
+                    all.extend(gradients(&inputs, &f));
+                    all.iter().map(values).collect::<Vec<_>>()
+                })
+            };
+            let one = all(1);
+            assert!(one.iter().flatten().any(|x| *x != 0.));
+            for threads in [2, 7] {
+                assert!(all(threads) == one, "{threads} threads, {:?} {p:?}", w);
+            }
+        }
+    }
+}

@@ -134,9 +134,18 @@ pub(crate) unsafe fn turn_to<T: Lanes>((rows, columns): (usize, usize), x: &[T],
     let (whole_rows, whole_columns) = (rows / 4 * 4, columns / 4 * 4);
     // SAFETY: as asserted, and as the caller promises.
     unsafe {
-        for j in (0..whole_columns).step_by(4) {
+        // along the side whose rows are far apart: these may share few sets of the cache
+        if from > to {
             for i in (0..whole_rows).step_by(4) {
-                T::turn(x.add(i * from + j), from, y.add(j * to + i), to);
+                for j in (0..whole_columns).step_by(4) {
+                    T::turn(x.add(i * from + j), from, y.add(j * to + i), to);
+                }
+            }
+        } else {
+            for j in (0..whole_columns).step_by(4) {
+                for i in (0..whole_rows).step_by(4) {
+                    T::turn(x.add(i * from + j), from, y.add(j * to + i), to);
+                }
             }
         }
         for i in 0..rows {
