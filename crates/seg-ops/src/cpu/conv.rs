@@ -3,11 +3,14 @@
 //! Three products over blocks of output pixels, with the patches of one block in scratch memory (im2col, bounded): the output, the gradient of the
 //! input, the gradient of the weight. A transposed convolution is the same three with the roles exchanged.
 
+use super::alloc::written;
+use super::lanes::Lanes;
 use super::matrix::{Keep, Mat, Shared, product, product_shared};
 use super::patches::Geometry;
-use super::product::add_up;
 use super::tail::{Tail, TailData};
-use super::{Data, Value, activate_tail, attach2, attach3, dispatch, tracked};
+use super::winograd::{self, Weights};
+use super::{Data, Value, activate_tail, attach2, attach3, dispatch, simd, tracked};
+use super::{conv_pixels, conv_planes, conv_weights};
 use crate::error::Result;
 use crate::float::Float;
 use crate::{Conv2dParams, ConvTranspose2dParams, Epilogue, Layout};
@@ -34,10 +37,9 @@ pub(crate) fn conv2d(
     let value = dispatch!(x, self::forward(x, weight, bias, Epilogue::NONE, g, p.layout))?;
     let layout = p.layout;
     let backward = move |x: &Tensor, w: &Tensor, dy: &Tensor| -> Result<(Tensor, Tensor)> {
-        let (x, dy) = (&channels_first(x, layout)?, &channels_first(dy, layout)?);
-        let dx = dispatch!(x, self::input_gradient(dy, w, None, Epilogue::NONE, g))?.tensor()?;
-        let dw = dispatch!(x, self::weight_gradient(x, dy, w, g))?.tensor()?;
-        Ok((from_channels_first(&dx, layout)?, dw))
+        let dx = dispatch!(x, self::input_gradient(dy, w, g, layout))?.tensor()?;
+        let dw = dispatch!(x, self::weight_gradient(x, dy, w, g, layout))?.tensor()?;
+        Ok((dx, dw))
     };
     let y = match bias {
         Some(bias) => attach3("conv2d", value, (x, weight, bias), move |x, w, _, _, dy| {
@@ -63,20 +65,20 @@ pub(crate) fn conv_transpose2d(
     let (x, weight) = (&x.contiguous()?, &weight.contiguous()?);
     let g = Geometry::of_transpose(x, weight, p)?;
     let layout = p.layout;
-    let nchw = channels_first(x, layout)?;
-    if layout == Layout::Nchw && !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
-        return dispatch!(x, self::input_gradient(&nchw, weight, bias, e, g))?.tensor();
+    let (_, _, kh, kw) = weight.dims4()?;
+    let shuffle = p.is_shuffle(kh, kw);
+    if shuffle && !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
+        return dispatch!(x, self::shuffled(x, weight, bias, e, g, layout))?.tensor();
     }
-    let value = dispatch!(x, self::input_gradient(&nchw, weight, None, Epilogue::NONE, g))?;
-    let value = match layout {
-        Layout::Nchw => value,
-        Layout::Nhwc => dispatch!(x, self::reread(&from_channels_first(&value.tensor()?, layout)?))?,
+    let value = if shuffle {
+        dispatch!(x, self::shuffled(x, weight, None, Epilogue::NONE, g, layout))?
+    } else {
+        dispatch!(x, self::input_gradient(x, weight, g, layout))?
     };
     let y = attach2("conv_transpose2d", value, x, weight, move |x, w, _, dy| {
-        let (x, dy) = (&channels_first(x, layout)?, &channels_first(dy, layout)?);
-        let dx = dispatch!(x, self::forward(dy, w, None, Epilogue::NONE, g, Layout::Nchw))?.tensor()?;
-        let dw = dispatch!(x, self::weight_gradient(dy, x, w, g))?.tensor()?;
-        Ok((Some(from_channels_first(&dx, layout)?), Some(dw)))
+        let dx = dispatch!(x, self::forward(dy, w, None, Epilogue::NONE, g, layout))?.tensor()?;
+        let dw = dispatch!(x, self::weight_gradient(dy, x, w, g, layout))?.tensor()?;
+        Ok((Some(dx), Some(dw)))
     })?;
     let axis = layout.channel_axis();
     let y = match bias {
@@ -90,8 +92,29 @@ pub(crate) fn conv_transpose2d(
     activate_tail(y, e, axis)
 }
 
-fn reread<T: Float>(t: &Tensor) -> Result<Value> {
-    Ok(Value::new(Data::<T>::contiguous(t)?.to_vec(), t.dims()))
+/// A transposed convolution whose taps do not overlap.
+fn shuffled<T: Lanes>(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    e: Epilogue<'_>,
+    g: Geometry,
+    layout: Layout,
+) -> Result<Value> {
+    let tail = Tail::new(bias, e)?;
+    let tail = tail.data::<T>()?;
+    let (x, w) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?);
+    let size = g.batch * g.inputs * g.input.0 * g.input.1;
+    #[allow(unsafe_code)]
+    // SAFETY: the kernel writes every element and reads it only afterwards.
+    let y = unsafe {
+        written(size, |y| {
+            if size > 0 {
+                conv_pixels::transposed(&x, &w, &tail, g, layout, y);
+            }
+        })
+    };
+    Ok(Value::new(y, &layout.shape(g.batch, g.inputs, g.input.0, g.input.1)[..]))
 }
 
 pub(super) fn channels_first(x: &Tensor, layout: Layout) -> Result<Tensor> {
@@ -111,12 +134,41 @@ fn from_channels_first(x: &Tensor, layout: Layout) -> Result<Tensor> {
 /// The sum over all axes but the channels: the gradient of a bias.
 pub(super) fn channel_sums(dy: &Tensor, layout: Layout) -> Result<Tensor> {
     match layout {
-        Layout::Nchw => dy.sum((2, 3))?.sum(0),
+        Layout::Nchw => dispatch!(dy, self::plane_sums(dy)),
         Layout::Nhwc => super::product::column_sums(dy),
     }
 }
 
-fn forward<T: Float>(
+fn plane_sums<T: Float>(dy: &Tensor) -> Result<Tensor> {
+    let (b, c, h, w) = dy.dims4()?;
+    let dy = Data::<T>::contiguous(dy)?;
+    let mut sums = vec![T::ZERO; c];
+    sums.par_iter_mut().enumerate().for_each(|(channel, sum)| {
+        for image in 0..b {
+            let plane = &dy[(image * c + channel) * h * w..][..h * w];
+            *sum += simd(
+                #[inline(always)]
+                || {
+                    // pieces, so that a long sum stays accurate
+                    let mut total = T::ZERO;
+                    for piece in plane.chunks(2048) {
+                        let mut lanes = [T::ZERO; 32];
+                        for x in piece.chunks(32) {
+                            for (sum, &x) in lanes.iter_mut().zip(x) {
+                                *sum += x;
+                            }
+                        }
+                        total += lanes.into_iter().sum();
+                    }
+                    total
+                },
+            );
+        }
+    });
+    Value::new(sums, c).tensor()
+}
+
+fn forward<T: Lanes>(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -127,43 +179,42 @@ fn forward<T: Float>(
     let tail = Tail::new(bias, e)?;
     let tail = tail.data::<T>()?;
     let (x, w) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?);
-    let mut y = vec![T::ZERO; g.batch * g.outputs * g.pixels()];
-    if !y.is_empty() {
-        match layout {
-            Layout::Nchw => forward_nchw(&x, &w, &tail, g, &mut y),
-            Layout::Nhwc => forward_nhwc(&x, &w, &tail, g, &mut y),
-        }
-    }
+    let w = Weights { data: &w[..], outputs: g.depth(), inputs: g.kernel.0 * g.kernel.1, flipped: false };
+    let y = convolve(&x, w, &tail, g, layout);
     Ok(Value::new(y, &layout.shape(g.batch, g.outputs, g.out.0, g.out.1)[..]))
 }
 
-/// Output pixels a block: bounded scratch, and work for all threads.
-fn block_pixels(g: Geometry, depth: usize) -> usize {
-    let share = (g.batch * g.pixels()).div_ceil(4 * rayon::current_num_threads());
-    (PATCHES / depth.max(1)).clamp(64, 2048).min(share.next_multiple_of(16).max(64)).min(g.pixels().max(1))
+/// The convolution by the kernel that suits it; only Winograd's takes weights in another order than `[O, I / groups, kh, kw]`.
+fn convolve<T: Lanes>(x: &[T], w: Weights<'_, T>, tail: &TailData<'_, T>, g: Geometry, layout: Layout) -> Vec<T> {
+    let size = g.batch * g.outputs * g.pixels();
+    if size == 0 {
+        return Vec::new();
+    }
+    #[allow(unsafe_code)]
+    // SAFETY: every kernel writes all elements and reads them only afterwards.
+    unsafe {
+        written(size, |y| match layout {
+            _ if winograd::fits(&g) => winograd::forward(x, w, tail, g, layout, y),
+            Layout::Nchw if g.is_pointwise() => pointwise(x, w.data, tail, g, y),
+            Layout::Nchw => conv_planes::forward(x, w.data, tail, g, y),
+            Layout::Nhwc => conv_pixels::forward(x, w.data, tail, g, y),
+        })
+    }
 }
 
-fn forward_nchw<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry, y: &mut [T]) {
+/// A 1 × 1 convolution of channels-first images: the planes are the matrix.
+fn pointwise<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry, y: &mut [T]) {
     let (depth, pixels) = (g.depth(), g.pixels());
-    let (gi, go) = (g.inputs / g.groups, g.outputs / g.groups);
-    let block = block_pixels(g, depth);
+    let go = g.outputs / g.groups;
+    let block = pixels.min(1024);
     let blocks = pixels.div_ceil(block);
-    let plane = g.input.0 * g.input.1;
     let shared = Shared::new(y);
-    (0..g.batch * g.groups * blocks).into_par_iter().for_each_init(Vec::new, |patches, task| {
+    (0..g.batch * g.groups * blocks).into_par_iter().for_each(|task| {
         let (group, from) = (task / blocks, task % blocks * block);
         let n = block.min(pixels - from);
-        let (b, group) = (group / g.groups, group % g.groups);
-        let x = &x[(b * g.inputs + group * gi) * plane..][..gi * plane];
-        let columns = if g.is_pointwise() {
-            Mat { data: &x[from..], rows: plane, columns: 1 }
-        } else {
-            patches.resize(depth * n, T::ZERO);
-            g.gather_rows(x, from, n, patches);
-            Mat::new(patches, n)
-        };
-        let channel = group * go;
-        let at = (b * g.outputs + channel) * pixels + from;
+        let columns = Mat { data: &x[group * depth * pixels + from..], rows: pixels, columns: 1 };
+        let channel = group % g.groups * go;
+        let at = group * go * pixels + from;
         let w = Mat::new(w, depth).skip_rows(channel);
         #[allow(unsafe_code)]
         // SAFETY: tasks differ in image, group or pixels.
@@ -179,62 +230,45 @@ fn forward_nchw<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry,
     });
 }
 
-fn forward_nhwc<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry, y: &mut [T]) {
-    let (depth, pixels) = (g.depth(), g.pixels());
-    let go = g.outputs / g.groups;
-    let w = g.taps_before_channels(w);
-    let block = block_pixels(g, depth);
-    let blocks = pixels.div_ceil(block);
-    let image = g.input.0 * g.input.1 * g.inputs;
-    let shared = Shared::new(y);
-    (0..g.batch * blocks).into_par_iter().for_each_init(Vec::new, |patches, task| {
-        let (b, from) = (task / blocks, task % blocks * block);
-        let n = block.min(pixels - from);
-        let x = &x[b * image..][..image];
+/// The gradient of the input from that of the output, both in `layout`; also the value of a transposed convolution.
+fn input_gradient<T: Lanes>(dy: &Tensor, weight: &Tensor, g: Geometry, layout: Layout) -> Result<Value> {
+    let (kh, kw) = g.kernel;
+    let reach = g.dilation * (kh - 1);
+    if kh == kw && g.stride == kh && g.padding == 0 && g.groups == 1 && g.input == (g.out.0 * kh, g.out.1 * kw) {
+        return shuffled::<T>(dy, weight, None, Epilogue::NONE, g, layout);
+    }
+    if kh != kw || g.stride != 1 || g.padding > reach {
+        let dx = scattered::<T>(&channels_first(dy, layout)?, weight, g)?.tensor()?;
+        let dx = from_channels_first(&dx, layout)?;
+        return Ok(Value::new(Data::<T>::contiguous(&dx)?.to_vec(), dx.dims()));
+    }
+    // with stride 1 it is a convolution with the taps in reverse, inputs and outputs exchanged
+    let back =
+        Geometry { inputs: g.outputs, outputs: g.inputs, input: g.out, out: g.input, padding: reach - g.padding, ..g };
+    let none = Tail::new(None, Epilogue::NONE)?;
+    let none = none.data::<T>()?;
+    let (dy, w) = (Data::<T>::contiguous(dy)?, Data::<T>::contiguous(weight)?);
+    let (gi, go, taps) = (g.inputs / g.groups, g.outputs / g.groups, kh * kw);
+    let turned = Weights { data: &w[..], outputs: taps, inputs: gi * taps, flipped: true };
+    let dx = if winograd::fits(&back) {
+        convolve(&dy, turned, &none, back, layout)
+    } else {
+        let mut w = Vec::with_capacity(turned.data.len());
         for group in 0..g.groups {
-            let channel = group * go;
-            let rows = if g.is_pointwise() {
-                Mat::new(&x[from * g.inputs + group * depth..], g.inputs)
-            } else {
-                g.gather_pixels(x, group, from, n, patches);
-                Mat::new(patches, depth)
-            };
-            let at = (b * pixels + from) * g.outputs + channel;
-            let w = Mat::new(&w, depth).skip_rows(channel).t();
-            #[allow(unsafe_code)]
-            // SAFETY: tasks differ in image or pixels, groups in channels.
-            unsafe {
-                product_shared(
-                    (n, go, depth),
-                    shared,
-                    at,
-                    g.outputs,
-                    Keep::Nothing,
-                    T::ONE,
-                    rows,
-                    w,
-                    Parallelism::None,
-                );
+            let w_group = Weights { data: &turned.data[group * go * gi * taps..], ..turned };
+            for i in 0..gi {
+                for o in 0..go {
+                    w.extend((0..taps).map(|tap| w_group.at(i, o, tap, taps)));
+                }
             }
         }
-        let at = (b * pixels + from) * g.outputs;
-        #[allow(unsafe_code)]
-        // SAFETY: as above.
-        let y = unsafe { shared.part(at, n * g.outputs) };
-        tail.across_channels(y, 0, g.outputs, at);
-    });
+        convolve(&dy, Weights { data: &w, outputs: go * taps, inputs: taps, flipped: false }, &none, back, layout)
+    };
+    Ok(Value::new(dx, &layout.shape(g.batch, g.inputs, g.input.0, g.input.1)[..]))
 }
 
-/// The gradient of the input `[B, I, H, W]` from that of the output; also the value of a transposed convolution, which may have an epilogue.
-fn input_gradient<T: Float>(
-    dy: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    e: Epilogue<'_>,
-    g: Geometry,
-) -> Result<Value> {
-    let tail = Tail::new(bias, e)?;
-    let tail = tail.data::<T>()?;
+/// [`input_gradient`] for any convolution, channels first: products of blocks of pixels, added to where their patches came from.
+fn scattered<T: Float>(dy: &Tensor, weight: &Tensor, g: Geometry) -> Result<Value> {
     let (dy, w) = (Data::<T>::contiguous(dy)?, Data::<T>::contiguous(weight)?);
     let (pixels, plane) = (g.pixels(), g.input.0 * g.input.1);
     let (gi, go) = (g.inputs / g.groups, g.outputs / g.groups);
@@ -244,8 +278,7 @@ fn input_gradient<T: Float>(
         return Ok(Value::new(dx, (g.batch, g.inputs, g.input.0, g.input.1)));
     }
     // patches overlap, so a task has whole planes: some of a group's channels
-    let threads = rayon::current_num_threads();
-    let chunk = gi.div_ceil((4 * threads).div_ceil(g.batch * g.groups)).max(1);
+    let chunk = gi.div_ceil(16usize.div_ceil(g.batch * g.groups)).max(1);
     let chunks = gi.div_ceil(chunk);
     let shared = Shared::new(&mut dx);
     (0..g.batch * g.groups * chunks).into_par_iter().for_each_init(Vec::new, |patches, task| {
@@ -265,49 +298,12 @@ fn input_gradient<T: Float>(
             product((n * taps, count, go), patches, count, Keep::Nothing, T::ONE, w, dy);
             g.scatter_rows(&patches[..n * taps * count], from, count, dx);
         }
-        let channel = group * gi + first;
-        for (i, dx) in dx.chunks_exact_mut(plane).enumerate() {
-            tail.along_pixels(dx, channel + i, (b * g.inputs + channel + i) * plane);
-        }
     });
     Ok(Value::new(dx, (g.batch, g.inputs, g.input.0, g.input.1)))
 }
 
-/// The gradient of the weight from the input `[B, I, H, W]` and the output's gradient.
-fn weight_gradient<T: Float>(x: &Tensor, dy: &Tensor, weight: &Tensor, g: Geometry) -> Result<Value> {
+/// The gradient of the weight from the input and the output's gradient.
+fn weight_gradient<T: Lanes>(x: &Tensor, dy: &Tensor, weight: &Tensor, g: Geometry, layout: Layout) -> Result<Value> {
     let (x, dy) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(dy)?);
-    let (pixels, plane) = (g.pixels(), g.input.0 * g.input.1);
-    let (gi, go) = (g.inputs / g.groups, g.outputs / g.groups);
-    let depth = g.depth();
-    let size = g.outputs * depth;
-    if x.is_empty() || dy.is_empty() {
-        return Ok(Value::new(vec![T::ZERO; size], weight.dims()));
-    }
-    let block = block_pixels(g, depth);
-    let blocks = pixels.div_ceil(block);
-    // a few long runs of blocks, each with a sum of its own
-    let runs = (2 * rayon::current_num_threads()).min(g.batch * blocks);
-    let total = g.batch * blocks;
-    let parts: Vec<Vec<T>> = (0..runs)
-        .into_par_iter()
-        .map(|run| {
-            let mut dw = vec![T::ZERO; size];
-            let mut patches = Vec::new();
-            for task in run * total / runs..(run + 1) * total / runs {
-                let (b, from) = (task / blocks, task % blocks * block);
-                let n = block.min(pixels - from);
-                for group in 0..g.groups {
-                    let x = &x[(b * g.inputs + group * gi) * plane..][..gi * plane];
-                    patches.resize(depth * n, T::ZERO);
-                    g.gather_rows(x, from, n, &mut patches);
-                    let dy =
-                        Mat { data: &dy[(b * g.outputs + group * go) * pixels + from..], rows: pixels, columns: 1 };
-                    let dw = &mut dw[group * go * depth..(group + 1) * go * depth];
-                    product((go, depth, n), dw, depth, Keep::Sum, T::ONE, dy, Mat::new(&patches, n).t());
-                }
-            }
-            dw
-        })
-        .collect();
-    Ok(Value::new(add_up(parts, size), weight.dims()))
+    Ok(Value::new(conv_weights::gradient(&x, &dy, g, layout), weight.dims()))
 }

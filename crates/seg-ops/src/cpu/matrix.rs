@@ -75,6 +75,23 @@ impl<'a, T> Shared<'a, T> {
     }
 }
 
+impl<T: super::lanes::Lanes> Shared<'_, T> {
+    /// Writes a matrix of `rows` × `columns`, its rows `from` elements apart in `x`, with rows and columns exchanged: its columns become rows, `to` elements
+    /// apart, from element `at` on.
+    ///
+    /// # Safety
+    /// Nobody else may read or write any of these elements (not those between the rows) meanwhile.
+    #[inline(always)]
+    pub unsafe fn turned(&self, (rows, columns): (usize, usize), x: &[T], from: usize, at: usize, to: usize) {
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        assert!(at + (columns - 1) * to + rows <= self.len && rows <= to);
+        // SAFETY: inside the slice, as asserted; not aliased, as the caller promises.
+        unsafe { super::lanes::turn_to((rows, columns), x, from, self.start.add(at), to) };
+    }
+}
+
 /// What becomes of the elements already there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {

@@ -115,25 +115,7 @@ impl Geometry {
         }
     }
 
-    /// Patches as a matrix (channel, tap) × pixel, from the planes of one group of one image.
-    pub fn gather_rows<T: Float>(&self, x: &[T], from: usize, n: usize, patches: &mut [T]) {
-        let channels = x.len() / (self.input.0 * self.input.1);
-        if self.padding > 0 {
-            patches.fill(T::ZERO);
-        }
-        self.stretches(channels, from, n, |row, at, start, count| {
-            let y = &mut patches[row * n + at..][..count];
-            if self.stride == 1 {
-                y.copy_from_slice(&x[start..start + count]);
-            } else {
-                for (y, &x) in y.iter_mut().zip(x[start..].iter().step_by(self.stride)) {
-                    *y = x;
-                }
-            }
-        });
-    }
-
-    /// The transpose of [`Self::gather_rows`]: adds each patch to where it came from.
+    /// Adds patches, a matrix (channel, tap) × pixel, to where they came from: the planes of one group of one image.
     pub fn scatter_rows<T: Float>(&self, patches: &[T], from: usize, n: usize, x: &mut [T]) {
         let channels = x.len() / (self.input.0 * self.input.1);
         self.stretches(channels, from, n, |row, at, start, count| {
@@ -148,48 +130,5 @@ impl Geometry {
                 }
             }
         });
-    }
-
-    /// Patches of one group as a matrix pixel × (tap, channel), from a channels-last image.
-    pub fn gather_pixels<T: Float>(&self, x: &[T], group: usize, from: usize, n: usize, patches: &mut Vec<T>) {
-        let (h, w) = self.input;
-        let c = self.inputs / self.groups;
-        patches.clear();
-        for pixel in from..from + n {
-            let (oy, ox) = (pixel / self.out.1, pixel % self.out.1);
-            for ty in 0..self.kernel.0 {
-                let Some(iy) = self.source(oy, ty, h) else {
-                    patches.resize(patches.len() + self.kernel.1 * c, T::ZERO);
-                    continue;
-                };
-                let row = &x[iy * w * self.inputs..][..w * self.inputs];
-                let left = ox * self.stride;
-                let together = self.dilation == 1 && self.groups == 1;
-                if together && left >= self.padding && left - self.padding + self.kernel.1 <= w {
-                    // a row of taps stands in one piece
-                    patches.extend_from_slice(&row[(left - self.padding) * c..][..self.kernel.1 * c]);
-                    continue;
-                }
-                for tx in 0..self.kernel.1 {
-                    match self.source(ox, tx, w) {
-                        Some(ix) => patches.extend_from_slice(&row[ix * self.inputs + group * c..][..c]),
-                        None => patches.resize(patches.len() + c, T::ZERO),
-                    }
-                }
-            }
-        }
-    }
-
-    /// The weight `[O, I / groups, kh, kw]` as `[O, kh, kw, I / groups]`.
-    pub fn taps_before_channels<T: Float>(&self, w: &[T]) -> Vec<T> {
-        let taps = self.kernel.0 * self.kernel.1;
-        let channels = self.inputs / self.groups;
-        let mut out = Vec::with_capacity(w.len());
-        for filter in w.chunks_exact((taps * channels).max(1)) {
-            for tap in 0..taps {
-                out.extend((0..channels).map(|c| filter[c * taps + tap]));
-            }
-        }
-        out
     }
 }

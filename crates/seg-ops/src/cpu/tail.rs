@@ -4,8 +4,9 @@ use super::pointwise::act_in_place;
 use super::{Data, simd};
 use crate::error::Result;
 use crate::float::Float;
-use crate::{Activation, Epilogue};
+use crate::{Activation, Epilogue, Layout};
 use candle_core::Tensor;
+use rayon::prelude::*;
 
 /// A bias and an [`Epilogue`] as contiguous tensors.
 pub(crate) struct Tail {
@@ -84,6 +85,56 @@ impl<T: Float> TailData<'_, T> {
                 }
             },
         );
+    }
+
+    /// All but the residual, to pixels in scratch memory: each has `stride` elements, of which `width` are channels from `channel` on. To be called under
+    /// [`simd`].
+    #[inline(always)]
+    pub fn pixels_but_residual(&self, y: &mut [T], stride: usize, channel: usize, width: usize) {
+        if let Some(bias) = &self.bias {
+            let bias = &bias[channel..channel + width];
+            for y in y.chunks_exact_mut(stride) {
+                for (y, &b) in y.iter_mut().zip(bias) {
+                    *y += b;
+                }
+            }
+        }
+        act_in_place(y, self.activation);
+        if let Some(scale) = &self.scale {
+            let scale = &scale[channel..channel + width];
+            for y in y.chunks_exact_mut(stride) {
+                for (y, &s) in y.iter_mut().zip(scale) {
+                    *y *= s;
+                }
+            }
+        }
+    }
+
+    /// The residual alone, to elements from `at` on.
+    #[inline(always)]
+    pub fn residual(&self, y: &mut [T], at: usize) {
+        if let Some(residual) = &self.residual {
+            for (y, &r) in y.iter_mut().zip(&residual[at..]) {
+                *y += r;
+            }
+        }
+    }
+
+    /// To a whole output of so many channels and pixels an image, on all threads.
+    pub fn whole(&self, y: &mut [T], channels: usize, pixels: usize, layout: Layout) {
+        if self.is_identity() || y.is_empty() {
+            return;
+        }
+        match layout {
+            Layout::Nhwc => {
+                let chunk = channels * (16_384 / channels).max(1);
+                y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| self.across_channels(y, 0, channels, i * chunk));
+            }
+            Layout::Nchw => {
+                let planes = y.par_chunks_mut(pixels).enumerate();
+                planes.for_each(|(i, y)| self.along_pixels(y, i % channels, i * pixels));
+            }
+        }
     }
 
     /// To pixels of one channel; `at` is their place in the output.
