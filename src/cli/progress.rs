@@ -48,7 +48,7 @@ impl Progress {
         self.done += 1;
         match &self.bar {
             Some(bar) => bar.inc(1),
-            None if self.total > 1 && self.last_line.elapsed() >= LINE_EVERY => {
+            None if self.done < self.total && self.last_line.elapsed() >= LINE_EVERY => {
                 say(format_args!("{} of {} images", self.done, self.total));
                 self.last_line = Instant::now();
             }

@@ -38,7 +38,7 @@ impl From<Output> for Run {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
-            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+            stderr: without_progress(&String::from_utf8(output.stderr).expect("stderr is UTF-8")),
         }
     }
 }
@@ -200,4 +200,10 @@ pub fn write_hollow(path: &Path, tensors: &[NamedShape]) {
     file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
     file.write_all(header.as_bytes()).unwrap();
     file.set_len((8 + header.len() + at) as u64).unwrap();
+}
+
+/// Messages but for `2 of 3 images`, which come every ten seconds: on a slow machine only.
+fn without_progress(messages: &str) -> String {
+    let progress = |line: &str| line.ends_with(" images") && line.starts_with(|c: char| c.is_ascii_digit());
+    messages.split_inclusive('\n').filter(|line| !progress(line.trim_end())).collect()
 }
