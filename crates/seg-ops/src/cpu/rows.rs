@@ -188,24 +188,39 @@ impl<T: Vector> WithSimd for SoftmaxBackward<'_, T> {
     }
 }
 
-/// Mean and reciprocal standard deviation, in two passes, so that a large mean does not eat the variance.
+/// Means and reciprocal standard deviations of `N` rows of one length, side by side, so that the sums of one row fill the pauses of the other. In two
+/// passes, so that a large mean does not eat the variance.
 #[inline(always)]
-fn moments<T: Vector, S: Simd>(s: S, x: &[T], eps: T) -> (T, T) {
-    let n = T::of_usize(x.len());
-    let mean = Total(x).with_simd(s) / n;
-    let m = T::splat(s, mean);
-    let mut sum = Sum::<T, S>::new(s);
-    each_vector!(s, x.len(), |at, len, WHOLE| {
-        let mut d = T::minus(s, get(s, x, at, len, WHOLE), m);
-        if !WHOLE {
-            d = T::times(s, d, T::ones::<S>(len));
+fn moments<T: Vector, S: Simd, const N: usize>(s: S, x: &[T], n: usize, eps: T) -> [(T, T); N] {
+    let mut sums = [[T::zeros(s); 2]; N];
+    each_vector!(s, n, |at, len, WHOLE| {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = [sum[1], T::plus(s, sum[0], get(s, x, i * n + at, len, WHOLE))];
         }
-        sum.add(
-            #[inline(always)]
-            |sum| T::multiply_add(s, d, d, sum),
-        );
     });
-    (mean, T::ONE / (sum.total(s) / n + eps).sqrt())
+    let count = T::of_usize(n);
+    let mut moments = [(T::ZERO, T::ZERO); N];
+    let mut means = [T::zeros(s); N];
+    for i in 0..N {
+        moments[i].0 = T::total(s, T::plus(s, sums[i][0], sums[i][1])) / count;
+        means[i] = T::splat(s, moments[i].0);
+        sums[i] = [T::zeros(s); 2];
+    }
+    each_vector!(s, n, |at, len, WHOLE| {
+        for i in 0..N {
+            let mut d = T::minus(s, get(s, x, i * n + at, len, WHOLE), means[i]);
+            if !WHOLE {
+                d = T::times(s, d, T::ones::<S>(len));
+            }
+            let [a, b] = sums[i];
+            sums[i] = [b, T::multiply_add(s, d, d, a)];
+        }
+    });
+    for i in 0..N {
+        let squares = T::total(s, T::plus(s, sums[i][0], sums[i][1]));
+        moments[i].1 = T::ONE / (squares / count + eps).sqrt();
+    }
+    moments
 }
 
 /// Layer normalisation of rows as long as the weight; without a bias, that slice is empty.
@@ -223,21 +238,36 @@ impl<T: Vector> WithSimd for Norm<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let n = self.weight.len();
-        for (y, x) in self.y.chunks_exact_mut(n).zip(self.x.chunks_exact(n)) {
-            let (mean, inverse) = moments(s, x, self.eps);
-            let (mean, inverse) = (T::splat(s, mean), T::splat(s, inverse));
-            each_vector!(s, n, |at, len, WHOLE| {
-                let normed = T::times(s, T::minus(s, get(s, x, at, len, WHOLE), mean), inverse);
-                let weight = get(s, self.weight, at, len, WHOLE);
-                let result = if self.bias.is_empty() {
-                    T::times(s, normed, weight)
-                } else {
-                    T::multiply_add(s, normed, weight, get(s, self.bias, at, len, WHOLE))
-                };
-                put(s, y, at, len, WHOLE, result);
-            });
+        let (mut to, mut from) = (self.y.chunks_exact_mut(2 * n), self.x.chunks_exact(2 * n));
+        for (y, x) in (&mut to).zip(&mut from) {
+            norm_rows::<T, S, 2>(s, y, x, self.weight, self.bias, self.eps);
+        }
+        let (y, x) = (to.into_remainder(), from.remainder());
+        if !x.is_empty() {
+            norm_rows::<T, S, 1>(s, y, x, self.weight, self.bias, self.eps);
         }
     }
+}
+
+/// `N` rows, which share what is read of weight and bias.
+#[inline(always)]
+fn norm_rows<T: Vector, S: Simd, const N: usize>(s: S, y: &mut [T], x: &[T], weight: &[T], bias: &[T], eps: T) {
+    let n = weight.len();
+    let moments = moments::<T, S, N>(s, x, n, eps);
+    let (mut means, mut inverses) = ([T::zeros(s); N], [T::zeros(s); N]);
+    for i in 0..N {
+        means[i] = T::splat(s, moments[i].0);
+        inverses[i] = T::splat(s, moments[i].1);
+    }
+    each_vector!(s, n, |at, len, WHOLE| {
+        let w = get(s, weight, at, len, WHOLE);
+        let b = if bias.is_empty() { T::zeros(s) } else { get(s, bias, at, len, WHOLE) };
+        for i in 0..N {
+            let d = T::minus(s, get(s, x, i * n + at, len, WHOLE), means[i]);
+            let normed = T::times(s, d, inverses[i]);
+            put(s, y, i * n + at, len, WHOLE, T::multiply_add(s, normed, w, b));
+        }
+    });
 }
 
 /// The gradient of [`Norm`]: of the rows, and what these rows add to those of weight and bias.
@@ -259,7 +289,7 @@ impl<T: Vector> WithSimd for NormBackward<'_, T> {
         let n = self.weight.len();
         let count = T::of_usize(n);
         for ((dx, x), g) in self.dx.chunks_exact_mut(n).zip(self.x.chunks_exact(n)).zip(self.g.chunks_exact(n)) {
-            let (mean, inverse) = moments(s, x, self.eps);
+            let [(mean, inverse)] = moments(s, x, n, self.eps);
             let (mean, inverse) = (T::splat(s, mean), T::splat(s, inverse));
             // the mean of g w, and of g w times the normalised row
             let (mut total, mut along) = (Sum::<T, S>::new(s), Sum::<T, S>::new(s));
