@@ -6,11 +6,12 @@
 //! so an element's sum does not depend on the number of threads.
 #![allow(unsafe_code)]
 
-use super::alloc::uninit_vec;
 use super::matrix::{Mat, Shared};
-use super::tile::{Panel, available, last_width, pack_columns, pack_rows, packed, width, with_scratch};
+use super::tile::{
+    Panel, arch, available, last_width, pack_columns, pack_rows, packed, width, with_packed, with_scratch,
+};
 use super::written;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -28,23 +29,23 @@ pub(super) fn part(n: usize, most: usize, unit: usize) -> usize {
 }
 
 /// A matrix in panels.
-struct Packed {
+struct Packed<'a> {
     /// The unused half of a last narrow panel is never written nor read.
-    data: Vec<MaybeUninit<f32>>,
+    data: &'a [MaybeUninit<f32>],
     width: usize,
     by_columns: bool,
     n: usize,
     k: usize,
 }
 
-impl Packed {
+impl<'a> Packed<'a> {
     /// `b` is k × n, with contiguous rows or contiguous columns.
-    fn new(b: Mat<'_, f32>, n: usize, k: usize) -> Self {
+    fn new(b: Mat<'_, f32>, n: usize, k: usize, data: &'a mut [MaybeUninit<f32>]) -> Self {
         let width = width();
+        assert!(data.len() >= packed(n, k, width));
         let by_columns = b.columns != 1;
-        let mut data = uninit_vec::<f32>(packed(n, k, width));
         assert!(b.holds(k, n));
-        let shared = Shared::new(&mut data);
+        let shared = Shared::new(data);
         if by_columns {
             let panels = n.div_ceil(width);
             (0..panels).into_par_iter().with_min_len(panels.div_ceil(64)).for_each(|panel| {
@@ -81,18 +82,20 @@ pub(super) fn product(
     tail: impl Fn(Shared<'_, f32>, Range<usize>, Range<usize>) + Sync,
 ) -> Vec<f32> {
     assert!(m * n * k > 0 && a.holds(m, k) && (a.columns == 1 || a.rows == 1) && available());
-    let b = &Packed::new(b, n, k);
     let rows = part(m, ROWS, 12);
     let depth = part(k, DEPTH, 8);
     let across = n.div_ceil(COLUMNS);
     let write = |y: &mut [f32]| {
         let y = Shared::new(y);
-        (0..m.div_ceil(rows) * across).into_par_iter().for_each(|task| {
-            let (row, column) = (task / across * rows, task % across * COLUMNS);
-            let (rows, columns) = (row..m.min(row + rows), column..n.min(column + COLUMNS));
-            let block = Block { a, b, y, k, n, rows, columns, depth };
-            with_scratch(ROWS * depth, |scratch| Arch::new().dispatch(Run(&block, scratch)));
-            tail(y, block.rows, block.columns);
+        with_packed(packed(n, k, width()), |data| {
+            let b = &Packed::new(b, n, k, data);
+            (0..m.div_ceil(rows) * across).into_par_iter().for_each(|task| {
+                let (row, column) = (task / across * rows, task % across * COLUMNS);
+                let (rows, columns) = (row..m.min(row + rows), column..n.min(column + COLUMNS));
+                let block = Block { a, b, y, k, n, rows, columns, depth };
+                with_scratch(ROWS * depth, |scratch| arch().dispatch(Run(&block, scratch)));
+                tail(y, block.rows, block.columns);
+            });
         });
     };
     // SAFETY: the blocks cover all of it, and the tiles write each element before anybody reads it.
@@ -101,7 +104,7 @@ pub(super) fn product(
 
 struct Block<'a> {
     a: Mat<'a, f32>,
-    b: &'a Packed,
+    b: &'a Packed<'a>,
     y: Shared<'a, f32>,
     k: usize,
     n: usize,

@@ -9,14 +9,15 @@
 //! busy, the keys are split as well, into a number of parts that depends on the sizes alone, and the parts are merged in order.
 #![allow(unsafe_code)]
 
-use super::alloc::uninit_vec;
 use super::dense::part;
 use super::matrix::Shared;
 use super::relative::Relative;
-use super::tile::{Panel, available, last_width, load, pack_columns, pack_rows, packed, store, width, with_scratch};
+use super::tile::{
+    Panel, arch, available, last_width, load, pack_columns, pack_rows, packed, store, width, with_packed, with_scratch,
+};
 use super::written;
 use candle_core::{DType, Tensor};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -156,30 +157,32 @@ pub(super) unsafe fn forward(t: &Sizes, rows: &impl Rows, y: Shared<'_, f32>, lo
         // SAFETY: as the caller promises.
         return unsafe { forward_few(t, rows, layout, y, logs) };
     }
-    let (mut k, mut v) = (uninit_vec::<f32>(t.groups * layout.k), uninit_vec::<f32>(t.groups * layout.v));
-    let (k, v) = (Shared::new(&mut k), Shared::new(&mut v));
-    // keys a task packs
-    let piece = (8 * layout.width).max(256);
-    let pieces = t.m.div_ceil(piece);
-    (0..t.groups * pieces).into_par_iter().for_each(|task| {
-        let (group, from) = (task / pieces, task % pieces * piece);
-        // SAFETY: each task writes the panels, or the rows of panels, of its own keys.
-        unsafe {
-            let (k, v) = (k.start().add(group * layout.k).cast(), v.start().add(group * layout.v).cast());
-            pack(t, rows, group, from..t.m.min(from + piece), (0, t.m), k, Some(v));
-        }
-    });
-    (0..t.groups * blocks).into_par_iter().for_each(|task| {
-        let (group, from) = (task / blocks, task % blocks * block);
-        // SAFETY: inside the packed keys and values.
-        let (k, v) = unsafe { (k.start().add(group * layout.k), v.start().add(group * layout.v)) };
-        let packs = Packs { k: k.cast(), v: v.cast(), origin: 0, height: t.m, step: None };
-        with_scratch(State::size(t, layout, block), |scratch| {
-            let mut state = State::new(t, layout, from.min(t.n)..t.n.min(from + block), scratch);
-            state.start(rows, group);
-            state.run(rows, group, packs, 0..t.m);
-            // SAFETY: as the caller promises.
-            unsafe { state.finish(rows, group, y, logs) };
+    with_packed(t.groups * (layout.k + layout.v), |all| {
+        let (k, v) = all.split_at_mut(t.groups * layout.k);
+        let (k, v) = (Shared::new(k), Shared::new(v));
+        // keys a task packs
+        let piece = (8 * layout.width).max(256);
+        let pieces = t.m.div_ceil(piece);
+        (0..t.groups * pieces).into_par_iter().for_each(|task| {
+            let (group, from) = (task / pieces, task % pieces * piece);
+            // SAFETY: each task writes the panels, or the rows of panels, of its own keys.
+            unsafe {
+                let (k, v) = (k.start().add(group * layout.k).cast(), v.start().add(group * layout.v).cast());
+                pack(t, rows, group, from..t.m.min(from + piece), (0, t.m), k, Some(v));
+            }
+        });
+        (0..t.groups * blocks).into_par_iter().for_each(|task| {
+            let (group, from) = (task / blocks, task % blocks * block);
+            // SAFETY: inside the packed keys and values.
+            let (k, v) = unsafe { (k.start().add(group * layout.k), v.start().add(group * layout.v)) };
+            let packs = Packs { k: k.cast(), v: v.cast(), origin: 0, height: t.m, step: None };
+            with_scratch(State::size(t, layout, block), |scratch| {
+                let mut state = State::new(t, layout, from.min(t.n)..t.n.min(from + block), scratch);
+                state.start(rows, group);
+                state.run(rows, group, packs, 0..t.m);
+                // SAFETY: as the caller promises.
+                unsafe { state.finish(rows, group, y, logs) };
+            });
         });
     });
 }
@@ -285,13 +288,13 @@ impl<'a> State<'a> {
         for (i, q) in self.queries.clone().zip(self.q.chunks_exact_mut(self.t.d)) {
             rows.query(group, i, q);
         }
-        Arch::new().dispatch(Start { state: self, relative: rows.relative() });
+        arch().dispatch(Start { state: self, relative: rows.relative() });
     }
 
     /// Goes through `keys`, which begin at a panel's start.
     fn run(&mut self, rows: &impl Rows, group: usize, packs: Packs, keys: Range<usize>) {
         let bias = rows.bias(group).map(|b| &b[self.queries.start * self.t.m..self.queries.end * self.t.m]);
-        Arch::new().dispatch(Blocks { state: self, bias, relative: rows.relative(), packs, keys });
+        arch().dispatch(Blocks { state: self, bias, relative: rows.relative(), packs, keys });
     }
 
     /// The outputs to where they belong.

@@ -9,9 +9,9 @@
 use super::dense::part;
 use super::flash::{KEYS, LOG2_E, QUERIES, Rows, Sizes, power_of_two};
 use super::softmax::dot;
-use super::tile::{Panel, last_width, load, pack_columns, pack_rows, packed, store, width, with_scratch};
+use super::tile::{Panel, arch, last_width, load, pack_columns, pack_rows, packed, store, width, with_scratch};
 use super::{simd, written};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -144,7 +144,7 @@ pub(super) fn group_backward(
                 pack_rows(width, t.d, 0..n, n, |i| q[i * t.d..].as_ptr(), q_rows.as_mut_ptr());
                 pack_rows(width, t.dv, 0..n, n, |i| g[i * t.dv..].as_ptr(), g_rows.as_mut_ptr());
             }
-            Arch::new().dispatch(Step {
+            arch().dispatch(Step {
                 t,
                 width,
                 keys,

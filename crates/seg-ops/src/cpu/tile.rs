@@ -5,7 +5,15 @@
 //! one element at a time and spread over a vector, so it need not be packed. An element's sum runs over `k` in order, whatever tile it is in.
 #![allow(unsafe_code)]
 
+use super::alloc::uninit_vec;
 use pulp::{Arch, Simd, WithSimd};
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+
+/// What the tiles are compiled for here: one answer for packing and for reading.
+pub(crate) fn arch() -> Arch {
+    Arch::new()
+}
 
 /// Columns of a panel; less than 16 where the tiles are not made for the processor.
 pub(crate) fn width() -> usize {
@@ -17,7 +25,7 @@ pub(crate) fn width() -> usize {
             2 * S::F32_LANES
         }
     }
-    Arch::new().dispatch(Lanes)
+    arch().dispatch(Lanes)
 }
 
 /// Whether this processor has AVX2 and FMA, or AVX-512.
@@ -309,7 +317,24 @@ pub(crate) fn last_width(width: usize, n: usize) -> usize {
 }
 
 thread_local! {
-    static SCRATCH: std::cell::Cell<Vec<f32>> = const { std::cell::Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static PACKED: Cell<Vec<MaybeUninit<f32>>> = const { Cell::new(Vec::new()) };
+}
+
+/// `f` with room for `n` packed elements that tasks share. Up to 16 MiB are kept from call to call: fresh memory would cost more than the packing.
+pub(crate) fn with_packed<R>(n: usize, f: impl FnOnce(&mut [MaybeUninit<f32>]) -> R) -> R {
+    const KEPT: usize = 4 << 20;
+    if n > KEPT {
+        return f(&mut uninit_vec(n));
+    }
+    // empty where a task of an outer call, for which this thread waits, has it
+    let mut packed = PACKED.take();
+    if packed.len() < n {
+        packed = uninit_vec(n);
+    }
+    let result = f(&mut packed[..n]);
+    PACKED.set(packed);
+    result
 }
 
 /// `f` with `n` elements that this thread keeps from call to call; they hold anything.

@@ -216,18 +216,18 @@ impl<'a, T: Float> Windows<'a, T> {
 }
 
 impl<T: Float> Windows<'_, T> {
-    /// Adds the gradients of a window's queries, keys and values to those of the map, or of the padding row.
+    /// Puts the gradients of a window's queries, keys and values into the map's, or adds them to the padding row's. Pixels that no query is pooled
+    /// from (behind the last whole square) are left as they are.
     fn scatter(&self, site: Site, [dq, dk, dv]: [&[T]; 3], dqkv: Shared<'_, T>, dpad: &mut [T]) {
         let d = self.d;
         let mut add = |part: Part, y: usize, x: usize, gradient: &[T]| {
             let offset = self.offset(part, site.head);
-            let row = match self.place(site, y, x) {
+            match self.place(site, y, x) {
                 #[allow(unsafe_code)]
                 // SAFETY: this pixel's channels of this head belong to this window alone.
-                Some(at) => unsafe { dqkv.part(at + offset, d) },
-                None => &mut dpad[offset..offset + d],
-            };
-            row.iter_mut().zip(gradient).for_each(|(r, &g)| *r += g);
+                Some(at) => unsafe { dqkv.part(at + offset, d) }.copy_from_slice(gradient),
+                None => dpad[offset..offset + d].iter_mut().zip(gradient).for_each(|(r, &g)| *r += g),
+            }
         };
         for key in 0..self.keys() {
             let (y, x) = (key / self.window.1, key % self.window.1);
@@ -377,38 +377,49 @@ fn backward_tiled(
     let windows = Windows::new(&data, padding.as_deref().unwrap_or(&[]), dims, p);
     let (t, rows) = Tiled::new(windows, dims.0, p.scale, bias, None)?;
     let (windows, known) = (&rows.windows, flash_backward::Known { y: &y, logs, g: &g });
-    let mut dqkv = vec![0.; data.len()];
-    let shared = Shared::new(&mut dqkv);
     let (size_q, size_k) = (t.n * t.d, t.m * t.d);
     // the windows of one row at a time: few partial sums, and the same ones whatever the number of threads
     let chunk = windows.count.1 * p.heads;
-    let parts: Vec<Vec<f32>> = if chunk * windows.count.0 == p.heads {
-        // whole maps
-        let (dq, dk, dv) = flash_backward::backward(&t, &rows, known);
-        (0..t.groups)
-            .into_par_iter()
-            .map(|group| {
-                let mut dpad = vec![0.; dims.3];
-                let gradients =
-                    [&dq[group * size_q..][..size_q], &dk[group * size_k..][..size_k], &dv[group * size_k..][..size_k]];
-                windows.scatter(windows.site(group), gradients, shared, &mut dpad);
-                dpad
-            })
-            .collect()
-    } else {
-        (0..t.groups.div_ceil(chunk))
-            .into_par_iter()
-            .map(|row| {
-                let mut dpad = vec![0.; dims.3];
-                let (mut dq, mut dk, mut dv) = (vec![0.; size_q], vec![0.; size_k], vec![0.; size_k]);
-                for group in row * chunk..t.groups.min((row + 1) * chunk) {
-                    flash_backward::group_backward(&t, &rows, group, 0..t.n, known, &mut dq, &mut dk, &mut dv);
-                    windows.scatter(windows.site(group), [&dq, &dk, &dv], shared, &mut dpad);
-                }
-                dpad
-            })
-            .collect()
+    let mut parts: Vec<Vec<f32>> = Vec::new();
+    let write = |dqkv: &mut [f32]| {
+        if !dims.1.is_multiple_of(p.query_pool) || !dims.2.is_multiple_of(p.query_pool) {
+            dqkv.fill(0.);
+        }
+        let shared = Shared::new(dqkv);
+        parts = if chunk * windows.count.0 == p.heads {
+            // whole maps
+            let (dq, dk, dv) = flash_backward::backward(&t, &rows, known);
+            (0..t.groups)
+                .into_par_iter()
+                .map(|group| {
+                    let mut dpad = vec![0.; dims.3];
+                    let gradients = [
+                        &dq[group * size_q..][..size_q],
+                        &dk[group * size_k..][..size_k],
+                        &dv[group * size_k..][..size_k],
+                    ];
+                    windows.scatter(windows.site(group), gradients, shared, &mut dpad);
+                    dpad
+                })
+                .collect()
+        } else {
+            (0..t.groups.div_ceil(chunk))
+                .into_par_iter()
+                .map(|row| {
+                    let mut dpad = vec![0.; dims.3];
+                    let (mut dq, mut dk, mut dv) = (vec![0.; size_q], vec![0.; size_k], vec![0.; size_k]);
+                    for group in row * chunk..t.groups.min((row + 1) * chunk) {
+                        flash_backward::group_backward(&t, &rows, group, 0..t.n, known, &mut dq, &mut dk, &mut dv);
+                        windows.scatter(windows.site(group), [&dq, &dk, &dv], shared, &mut dpad);
+                    }
+                    dpad
+                })
+                .collect()
+        };
     };
+    #[allow(unsafe_code)]
+    // SAFETY: each pixel's keys and values belong to one window, and so do its queries, unless the pooling leaves some out: then all is 0 before.
+    let dqkv = unsafe { written(data.len(), write) };
     let dpad = add_up(parts, dims.3);
     Ok((Value::new(dqkv, dims).tensor()?, Value::new(dpad, dims.3).tensor()?))
 }
