@@ -79,9 +79,19 @@ impl<T: Lanes> Image<'_, T> {
         if r.step == 1 {
             turn((r.channels, n), x, plane, out, pixel);
         } else {
-            for (j, out) in out.chunks_exact_mut(pixel).enumerate() {
-                for (c, out) in out[..r.channels].iter_mut().enumerate() {
-                    *out = x[c * plane + j * r.step];
+            // a few channels at a time without the gaps first
+            let mut rows = [T::ZERO; 4 * 64];
+            for (j, out) in out.chunks_mut(64 * pixel).enumerate() {
+                let n = out.len() / pixel;
+                for c in (0..r.channels).step_by(4) {
+                    let channels = (r.channels - c).min(4);
+                    for (i, row) in rows.chunks_exact_mut(64).enumerate().take(channels) {
+                        let x = &x[(c + i) * plane + j * 64 * r.step..];
+                        for (to, &x) in row[..n].iter_mut().zip(x.iter().step_by(r.step)) {
+                            *to = x;
+                        }
+                    }
+                    turn((channels, n), &rows, 64, &mut out[c..], pixel);
                 }
             }
         }
