@@ -70,10 +70,11 @@ impl Plan {
         let tiles = (g.out.0.div_ceil(d).div_ceil(4), g.out.1.div_ceil(d).div_ceil(4));
         let total = g.batch * d * d * tiles.0 * tiles.1;
         let most = (16_000 / g.inputs).clamp(16, 64).min((total / 8).max(16));
-        let across = tiles.1.min(16);
-        let down = tiles.0.min((most / across).max(1));
+        // with dilation, the d interleaved images of the same rows together: they lie in the same cache lines
+        let across = tiles.1.min((most / d).clamp(4, 16));
+        let down = tiles.0.min((most / (across * d)).max(1));
         let whole = (down, across) == tiles;
-        let phases = if whole { (most / (down * across)).clamp(1, d * d) } else { 1 };
+        let phases = if whole { (most / (down * across) / d).clamp(1, d) * d } else { d };
         let blocks = (tiles.0.div_ceil(down), tiles.1.div_ceil(across));
         let groups = (d * d).div_ceil(phases);
         let tasks = g.batch * groups * blocks.0 * blocks.1;
