@@ -307,3 +307,75 @@ fn weight_gradient<T: Lanes>(x: &Tensor, dy: &Tensor, weight: &Tensor, g: Geomet
     let (x, dy) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(dy)?);
     Ok(Value::new(conv_weights::gradient(&x, &dy, g, layout), weight.dims()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Activation, composed};
+    use candle_core::{DType, Device, Var};
+
+    fn numbers(dims: &[usize], seed: u32) -> Result<Tensor> {
+        let mut state = seed;
+        let n = dims.iter().product();
+        let values: Vec<f64> = (0..n)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                f64::from(state >> 8) / f64::from(1 << 23) - 1.
+            })
+            .collect();
+        Tensor::from_vec(values, dims, &Device::Cpu)
+    }
+
+    fn distance(a: &Tensor, b: &Tensor) -> Result<f64> {
+        (a.to_dtype(DType::F64)? - b)?.abs()?.max_all()?.to_scalar()
+    }
+
+    /// Every kernel, with every instruction set that this processor has, against the composition.
+    #[test]
+    fn all_instruction_sets() -> Result<()> {
+        for instructions in [1, 2, 0] {
+            super::super::lanes::force(instructions);
+            for (x, w, stride, padding, dilation) in [
+                ([1, 18, 11, 14], [21, 18, 3, 3], 1, 1, 1),
+                ([1, 16, 9, 13], [16, 16, 3, 3], 1, 2, 2),
+                ([2, 3, 17, 21], [13, 3, 3, 3], 2, 1, 1),
+                ([1, 5, 12, 50], [9, 5, 7, 7], 1, 3, 1),
+                ([1, 6, 8, 8], [35, 6, 4, 4], 4, 0, 1),
+            ] {
+                for layout in [Layout::Nchw, Layout::Nhwc] {
+                    let p = Conv2dParams { stride, padding, dilation, groups: 1, layout };
+                    let map = layout.shape(x[0], x[1], x[2], x[3]);
+                    let inputs = [numbers(&map, 1)?, numbers(&w, 2)?, numbers(&w[..1], 3)?];
+                    let e = Epilogue::act(Activation::Relu);
+                    let slow = composed::conv2d(&inputs[0], &inputs[1], Some(&inputs[2]), &p, e)?;
+                    for (dtype, tolerance) in [(DType::F64, 1e-11), (DType::F32, 1e-4)] {
+                        let vars: Vec<Var> =
+                            inputs.iter().map(|t| Var::from_tensor(&t.to_dtype(dtype)?)).collect::<Result<_>>()?;
+                        let plain: Vec<Tensor> = vars.iter().map(|v| v.as_detached_tensor()).collect();
+                        let y = conv2d(&plain[0], &plain[1], Some(&plain[2]), &p, e)?;
+                        let d = distance(&y, &slow)?;
+                        assert!(d < tolerance, "set {instructions}, {dtype:?}, {p:?}: {d}");
+                        let gradients = |f: &dyn Fn(&[Var]) -> Result<Tensor>, vars: &[Var]| -> Result<Vec<Tensor>> {
+                            let grads = f(vars)?.sqr()?.sum_all()?.backward()?;
+                            vars.iter()
+                                .map(|v| {
+                                    grads.get(v).cloned().ok_or(candle_core::Error::BackwardNotSupported { op: "test" })
+                                })
+                                .collect()
+                        };
+                        let fast = gradients(&|v| conv2d(&v[0], &v[1], Some(&v[2]), &p, Epilogue::NONE), &vars)?;
+                        let wide: Vec<Var> = inputs.iter().map(Var::from_tensor).collect::<Result<_>>()?;
+                        let exact =
+                            gradients(&|v| composed::conv2d(&v[0], &v[1], Some(&v[2]), &p, Epilogue::NONE), &wide)?;
+                        for (a, b) in fast.iter().zip(&exact) {
+                            let size = b.abs()?.max_all()?.to_scalar::<f64>()?;
+                            let d = distance(a, b)? / size;
+                            assert!(d < tolerance, "set {instructions}, {dtype:?}, {p:?}: gradient {d}");
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

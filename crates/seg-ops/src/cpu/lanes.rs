@@ -71,7 +71,7 @@ lanes!(
     f32,
     f32s,
     splat_f32s,
-    mul_add_f32s,
+    mul_add_e_f32s,
     add_f32s,
     sub_f32s,
     mul_f32s,
@@ -94,7 +94,7 @@ lanes!(
         }
     }
 );
-lanes!(f64, f64s, splat_f64s, mul_add_f64s, add_f64s, sub_f64s, mul_f64s);
+lanes!(f64, f64s, splat_f64s, mul_add_e_f64s, add_f64s, sub_f64s, mul_f64s);
 
 /// # Safety
 /// A whole vector can be read at `p`, aligned or not.
@@ -160,7 +160,33 @@ pub(crate) unsafe fn turn_to<T: Lanes>((rows, columns): (usize, usize), x: &[T],
 /// Runs a kernel for this processor.
 #[inline(always)]
 pub(crate) fn run<K: WithSimd>(kernel: K) -> K::Output {
-    Arch::new().dispatch(kernel)
+    arch().dispatch(kernel)
+}
+
+#[cfg(not(test))]
+#[inline(always)]
+fn arch() -> Arch {
+    Arch::new()
+}
+
+/// In tests, the instruction set that [`force`] has chosen, if this processor has it.
+#[cfg(test)]
+fn arch() -> Arch {
+    match FORCED.load(std::sync::atomic::Ordering::Relaxed) {
+        1 => Arch::Scalar,
+        #[cfg(target_arch = "x86_64")]
+        2 => pulp::x86::V3::try_new().map_or_else(Arch::new, Arch::V3),
+        _ => Arch::new(),
+    }
+}
+
+#[cfg(test)]
+static FORCED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+/// 0: the best that this processor has, 1: no vectors, 2: AVX2 with FMA. For all threads.
+#[cfg(test)]
+pub(crate) fn force(instructions: u8) {
+    FORCED.store(instructions, std::sync::atomic::Ordering::Relaxed);
 }
 
 struct Width<T>(std::marker::PhantomData<T>);

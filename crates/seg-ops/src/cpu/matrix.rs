@@ -90,6 +90,19 @@ impl<T: super::lanes::Lanes> Shared<'_, T> {
         // SAFETY: inside the slice, as asserted; not aliased, as the caller promises.
         unsafe { super::lanes::turn_to((rows, columns), x, from, self.start.add(at), to) };
     }
+
+    /// Writes elements `step` apart, from element `at` on.
+    ///
+    /// # Safety
+    /// Nobody else may read or write any of these elements (not those between them) meanwhile.
+    #[inline(always)]
+    pub unsafe fn spread(&self, x: &[T], at: usize, step: usize) {
+        assert!(x.is_empty() || at + (x.len() - 1) * step < self.len);
+        for (i, &x) in x.iter().enumerate() {
+            // SAFETY: inside the slice, as asserted; not aliased, as the caller promises.
+            unsafe { *self.start.add(at + i * step) = x };
+        }
+    }
 }
 
 /// What becomes of the elements already there.

@@ -26,6 +26,21 @@ pub(crate) struct Region {
     pub channels: usize,
 }
 
+/// Pixels of a row that are turned at a time where they stand apart.
+const WIDE: usize = 80;
+
+/// Every `D`-th element; with `D` known this becomes shuffles.
+#[inline(always)]
+fn without_gaps<T: Lanes, const D: usize>(to: &mut [T], x: &[T]) {
+    let n = to.len();
+    for (to, x) in to.iter_mut().zip(x.chunks_exact(D)) {
+        *to = x[0];
+    }
+    if n > 0 {
+        to[n - 1] = x[(n - 1) * D];
+    }
+}
+
 /// Those of `n` places, `step` apart from `start` on, that lie in `0..len`.
 pub(crate) fn inside(start: isize, step: usize, n: usize, len: usize) -> (usize, usize) {
     let from = (-start).max(0) as usize;
@@ -79,9 +94,21 @@ impl<T: Lanes> Image<'_, T> {
         if r.step == 1 {
             turn((r.channels, n), x, plane, out, pixel);
         } else {
-            for (j, out) in out.chunks_exact_mut(pixel).enumerate() {
-                for (c, out) in out[..r.channels].iter_mut().enumerate() {
-                    *out = x[c * plane + j * r.step];
+            // a few channels at a time without the gaps first
+            let mut rows = [T::ZERO; 4 * WIDE];
+            for (j, out) in out.chunks_mut(WIDE * pixel).enumerate() {
+                let n = out.len() / pixel;
+                for c in (0..r.channels).step_by(4) {
+                    let channels = (r.channels - c).min(4);
+                    for (i, row) in rows.chunks_exact_mut(WIDE).enumerate().take(channels) {
+                        let x = &x[(c + i) * plane + j * WIDE * r.step..];
+                        match r.step {
+                            2 => without_gaps::<T, 2>(&mut row[..n], x),
+                            4 => without_gaps::<T, 4>(&mut row[..n], x),
+                            _ => row[..n].iter_mut().zip(x.iter().step_by(r.step)).for_each(|(to, x)| *to = *x),
+                        }
+                    }
+                    turn((channels, n), &rows, WIDE, &mut out[c..], pixel);
                 }
             }
         }

@@ -4,7 +4,7 @@ use super::pointwise::act_in_place;
 use super::{Data, simd};
 use crate::error::Result;
 use crate::float::Float;
-use crate::{Activation, Epilogue, Layout};
+use crate::{Activation, Epilogue};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
@@ -120,21 +120,23 @@ impl<T: Float> TailData<'_, T> {
         }
     }
 
-    /// To a whole output of so many channels and pixels an image, on all threads.
-    pub fn whole(&self, y: &mut [T], channels: usize, pixels: usize, layout: Layout) {
+    /// The residual alone, to the elements that will stand `step` apart from `at` on.
+    #[inline(always)]
+    pub fn residual_apart(&self, y: &mut [T], at: usize, step: usize) {
+        if let Some(residual) = &self.residual {
+            for (y, &r) in y.iter_mut().zip(residual[at..].iter().step_by(step)) {
+                *y += r;
+            }
+        }
+    }
+
+    /// To a whole channels-last output, on all threads.
+    pub fn whole(&self, y: &mut [T], channels: usize) {
         if self.is_identity() || y.is_empty() {
             return;
         }
-        match layout {
-            Layout::Nhwc => {
-                let chunk = channels * (16_384 / channels).max(1);
-                y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| self.across_channels(y, 0, channels, i * chunk));
-            }
-            Layout::Nchw => {
-                let planes = y.par_chunks_mut(pixels).enumerate();
-                planes.for_each(|(i, y)| self.along_pixels(y, i % channels, i * pixels));
-            }
-        }
+        let chunk = channels * (16_384 / channels).max(1);
+        y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| self.across_channels(y, 0, channels, i * chunk));
     }
 
     /// To pixels of one channel; `at` is their place in the output.

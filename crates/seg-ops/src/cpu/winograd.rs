@@ -9,7 +9,7 @@
 #![allow(clippy::needless_range_loop)] // columns of small arrays
 
 use super::alloc::written;
-use super::lanes::{Lanes, Panels, load, run, store, with_scratch};
+use super::lanes::{Lanes, Panels, load, run, store, turn, with_scratch};
 use super::matrix::Shared;
 use super::patches::Geometry;
 use super::region::{Image, Region};
@@ -70,10 +70,11 @@ impl Plan {
         let tiles = (g.out.0.div_ceil(d).div_ceil(4), g.out.1.div_ceil(d).div_ceil(4));
         let total = g.batch * d * d * tiles.0 * tiles.1;
         let most = (16_000 / g.inputs).clamp(16, 64).min((total / 8).max(16));
-        let across = tiles.1.min(16);
-        let down = tiles.0.min((most / across).max(1));
+        // with dilation, the d interleaved images of the same rows together: they lie in the same cache lines
+        let across = tiles.1.min((most / d).clamp(4, 16));
+        let down = tiles.0.min((most / (across * d)).max(1));
         let whole = (down, across) == tiles;
-        let phases = if whole { (most / (down * across)).clamp(1, d * d) } else { 1 };
+        let phases = if whole { (most / (down * across) / d).clamp(1, d) * d } else { d };
         let blocks = (tiles.0.div_ceil(down), tiles.1.div_ceil(across));
         let groups = (d * d).div_ceil(phases);
         let tasks = g.batch * groups * blocks.0 * blocks.1;
@@ -120,8 +121,8 @@ pub(crate) fn forward<T: Lanes>(
             run(Block { x, u: &u, tail, g: &g, layout, panels, plan, y: shared, task, scratch });
         });
     });
-    if g.dilation > 1 {
-        tail.whole(y, g.outputs, g.pixels(), layout);
+    if g.dilation > 1 && layout == Layout::Nhwc {
+        tail.whole(y, g.outputs);
     }
 }
 
@@ -455,9 +456,7 @@ impl<T: Lanes> Block<'_, T> {
         }
         let row = 4 * across * step;
         for (y, out) in out.chunks_exact_mut(row).enumerate().take(r.rows) {
-            if d == 1 {
-                self.tail.pixels_but_residual(&mut out[..r.columns * step], step, channel, width);
-            }
+            self.tail.pixels_but_residual(&mut out[..r.columns * step], step, channel, width);
             let at = self.place(image, r.top + y * d, r.left, channel);
             let plane = self.g.pixels();
             // SAFETY: tasks differ in pixels or panels; with dilation, elements between these belong to others and are not touched.
@@ -468,9 +467,15 @@ impl<T: Lanes> Block<'_, T> {
                         self.tail.residual(self.y.part(at + c * plane, r.columns), at + c * plane);
                     }
                 } else {
-                    for (x, out) in out.chunks_exact(step).enumerate().take(r.columns) {
-                        for (c, &out) in out[..width].iter().enumerate() {
-                            self.y.part(at + c * plane + x * d, 1)[0] = out;
+                    // no block is wider than 16 tiles
+                    let mut rows = [T::ZERO; 4 * 64];
+                    for c in (0..width).step_by(4) {
+                        let channels = (width - c).min(4);
+                        turn((r.columns, channels), &out[c..], step, &mut rows, 64);
+                        for (i, row) in rows.chunks_exact_mut(64).enumerate().take(channels) {
+                            let at = at + (c + i) * plane;
+                            self.tail.residual_apart(&mut row[..r.columns], at, d);
+                            self.y.spread(&row[..r.columns], at, d);
                         }
                     }
                 }
