@@ -226,14 +226,20 @@ unsafe fn forward_few(t: &Sizes, rows: &impl Rows, layout: Layout, y: Shared<'_,
     };
     // SAFETY: `save` writes the whole piece.
     let states = unsafe { written(t.groups * parts * kept, run) };
-    states.par_chunks_exact(kept * parts).enumerate().for_each(|(group, states)| {
+    let join = |(group, states): (usize, &[f32])| {
         with_scratch(State::size(t, layout, t.n), |scratch| {
             let mut state = State::new(t, layout, 0..t.n, scratch);
             state.merge(states.chunks_exact(kept));
             // SAFETY: as the caller promises.
             unsafe { state.finish(rows, group, y, logs) };
         });
-    });
+    };
+    if states.len() < 1 << 16 {
+        // waking the threads again would take longer
+        states.chunks_exact(kept * parts).enumerate().for_each(join);
+    } else {
+        states.par_chunks_exact(kept * parts).enumerate().for_each(join);
+    }
 }
 
 /// A block of queries and what is known of its outputs so far.
