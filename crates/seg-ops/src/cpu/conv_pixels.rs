@@ -6,12 +6,12 @@
 //! input pixel `kw * O` adjacent numbers in each of `kh` output rows: that is a product with rows of the output as they stand.
 #![allow(unsafe_code)]
 
+use super::conv_tile::{Out, Rows, panel};
 use super::lanes::{Lanes, Panels, run, with_scratch};
 use super::matrix::Shared;
 use super::patches::Geometry;
 use super::region::{Image, Region};
 use super::tail::TailData;
-use super::conv_tile::{Out, Rows, panel};
 use crate::Layout;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;

@@ -9,12 +9,12 @@
 #![allow(clippy::needless_range_loop)] // columns of small arrays
 
 use super::alloc::written;
+use super::conv_tile::{Out, Rows, panel, put};
 use super::lanes::{Lanes, Panels, load, run, store, turn, with_scratch};
 use super::matrix::Shared;
 use super::patches::Geometry;
 use super::region::{Image, Region};
 use super::tail::TailData;
-use super::conv_tile::{Out, Rows, panel, put};
 use crate::Layout;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
