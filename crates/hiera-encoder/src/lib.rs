@@ -30,8 +30,14 @@ pub struct ImageEncoderOutput {
     pub vision_features: Tensor,
     /// Pyramid levels, finest first: `[B, d_model, H/4, W/4]`, `H/8`, `H/16`. Views of channels-last memory.
     pub backbone_fpn: Vec<Tensor>,
-    /// Sine position map of every level, `[1, d_model, …]`.
-    pub vision_pos_enc: Vec<Tensor>,
+}
+
+impl ImageEncoderOutput {
+    /// The sine position map of every level of `backbone_fpn`, `[1, d_model, …]`. Made on request: masks of still images
+    /// need none, and the finest takes as much memory as its features.
+    pub fn vision_pos_enc(&self) -> Result<Vec<Tensor>> {
+        self.backbone_fpn.iter().map(neck::position_map).collect()
+    }
 }
 
 impl ImageEncoder {
@@ -61,12 +67,11 @@ impl ImageEncoder {
         observer: &mut dyn Observer,
     ) -> Result<ImageEncoderOutput> {
         let stages = self.trunk.forward_with(images, hook, observer)?;
-        let (mut backbone_fpn, mut vision_pos_enc) = self.neck.forward(&stages, observer)?;
+        let mut backbone_fpn = self.neck.forward(&stages, observer)?;
         let kept = backbone_fpn.len() - self.scalp;
         backbone_fpn.truncate(kept);
-        vision_pos_enc.truncate(kept);
         let vision_features = backbone_fpn[kept - 1].clone();
         observer.observe("vision_features", &vision_features)?;
-        Ok(ImageEncoderOutput { vision_features, backbone_fpn, vision_pos_enc })
+        Ok(ImageEncoderOutput { vision_features, backbone_fpn })
     }
 }

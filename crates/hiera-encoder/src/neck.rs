@@ -16,7 +16,6 @@ pub struct FpnNeck {
     convs: Vec<Conv2d>, // finest level first, unlike the keys
     top_down_levels: Vec<usize>,
     top_down: Resize,
-    d_model: usize,
 }
 
 impl FpnNeck {
@@ -35,13 +34,12 @@ impl FpnNeck {
             TopDown::Nearest => Resize::nearest(),
             TopDown::Bilinear => Resize::bilinear(),
         };
-        Ok(Self { convs, top_down_levels: cfg.fpn_top_down_levels.clone(), top_down, d_model: cfg.d_model })
+        Ok(Self { convs, top_down_levels: cfg.fpn_top_down_levels.clone(), top_down })
     }
 
-    /// The trunk's maps, finest first and channels last, to `(features, position maps)`, finest first, each
-    /// `[B, d_model, H, W]` (features are views of channels-last memory) and `[1, d_model, H, W]`.
-    /// The observer sees `neck.fpn{level}` and `neck.pos{level}`.
-    pub fn forward(&self, stages: &[Tensor], observer: &mut dyn Observer) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
+    /// The trunk's maps, finest first and channels last, to as many pyramid levels, finest first: `[B, d_model, H, W]`,
+    /// views of channels-last memory. The observer sees `neck.fpn{level}` and, of its own making, `neck.pos{level}`.
+    pub fn forward(&self, stages: &[Tensor], observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
         if stages.len() != self.convs.len() {
             candle_core::bail!("FpnNeck: {} maps, expected {}", stages.len(), self.convs.len());
         }
@@ -56,14 +54,18 @@ impl FpnNeck {
             features.push(feature);
         }
         features.reverse();
-        let mut positions = Vec::with_capacity(features.len());
         for (level, feature) in features.iter().enumerate() {
-            let (_, _, h, w) = feature.dims4()?;
-            let position = sine_position_map(self.d_model, h, w, feature.device())?.to_dtype(feature.dtype())?;
             observer.observe(&format!("neck.fpn{level}"), feature)?;
-            observer.observe(&format!("neck.pos{level}"), &position)?;
-            positions.push(position);
+            if observer.active() {
+                observer.observe(&format!("neck.pos{level}"), &position_map(feature)?)?;
+            }
         }
-        Ok((features, positions))
+        Ok(features)
     }
+}
+
+/// The sine position map of a pyramid level `[B, d_model, H, W]`: `[1, d_model, H, W]`.
+pub(crate) fn position_map(feature: &Tensor) -> Result<Tensor> {
+    let (_, d_model, h, w) = feature.dims4()?;
+    sine_position_map(d_model, h, w, feature.device())?.to_dtype(feature.dtype())
 }
