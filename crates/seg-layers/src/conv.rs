@@ -98,20 +98,43 @@ impl Module for ConvTranspose2d {
 /// Keys: `c.weight`, `bn.{weight,bias,running_mean,running_var}`; `bn.num_batches_tracked` is never
 /// needed. Weights that are variables are folded again at every call, so that gradients reach them.
 #[derive(Clone, Debug)]
-pub struct Conv2dBn {
-    weight: Tensor,
-    norm: BatchNormStats,
-    folded: Option<(Tensor, Tensor)>,
-    params: Conv2dParams,
+pub struct Conv2dBn(Folding);
+
+#[derive(Clone, Debug)]
+enum Folding {
+    /// Once, at loading.
+    Done(Conv2d),
+    /// At every call.
+    EveryCall(Conv2d, BatchNorm),
 }
 
 /// A batch norm's parameters, its running statistics turned into what folding needs.
 #[derive(Clone, Debug)]
-struct BatchNormStats {
+struct BatchNorm {
     weight: Tensor,
     bias: Tensor,
     inverse_std: Tensor, // 1/√(σ²+ε)
     mean_by_std: Tensor, // μ/√(σ²+ε)
+}
+
+impl BatchNorm {
+    fn new(channels: usize, vb: VarBuilder) -> Result<Self> {
+        const EPS: f64 = 1e-5;
+        let inverse_std = (vb.get(channels, "running_var")? + EPS)?.sqrt()?.recip()?;
+        Ok(Self {
+            weight: vb.get(channels, "weight")?,
+            bias: vb.get(channels, "bias")?,
+            mean_by_std: (vb.get(channels, "running_mean")? * &inverse_std)?,
+            inverse_std,
+        })
+    }
+
+    /// The convolution that does what `conv` and then this norm do: `w' = w·γ/√(σ²+ε)`, `b' = β − μ·γ/√(σ²+ε)`.
+    fn folded_into(&self, conv: &Conv2d) -> Result<Conv2d> {
+        let weight = conv.weight.broadcast_mul(&(&self.weight * &self.inverse_std)?.reshape(((), 1, 1, 1))?)?;
+        let bias = (&self.bias - (&self.weight * &self.mean_by_std)?)?;
+        Ok(Conv2d { weight, bias: Some(bias), params: conv.params })
+    }
 }
 
 impl Conv2dBn {
@@ -123,40 +146,18 @@ impl Conv2dBn {
         params: Conv2dParams,
         vb: VarBuilder,
     ) -> Result<Self> {
-        let weight = vb.pp("c").get((out_channels, in_channels / params.groups.max(1), kernel, kernel), "weight")?;
-        const EPS: f64 = 1e-5;
-        let bn = vb.pp("bn");
-        let inverse_std = (bn.get(out_channels, "running_var")? + EPS)?.sqrt()?.recip()?;
-        let norm = BatchNormStats {
-            weight: bn.get(out_channels, "weight")?,
-            bias: bn.get(out_channels, "bias")?,
-            mean_by_std: (bn.get(out_channels, "running_mean")? * &inverse_std)?,
-            inverse_std,
-        };
-        let mut layer = Self { weight, norm, folded: None, params };
-        let trainable = [&layer.weight, &layer.norm.weight, &layer.norm.bias].iter().any(|t| t.is_variable());
-        if !trainable {
-            layer.folded = Some(layer.fold()?);
-        }
-        Ok(layer)
-    }
-
-    /// `w' = w·γ/√(σ²+ε)`, `b' = β − μ·γ/√(σ²+ε)`.
-    fn fold(&self) -> Result<(Tensor, Tensor)> {
-        let BatchNormStats { weight: gamma, bias: beta, inverse_std, mean_by_std } = &self.norm;
-        let weight = self.weight.broadcast_mul(&(gamma * inverse_std)?.reshape(((), 1, 1, 1))?)?;
-        let bias = (beta - (gamma * mean_by_std)?)?;
-        Ok((weight, bias))
+        let conv = Conv2d::new_no_bias(in_channels, out_channels, kernel, params, vb.pp("c"))?;
+        let norm = BatchNorm::new(out_channels, vb.pp("bn"))?;
+        let trainable = [&conv.weight, &norm.weight, &norm.bias].iter().any(|t| t.is_variable());
+        Ok(Self(if trainable { Folding::EveryCall(conv, norm) } else { Folding::Done(norm.folded_into(&conv)?) }))
     }
 
     /// The convolution and norm followed by `epilogue` in the same pass.
     pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
-        let (weight, bias) = match &self.folded {
-            Some((weight, bias)) => (weight.clone(), bias.clone()),
-            None => self.fold()?,
-        };
-        let _span = trace::sized_layer(|| describe(x, &weight, &self.params));
-        seg_ops::conv2d(x, &weight, Some(&bias), &self.params, epilogue)
+        match &self.0 {
+            Folding::Done(conv) => conv.forward_with(x, epilogue),
+            Folding::EveryCall(conv, norm) => norm.folded_into(conv)?.forward_with(x, epilogue),
+        }
     }
 }
 

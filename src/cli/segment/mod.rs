@@ -16,7 +16,7 @@ use seg_models::{MaskCleanup, MaskPrompt, PromptableSegmenter, Prompts};
 
 pub use args::SegmentArgs;
 use load::load_model;
-use output::{Outputs, Segmented};
+use output::{CANDIDATES, Outputs, Segmented};
 
 use super::common::say;
 use super::progress::Progress;
@@ -130,7 +130,7 @@ impl<'a> Session<'a> {
     /// Does one image; `None` when its results are there already and may stay.
     fn segment(&mut self, file: &Path, progress: &Progress) -> Result<Option<String>, Failure> {
         let outputs = Outputs::new(&self.args.output, file, &self.args.formats);
-        let expected = outputs.files(if self.args.multimask { 3 } else { 1 });
+        let expected = outputs.files(if self.args.multimask { CANDIDATES } else { 1 });
         let present: Vec<&PathBuf> = expected.iter().filter(|path| path.exists()).collect();
         if self.args.resume && present.len() == expected.len() {
             return Ok(None);

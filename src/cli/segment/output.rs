@@ -13,6 +13,9 @@ use serde::Serialize;
 
 use super::args::Format;
 
+/// Masks that `--multimask` asks for.
+pub const CANDIDATES: usize = 3;
+
 /// Names of an image's results.
 #[derive(Clone, Debug)]
 pub struct Outputs {
@@ -74,7 +77,7 @@ impl Outputs {
     /// Candidate masks of an earlier run that asked for more of them would pass for this one's.
     fn remove_stale(&self, masks: usize) {
         if self.has(Format::Mask) {
-            for path in (masks.max(1)..3).map(|rank| self.mask_path(rank)).filter(|path| path.exists()) {
+            for path in (masks.max(1)..CANDIDATES).map(|rank| self.mask_path(rank)).filter(|path| path.exists()) {
                 // it may be somebody else's by now: then it stays
                 let _ = std::fs::remove_file(path);
             }
