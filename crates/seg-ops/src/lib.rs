@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod batch_norm;
 pub mod composed;
 mod conv;
 mod conv_transpose;
@@ -14,6 +15,7 @@ mod narrow;
 mod norm;
 mod pool;
 mod resize;
+mod resize_concat;
 mod rope;
 mod softmax;
 mod types;
@@ -21,6 +23,7 @@ mod window;
 
 pub use activation::{activate, gelu};
 pub use attention::attention;
+pub use batch_norm::{BatchNormed, batch_norm};
 pub use conv::{Conv2dParams, conv2d};
 pub use conv_transpose::{ConvTranspose2dParams, conv_transpose2d};
 pub use error::OpError;
@@ -28,6 +31,7 @@ pub use linear::linear;
 pub use norm::{layer_norm, layer_norm_2d};
 pub use pool::{Pool2dParams, avg_pool2d, max_pool2d};
 pub use resize::{Interpolation, Resize, resize};
+pub use resize_concat::resize_concat;
 pub use rope::rope_2d;
 pub use softmax::softmax;
 pub use types::{Activation, Epilogue, Layout};

@@ -24,13 +24,19 @@ pub struct Pool2dParams {
 impl Pool2dParams {
     /// Output size along an axis of `len` pixels (PyTorch's rule: no window begins in the padding behind the image).
     pub(crate) fn output(&self, len: usize) -> usize {
-        let span = len + 2 * self.padding - self.kernel;
         if self.ceil_mode {
-            let out = span.div_ceil(self.stride) + 1;
+            let out = (len + 2 * self.padding + self.stride - 1 - self.kernel) / self.stride + 1;
             if (out - 1) * self.stride >= len + self.padding { out - 1 } else { out }
         } else {
-            span / self.stride + 1
+            (len + 2 * self.padding - self.kernel) / self.stride + 1
         }
+    }
+
+    /// Pixels that an axis must have.
+    fn least(&self) -> usize {
+        // rounded up, a window may reach over the border by less than a stride
+        let over = if self.ceil_mode { self.stride - 1 } else { 0 };
+        self.kernel.saturating_sub(2 * self.padding + over).max(1)
     }
 
     /// Pixels of the padded axis that window `o` covers: the mean's divisor.
@@ -54,8 +60,8 @@ impl Pool2dParams {
             );
         }
         let (_, _, h, w) = self.layout.dims(op, "x", x)?;
-        if h.min(w) == 0 || h.min(w) + 2 * self.padding < self.kernel {
-            let least = self.kernel.saturating_sub(2 * self.padding).max(1);
+        let least = self.least();
+        if h.min(w) < least {
             return shape_error(
                 op,
                 "x",

@@ -12,12 +12,10 @@ use seg_ops::{Layout, Pool2dParams, avg_pool2d, composed, max_pool2d};
 fn naive(x: &Tensor, p: &Pool2dParams) -> (Tensor, Tensor) {
     let (b, c, h, w) = x.dims4().unwrap();
     let size = |len: usize| {
-        let span = len + 2 * p.padding - p.kernel;
-        let mut out = span / p.stride + 1;
-        if p.ceil_mode && !span.is_multiple_of(p.stride) && out * p.stride < len + p.padding {
-            out += 1;
-        }
-        out
+        // windows that lie inside, and when rounding up those that begin before the padding behind the image
+        let inside = (0..len + 2 * p.padding).step_by(p.stride).filter(|s| s + p.kernel <= len + 2 * p.padding).count();
+        let begun = (0..len + p.padding).step_by(p.stride).take(inside + 1).count();
+        if p.ceil_mode { begun } else { inside }
     };
     let (oh, ow) = (size(h), size(w));
     let x = values(x);
@@ -79,6 +77,8 @@ fn pools_that_round_up() {
     check([1, 2, 5, 6], 2, 3, 1, true);
     check([1, 1, 3, 3], 2, 2, 1, true);
     check([1, 1, 4, 1], 3, 3, 1, true);
+    check([2, 2, 1, 5], 2, 2, 0, true);
+    check([1, 3, 1, 1], 2, 2, 0, true);
 }
 
 #[test]
@@ -116,6 +116,8 @@ fn refusals_name_the_cause() {
     let p = Pool2dParams { kernel: 3, stride: 1, padding: 0, ceil_mode: false, layout: Layout::Nchw };
     let text = max_pool2d(&x, &p).unwrap_err().to_string();
     assert!(text.contains("max_pool2d: `x` has shape [1, 1, 2, 5]") && text.contains("3 × 3"), "{text}");
+    let text = max_pool2d(&x, &Pool2dParams { kernel: 4, stride: 2, ceil_mode: true, ..p }).unwrap_err().to_string();
+    assert!(text.contains("at least 3 × 3"), "{text}");
     let text = avg_pool2d(&x, &Pool2dParams { padding: 2, ..p }).unwrap_err().to_string();
     assert!(text.contains("`padding` is 2") && text.contains('1'), "{text}");
     let text = avg_pool2d(&x, &Pool2dParams { stride: 0, ..p }).unwrap_err().to_string();

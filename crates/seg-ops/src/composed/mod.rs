@@ -4,21 +4,25 @@
 //! gradient or have a wrong one. Arguments are taken as already checked: call the functions at the crate's root instead.
 
 mod attention;
+mod batch_norm;
 mod conv;
 mod norm;
 mod pointwise;
 mod pool;
 mod product;
 mod resize;
+mod resize_concat;
 mod rope;
 
 pub use attention::{attention, window_attention, window_attention_with_rel_pos};
+pub use batch_norm::batch_norm;
 pub use conv::{conv_transpose2d, conv2d};
 pub use norm::{layer_norm, layer_norm_2d, softmax};
 pub use pointwise::activate;
 pub use pool::{avg_pool2d, max_pool2d};
 pub use product::linear;
 pub use resize::resize;
+pub use resize_concat::resize_concat;
 pub use rope::rope_2d;
 
 use crate::error::Result;
