@@ -6,6 +6,7 @@
 mod attention;
 mod batch_norm;
 mod conv;
+mod deform;
 mod norm;
 mod pointwise;
 mod pool;
@@ -13,10 +14,12 @@ mod product;
 mod resize;
 mod resize_concat;
 mod rope;
+mod sample;
 
 pub use attention::{attention, window_attention, window_attention_with_rel_pos};
 pub use batch_norm::batch_norm;
 pub use conv::{conv_transpose2d, conv2d};
+pub use deform::deform_conv2d;
 pub use norm::{layer_norm, layer_norm_2d, softmax};
 pub use pointwise::activate;
 pub use pool::{avg_pool2d, max_pool2d};
@@ -24,6 +27,7 @@ pub use product::linear;
 pub use resize::resize;
 pub use resize_concat::resize_concat;
 pub use rope::rope_2d;
+pub use sample::grid_sample;
 
 use crate::error::Result;
 use candle_core::{DType, Tensor};
