@@ -13,6 +13,12 @@ pub trait Observer {
     fn active(&self) -> bool {
         true
     }
+
+    /// Whether anybody looks at the tensor `name`: what is costly and computed for the observer alone asks this.
+    fn wants(&self, name: &str) -> bool {
+        let _ = name;
+        self.active()
+    }
 }
 
 /// An [`Observer`] that ignores everything.

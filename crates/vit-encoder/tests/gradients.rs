@@ -1,11 +1,31 @@
-//! Every weight of TinyViT gets the right gradient.
+//! Every weight of the encoders gets the right gradient.
 
-use candle_core::{DType, Device, Result};
+use candle_core::{DType, Device, Result, Tensor};
 use seg_golden::{GeneratedWeights, Pattern, TrainableWeights};
-use vit_encoder::{TinyVit, TinyVitConfig};
+use vit_encoder::{ImageEncoderViT, SamVitConfig, TinyVit, TinyVitConfig};
+
+/// Gradients of an encoder with 8 channels of embedding on an image of `size` pixels, and what is wrong with them.
+fn check<M>(
+    size: (usize, usize),
+    new: impl FnOnce(candle_nn::VarBuilder) -> Result<M>,
+    forward: impl Fn(&M, &Tensor) -> Result<Tensor>,
+) -> Result<()> {
+    let device = Device::Cpu;
+    let weights = TrainableWeights::new(GeneratedWeights::new(""));
+    let encoder = new(weights.var_builder(DType::F64, &device))?;
+    let (h, w) = size;
+    let image = Pattern::new("input.image").image(h, w, &device)?.to_dtype(DType::F64)?;
+    let (_, _, h, w) = forward(&encoder, &image)?.dims4()?;
+    let target = Pattern::new("input.target").mask(h, w, 0.5, &device)?.to_dtype(DType::F64)?;
+    let loss = || forward(&encoder, &image)?.broadcast_sub(&target)?.sqr()?.mean_all();
+    let grads = loss()?.backward()?;
+    assert_eq!(weights.faults(&grads, &[])?, Vec::<String>::new());
+    assert_eq!(weights.check_directions(loss, 1e-5)?, Vec::<String>::new());
+    Ok(())
+}
 
 #[test]
-fn every_weight_gets_the_right_gradient() -> Result<()> {
+fn tiny_vit() -> Result<()> {
     let cfg = TinyVitConfig {
         embed_dims: [8, 12, 16, 20],
         depths: [1, 1, 1, 1],
@@ -15,14 +35,33 @@ fn every_weight_gets_the_right_gradient() -> Result<()> {
         mbconv_expand_ratio: 2,
         out_channels: 8,
     };
-    let device = Device::Cpu;
-    let weights = TrainableWeights::new(GeneratedWeights::new(""));
-    let encoder = TinyVit::new(&cfg, weights.var_builder(DType::F64, &device))?;
-    let image = Pattern::new("input.image").image(48, 64, &device)?.to_dtype(DType::F64)?;
-    let target = Pattern::new("input.target").mask(2, 2, 0.5, &device)?.to_dtype(DType::F64)?;
-    let loss = || encoder.forward(&image)?.broadcast_sub(&target)?.sqr()?.mean_all();
-    let grads = loss()?.backward()?;
-    assert_eq!(weights.faults(&grads, &[])?, Vec::<String>::new());
-    assert_eq!(weights.check_directions(loss, 1e-5)?, Vec::<String>::new());
-    Ok(())
+    check((48, 64), |vb| TinyVit::new(&cfg, vb), TinyVit::forward)
+}
+
+/// Windows with padding and whole maps; `image_size` is that of the position tables.
+fn vit(image_size: usize) -> SamVitConfig {
+    SamVitConfig {
+        image_size,
+        patch_size: 16,
+        embed_dim: 12,
+        depth: 2,
+        num_heads: 2,
+        mlp_ratio: 2,
+        window_size: 3,
+        global_attn_indexes: vec![1],
+        out_channels: 8,
+    }
+}
+
+#[test]
+fn sam_vit() -> Result<()> {
+    let cfg = vit(64);
+    check((64, 64), |vb| ImageEncoderViT::new(&cfg, vb), ImageEncoderViT::forward)
+}
+
+/// Through the interpolated position tables too, on an image that is not square.
+#[test]
+fn sam_vit_of_another_size() -> Result<()> {
+    let cfg = vit(48);
+    check((64, 80), |vb| ImageEncoderViT::new(&cfg, vb), ImageEncoderViT::forward)
 }

@@ -2,84 +2,57 @@
 
 use candle_core::{Device, Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, Epilogue, LayerNorm, Linear, Mlp, Observer, conv, trace};
-use seg_ops::{QkvOrder, WindowAttention};
+use seg_layers::{Activation, Conv2dBn, LayerNorm, Mlp, Observer, conv};
+use seg_ops::QkvOrder;
+
+use crate::attention::{Attention, Positions, pad_to_windows};
 
 /// Windowed attention whose scores carry a learned bias for every distance between two tokens.
 ///
 /// Keys: `norm`, `qkv` (per head: query, key, value), `proj`, `attention_biases [heads, window²]`.
 #[derive(Clone, Debug)]
-struct Attention {
+struct BiasedAttention {
     norm: LayerNorm,
-    qkv: Linear,
-    proj: Linear,
+    attn: Attention,
     attention_biases: Tensor,
     bias_index: Tensor, // [window² * window²] of offsets, u32
-    params: WindowAttention,
 }
 
-impl Attention {
+impl BiasedAttention {
     fn new(dim: usize, num_heads: usize, window: usize, vb: VarBuilder) -> Result<Self> {
-        if num_heads == 0 || !dim.is_multiple_of(num_heads) || window == 0 {
-            candle_core::bail!(
-                "TinyViT attention: width {dim}, {num_heads} heads, window {window}: expected a width that the heads \
-                 divide and a positive window"
-            );
+        const OWNER: &str = "TinyViT's block";
+        if window == 0 {
+            candle_core::bail!("{OWNER}: windows of 0, expected at least one token");
         }
         Ok(Self {
             norm: LayerNorm::new(dim, 1e-5, vb.pp("norm"))?,
-            qkv: Linear::new(dim, 3 * dim, vb.pp("qkv"))?,
-            proj: Linear::new(dim, dim, vb.pp("proj"))?,
+            attn: Attention::new(OWNER, dim, num_heads, window, QkvOrder::HeadsSplit, vb.clone())?,
             attention_biases: vb.get((num_heads, window * window), "attention_biases")?,
             bias_index: offset_index(window, vb.device())?,
-            params: WindowAttention {
-                heads: num_heads,
-                window,
-                query_pool: 1,
-                order: QkvOrder::HeadsSplit,
-                scale: ((dim / num_heads) as f64).powf(-0.5),
-            },
         })
     }
 
     /// `[heads, window², window²]`: gathered from the loaded biases, every time that they may have changed.
-    fn bias(&self) -> Result<Tensor> {
-        let heads = self.params.heads;
-        let tokens = self.params.window * self.params.window;
-        self.attention_biases.index_select(&self.bias_index, 1)?.reshape((heads, tokens, tokens))
+    fn bias(&self) -> Result<Positions<'static>> {
+        let (heads, tokens) = (self.attn.heads(), self.attn.window().pow(2));
+        let bias = self.attention_biases.index_select(&self.bias_index, 1)?.reshape((heads, tokens, tokens))?;
+        Ok(Positions::Bias(bias))
     }
 
     /// A zero token that pads a window: the norm turns it into its bias, `[3C]` after `qkv`.
     fn pad_row(&self) -> Result<Tensor> {
-        self.qkv.forward(&self.norm.bias().unsqueeze(0)?)?.squeeze(0)
+        self.attn.qkv.forward(&self.norm.bias().unsqueeze(0)?)?.squeeze(0)
     }
 
     /// `[B, H, W, C]` to `[B, H, W, C]`, with `residual` added.
     fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        let qkv = self.qkv.forward(&self.norm.forward(x)?)?;
-        let attended = {
-            let (b, h, w, c) = x.dims4()?;
-            let (heads, keys) = (self.params.heads, self.params.window * self.params.window);
-            let _span = trace::layer("attention", || trace::attention_flops(b * heads, h * w, keys, c / heads));
-            seg_ops::window_attention(&qkv, &self.params, Some(&self.pad_row()?), Some(&self.bias()?))?
-        };
-        self.proj.forward_with(&attended, Epilogue::NONE.with_residual(residual))
+        self.attn.forward(&self.norm.forward(x)?, Some(&self.pad_row()?), &self.bias()?, residual)
     }
 
-    /// The output of every window with its padding, `[B * windows, window², C]`: what the reference calls the
-    /// attention's output. For observers only.
+    /// The output of every window with its padding, `[B * windows, window², C]`. For observers only.
     fn forward_windows(&self, x: &Tensor) -> Result<Tensor> {
-        let w = self.params.window;
-        let (b, height, width, c) = x.dims4()?;
-        let (rows, columns) = (height.div_ceil(w), width.div_ceil(w));
-        let x = x.pad_with_zeros(1, 0, rows * w - height)?.pad_with_zeros(2, 0, columns * w - width)?;
-        let qkv = self.qkv.forward(&self.norm.forward(&x)?)?;
-        let attended = seg_ops::window_attention(&qkv, &self.params, None, Some(&self.bias()?))?;
-        self.proj.forward(&attended)?.reshape(vec![b, rows, w, columns, w, c])?.transpose(2, 3)?.reshape((
-            b * rows * columns,
-            w * w,
-            c,
-        ))
+        let padded = pad_to_windows(x, self.attn.window())?;
+        self.attn.forward_windows(&self.norm.forward(&padded)?, &self.bias()?)?.flatten(1, 2)
     }
 }
 
@@ -102,7 +75,7 @@ pub fn offset_index(window: usize, device: &Device) -> Result<Tensor> {
 /// Keys: `attn`, `local_conv`, `mlp.{norm,fc1,fc2}`.
 #[derive(Clone, Debug)]
 pub struct TinyVitBlock {
-    attn: Attention,
+    attn: BiasedAttention,
     local_conv: Conv2dBn,
     mlp_norm: LayerNorm,
     mlp: Mlp,
@@ -113,18 +86,19 @@ impl TinyVitBlock {
     pub fn new(dim: usize, num_heads: usize, window: usize, mlp_ratio: usize, vb: VarBuilder) -> Result<Self> {
         let mlp = vb.pp("mlp");
         Ok(Self {
-            attn: Attention::new(dim, num_heads, window, vb.pp("attn"))?,
+            attn: BiasedAttention::new(dim, num_heads, window, vb.pp("attn"))?,
             local_conv: Conv2dBn::new(dim, dim, 3, conv::depthwise_nhwc(dim, 3, 1), vb.pp("local_conv"))?,
             mlp_norm: LayerNorm::new(dim, 1e-5, mlp.pp("norm"))?,
             mlp: Mlp::with_names(&[dim, mlp_ratio * dim, dim], &["fc1", "fc2"], Activation::Gelu, mlp)?,
         })
     }
 
-    /// `[B, H, W, C]` to the same; an active observer sees `{name}.attn`, `[B * windows, window², C]`, and `{name}`,
-    /// `[B, H * W, C]`.
+    /// `[B, H, W, C]` to the same; the observer sees `{name}`, `[B, H * W, C]`, and one that wants it `{name}.attn`,
+    /// `[B * windows, window², C]`.
     pub fn forward_with(&self, x: &Tensor, name: &str, observer: &mut dyn Observer) -> Result<Tensor> {
-        if observer.active() {
-            observer.observe(&format!("{name}.attn"), &self.attn.forward_windows(x)?)?;
+        let attn_name = format!("{name}.attn");
+        if observer.wants(&attn_name) {
+            observer.observe(&attn_name, &self.attn.forward_windows(x)?)?;
         }
         let x = self.attn.forward(x, x)?;
         let x = self.local_conv.forward(&x)?;

@@ -7,11 +7,13 @@ mod conv;
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Conv2d, LayerNorm, Observer, Unobserved, conv as layout, trace};
+use seg_layers::{Observer, Unobserved, trace};
 
 pub use block::{TinyVitBlock, offset_index};
 pub use config::TinyVitConfig;
 pub use conv::{MbConv, PatchEmbed, PatchMerging};
+
+use crate::neck::Neck;
 
 /// A stage of transformer blocks and, but for the last stage, the [`PatchMerging`] behind it.
 ///
@@ -75,10 +77,7 @@ pub struct TinyVit {
     patch_embed: PatchEmbed,
     conv_layer: ConvLayer,
     layers: Vec<BasicLayer>,
-    neck_conv1: Conv2d,
-    neck_norm1: LayerNorm,
-    neck_conv2: Conv2d,
-    neck_norm2: LayerNorm,
+    neck: Neck,
 }
 
 impl TinyVit {
@@ -97,7 +96,6 @@ impl TinyVit {
             downsample: PatchMerging::new(dims[0], dims[1], first.pp("downsample"))?,
         };
         let out_dim = |stage: usize| dims.get(stage + 1).copied();
-        let neck = vb.pp("neck");
         Ok(Self {
             patch_embed: PatchEmbed::new(3, dims[0], vb.pp("patch_embed"))?,
             conv_layer,
@@ -107,10 +105,7 @@ impl TinyVit {
                     BasicLayer::new(dims[i], cfg.depths[i], heads, window, cfg.mlp_ratio, out_dim(i), layers.pp(i))
                 })
                 .collect::<Result<_>>()?,
-            neck_conv1: Conv2d::new_no_bias(dims[3], cfg.out_channels, 1, layout::nhwc(1, 0), neck.pp(0))?,
-            neck_norm1: LayerNorm::new(cfg.out_channels, 1e-6, neck.pp(1))?,
-            neck_conv2: Conv2d::new_no_bias(cfg.out_channels, cfg.out_channels, 3, layout::nhwc(1, 1), neck.pp(2))?,
-            neck_norm2: LayerNorm::new(cfg.out_channels, 1e-6, neck.pp(3))?,
+            neck: Neck::new(dims[3], cfg.out_channels, vb.pp("neck"))?,
         })
     }
 
@@ -120,8 +115,8 @@ impl TinyVit {
     }
 
     /// As [`TinyVit::forward`]; the observer sees `patch_embed` and `layer0.block{i}` (channels first),
-    /// `layer0.downsample`, `layer{i}.block{j}`, `layer{i}` (`[B, L, C]`), `layer{i}.block{j}.attn` (by window) and
-    /// `image_embeddings`.
+    /// `layer0.downsample`, `layer{i}.block{j}`, `layer{i}` (`[B, L, C]`), `layer{i}.block{j}.attn` (by window), `neck1`
+    /// and `image_embeddings`.
     pub fn forward_with(&self, images: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
         let mut x = self.patch_embed.forward(&images.permute((0, 2, 3, 1))?)?; // [B, H/4, W/4, 64]
         observer.observe("patch_embed", &x.permute((0, 3, 1, 2))?)?;
@@ -136,11 +131,6 @@ impl TinyVit {
             let _layer = trace::part("layers", i + 1);
             x = layer.forward_with(&x, &format!("layer{}", i + 1), observer)?;
         }
-        // [B, H/16, W/16, 320]
-        let x = self.neck_norm1.forward(&self.neck_conv1.forward(&x)?)?;
-        let x = self.neck_norm2.forward(&self.neck_conv2.forward(&x)?)?; // [B, H/16, W/16, 256]
-        let embeddings = x.permute((0, 3, 1, 2))?;
-        observer.observe("image_embeddings", &embeddings)?;
-        Ok(embeddings)
+        self.neck.forward_with(&x, observer) // of [B, H/16, W/16, 320]
     }
 }
