@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod verify;
 
+pub use detail_refine;
 pub use hiera_encoder;
 pub use hr_decoders;
 pub use seg_checkpoints;
@@ -12,6 +13,7 @@ pub use seg_golden;
 pub use seg_layers;
 pub use seg_models;
 pub use seg_ops;
+pub use seg_train;
 pub use vit_encoder;
 
 /// What most programs need: `use hrseg::prelude::*`.

@@ -32,6 +32,9 @@ pub enum VerifyError {
     /// A whole system failed.
     #[error(transparent)]
     Model(#[from] seg_models::Error),
+    /// A loss or an optimiser failed.
+    #[error(transparent)]
+    Train(#[from] seg_train::TrainError),
     /// A part of a model failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

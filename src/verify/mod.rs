@@ -13,6 +13,7 @@
 
 mod error;
 mod inputs;
+mod labels;
 mod runners;
 mod weights;
 

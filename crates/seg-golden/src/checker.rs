@@ -135,6 +135,12 @@ impl<'a> Checker<'a> {
         self.comparisons.insert(name.to_string(), Comparison::of_fact(name, agrees, problem));
     }
 
+    /// Compare a single number, a loss or a gradient's norm, with the reference that the JSON holds: within 1e-3 of it and `floor`,
+    /// the size below which the reference itself is rounding.
+    pub fn number(&mut self, name: &str, actual: f64, expected: f64, floor: f64) {
+        self.comparisons.insert(name.to_string(), Comparison::of_number(name, actual, expected, floor));
+    }
+
     /// Leave the stored output `name` out, for a `reason` that is printed.
     pub fn leave_out(&mut self, name: &str, reason: impl Into<String>) {
         self.left_out.insert(name.to_string(), reason.into());

@@ -89,6 +89,23 @@ impl Comparison {
         if agrees { Self { compared: 1, ..Self::empty(name) } } else { Self::failed(name, problem) }
     }
 
+    /// A comparison of one number: passed within `floor + 1e-3 |expected|`.
+    pub fn of_number(name: &str, actual: f64, expected: f64, floor: f64) -> Self {
+        let (error, allowed) = ((actual - expected).abs(), Tolerance { atol: floor, rtol: RTOL }.at(expected));
+        let ratio = if error == 0.0 { 0.0 } else { error / allowed };
+        let worst_ratio = if ratio.is_nan() { f64::INFINITY } else { ratio };
+        Self {
+            passed: worst_ratio <= 1.0,
+            compared: 1,
+            worst_ratio,
+            worst_abs: error,
+            tolerance: allowed,
+            expected,
+            actual,
+            ..Self::empty(name)
+        }
+    }
+
     fn empty(name: &str) -> Self {
         Self {
             name: name.to_string(),
@@ -234,6 +251,15 @@ mod tests {
         assert!(result.passed && (result.worst_ratio - 0.003 / 3.2236e-3).abs() < 1e-3, "{result:?}");
         assert_eq!((result.at_index, result.expected), (vec![1, 0], 3.0));
         assert!(!run(&spec(&[2, 2], 1), &[1.0, 2.0, 3.0, 4.0], &[1.0, 2.0, 3.004, 4.0]).passed);
+    }
+
+    #[test]
+    fn numbers() {
+        assert!(Comparison::of_number("loss", 1.0009, 1.0, 0.0).passed);
+        assert!(!Comparison::of_number("loss", 1.0011, 1.0, 0.0).passed);
+        assert!(Comparison::of_number("norm", 3e-9, 1e-9, 1e-8).passed);
+        assert!(!Comparison::of_number("norm", f64::NAN, 1.0, 1.0).passed);
+        assert!(Comparison::of_number("norm", 0.0, 0.0, 0.0).passed);
     }
 
     #[test]

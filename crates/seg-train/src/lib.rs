@@ -1,1 +1,11 @@
 #![doc = include_str!("../README.md")]
+
+mod error;
+pub mod losses;
+pub mod optim;
+pub mod random;
+
+pub use error::TrainError;
+
+/// What this crate's functions return.
+pub type Result<T> = std::result::Result<T, TrainError>;

@@ -1,7 +1,9 @@
 //! The runners: one a kind of case.
 
+mod dissam_swd_optim;
 mod mobilesam;
 mod mobilesam_blocks;
+mod pisam_losses;
 mod prompts;
 mod sam1_decoder;
 mod sam1_prepost;
@@ -35,7 +37,9 @@ type Runner = fn(&mut Run<'_, '_>) -> Result<()>;
 
 /// Kind and runner. A case takes the longest kind that its name begins with.
 const RUNNERS: &[(&str, Runner)] = &[
+    ("dissam_swd_optim", dissam_swd_optim::run),
     ("mobilesam", mobilesam::run),
+    ("pisam_losses", pisam_losses::run),
     ("sam1_decoder", sam1_decoder::run),
     ("sam1_inputs", |run| Ok(seg_golden::check_generators(run.checks)?)),
     ("sam1_prepost", sam1_prepost::run),
