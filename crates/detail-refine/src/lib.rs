@@ -1,1 +1,7 @@
 #![doc = include_str!("../README.md")]
+
+pub mod is_net;
+pub mod rsu;
+
+pub use is_net::{IsNet, IsNetConfig, IsNetGtConfig, IsNetGtEncoder, IsNetOutput};
+pub use rsu::{Rsu, RsuConfig, RsuKind};

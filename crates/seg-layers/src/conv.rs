@@ -1,4 +1,4 @@
-//! Convolutions, plain, transposed, and with a batch norm behind them.
+//! Convolutions, plain and transposed.
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -11,9 +11,9 @@ use crate::trace;
 /// Keys: `weight [out, in / groups, k, k]` and `bias [out]`, in both layouts as torch stores them.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    weight: Tensor,
-    bias: Option<Tensor>,
-    params: Conv2dParams,
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Option<Tensor>,
+    pub(crate) params: Conv2dParams,
 }
 
 impl Conv2d {
@@ -87,81 +87,6 @@ impl ConvTranspose2d {
 }
 
 impl Module for ConvTranspose2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_with(x, Epilogue::NONE)
-    }
-}
-
-/// A bias-free convolution and the batch norm behind it, evaluated as one convolution with the
-/// running statistics folded in (TinyViT's `Conv2d_BN`).
-///
-/// Keys: `c.weight`, `bn.{weight,bias,running_mean,running_var}`; `bn.num_batches_tracked` is never
-/// needed. Weights that are variables are folded again at every call, so that gradients reach them.
-#[derive(Clone, Debug)]
-pub struct Conv2dBn(Folding);
-
-#[derive(Clone, Debug)]
-enum Folding {
-    /// Once, at loading.
-    Done(Conv2d),
-    /// At every call.
-    EveryCall(Conv2d, BatchNorm),
-}
-
-/// A batch norm's parameters, its running statistics turned into what folding needs.
-#[derive(Clone, Debug)]
-struct BatchNorm {
-    weight: Tensor,
-    bias: Tensor,
-    inverse_std: Tensor, // 1/√(σ²+ε)
-    mean_by_std: Tensor, // μ/√(σ²+ε)
-}
-
-impl BatchNorm {
-    fn new(channels: usize, vb: VarBuilder) -> Result<Self> {
-        const EPS: f64 = 1e-5;
-        let inverse_std = (vb.get(channels, "running_var")? + EPS)?.sqrt()?.recip()?;
-        Ok(Self {
-            weight: vb.get(channels, "weight")?,
-            bias: vb.get(channels, "bias")?,
-            mean_by_std: (vb.get(channels, "running_mean")? * &inverse_std)?,
-            inverse_std,
-        })
-    }
-
-    /// The convolution that does what `conv` and then this norm do: `w' = w·γ/√(σ²+ε)`, `b' = β − μ·γ/√(σ²+ε)`.
-    fn folded_into(&self, conv: &Conv2d) -> Result<Conv2d> {
-        let weight = conv.weight.broadcast_mul(&(&self.weight * &self.inverse_std)?.reshape(((), 1, 1, 1))?)?;
-        let bias = (&self.bias - (&self.weight * &self.mean_by_std)?)?;
-        Ok(Conv2d { weight, bias: Some(bias), params: conv.params })
-    }
-}
-
-impl Conv2dBn {
-    /// Reads the convolution and its batch norm (`eps` 1e-5, torch's default).
-    pub fn new(
-        in_channels: usize,
-        out_channels: usize,
-        kernel: usize,
-        params: Conv2dParams,
-        vb: VarBuilder,
-    ) -> Result<Self> {
-        let conv = Conv2d::new_no_bias(in_channels, out_channels, kernel, params, vb.pp("c"))?;
-        let norm = BatchNorm::new(out_channels, vb.pp("bn"))?;
-        let trainable = [&conv.weight, &norm.weight, &norm.bias].iter().any(|t| t.is_variable());
-        Ok(Self(if trainable { Folding::EveryCall(conv, norm) } else { Folding::Done(norm.folded_into(&conv)?) }))
-    }
-
-    /// The convolution and norm followed by `epilogue` in the same pass.
-    pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
-        match &self.0 {
-            Folding::Done(conv) => conv.forward_with(x, epilogue),
-            Folding::EveryCall(conv, norm) => norm.folded_into(conv)?.forward_with(x, epilogue),
-        }
-    }
-}
-
-impl Module for Conv2dBn {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_with(x, Epilogue::NONE)
     }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod batch_norm;
 pub mod conv;
+mod conv_bn;
 mod linear;
 mod mlp;
 mod norm;
@@ -8,7 +10,9 @@ mod observe;
 mod position;
 pub mod trace;
 
-pub use conv::{Conv2d, Conv2dBn, ConvTranspose2d};
+pub use batch_norm::BatchNorm;
+pub use conv::{Conv2d, ConvTranspose2d};
+pub use conv_bn::{Conv2dBn, ConvBnKeys};
 pub use linear::Linear;
 pub use mlp::Mlp;
 pub use norm::{LayerNorm, LayerNorm2d};

@@ -1,0 +1,100 @@
+//! What IS-Net and its ground-truth encoder share: stages with poolings between them, and side outputs.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+use seg_layers::{Activation, Conv2d, Observer, conv, trace};
+use seg_ops::Resize;
+
+use crate::rsu::{Rsu, RsuConfig, halve};
+
+/// `[B, C, H, W]` to channels last.
+pub(super) fn channels_last(x: &Tensor) -> Result<Tensor> {
+    x.permute((0, 2, 3, 1))?.contiguous()
+}
+
+/// A channels-last map seen channels first; nothing is copied.
+pub(super) fn channels_first(x: &Tensor) -> Result<Tensor> {
+    x.permute((0, 3, 1, 2))
+}
+
+/// Names a channels-last map for the observer.
+pub(super) fn observe(observer: &mut dyn Observer, name: &str, map: &Tensor) -> Result<()> {
+    if observer.active() { observer.observe(name, &channels_first(map)?) } else { Ok(()) }
+}
+
+/// `stage1` to `stage6`, each but the first at half the size of the one before.
+#[derive(Clone, Debug)]
+pub(super) struct Encoder(Vec<Rsu>);
+
+impl Encoder {
+    pub fn new(stem: usize, stages: &[RsuConfig], keep_apart: bool, vb: &VarBuilder) -> Result<Self> {
+        let mut channels = stem;
+        let mut read = Vec::with_capacity(stages.len());
+        for (i, cfg) in stages.iter().enumerate() {
+            read.push(Rsu::new(channels, cfg, keep_apart, vb.pp(format!("stage{}", i + 1)))?);
+            channels = cfg.out;
+        }
+        Ok(Self(read))
+    }
+
+    /// The output of every stage, the largest first. `x` is consumed.
+    pub fn forward_t(&self, x: Tensor, train: bool, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
+        let mut maps: Vec<Tensor> = Vec::with_capacity(self.0.len());
+        let mut stem = Some(x);
+        for (i, stage) in self.0.iter().enumerate() {
+            let name = format!("stage{}", i + 1);
+            let _span = trace::module(&name);
+            let input = match (stem.take(), maps.last()) {
+                (Some(x), _) => x,
+                (None, Some(above)) => halve(above)?,
+                (None, None) => break,
+            };
+            let map = stage.forward_t(input, train)?;
+            observe(observer, &name, &map)?;
+            maps.push(map);
+        }
+        Ok(maps)
+    }
+}
+
+/// `side1` to `side6`: a 3×3 convolution to one channel, bilinear to the input's size, sigmoid.
+#[derive(Clone, Debug)]
+pub(super) struct Sides(Vec<Conv2d>);
+
+impl Sides {
+    pub fn new(channels: &[usize], vb: &VarBuilder) -> Result<Self> {
+        let side = |(i, &c): (usize, &usize)| Conv2d::new(c, 1, 3, conv::nhwc(1, 1), vb.pp(format!("side{}", i + 1)));
+        Ok(Self(channels.iter().enumerate().map(side).collect::<Result<_>>()?))
+    }
+
+    /// The probability map `[B, 1, H, W]` of side `i` from its channels-last features.
+    pub fn probability(
+        &self,
+        i: usize,
+        features: &Tensor,
+        (height, width): (usize, usize),
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let name = format!("side{}", i + 1);
+        let _span = trace::module(&name);
+        let side = self.0[i].forward(features)?; // [B, h, w, 1]
+        let (b, h, w, _) = side.dims4()?;
+        let side = side.reshape((b, 1, h, w))?;
+        observer.observe(&name, &side)?;
+        let _resize = trace::layer("resize", || 0);
+        let probability =
+            seg_ops::activate(&seg_ops::resize(&side, (height, width), &Resize::bilinear())?, Activation::Sigmoid)?;
+        observer.observe(&format!("d{}", i + 1), &probability)?;
+        Ok(probability)
+    }
+
+    /// All probability maps, those of the largest features first.
+    pub fn probabilities(
+        &self,
+        features: &[Tensor],
+        size: (usize, usize),
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Tensor>> {
+        features.iter().enumerate().map(|(i, map)| self.probability(i, map, size, observer)).collect()
+    }
+}

@@ -1,0 +1,128 @@
+//! Every weight of the networks gets the right gradient, with poolings and batch norms in both modes.
+
+use candle_core::{DType, Device, Result, Tensor};
+use detail_refine::{IsNet, IsNetConfig, IsNetGtConfig, IsNetGtEncoder, IsNetOutput, Rsu, RsuConfig};
+use seg_golden::{GeneratedWeights, Pattern, TrainableWeights, inputs};
+
+/// Toy widths, all different, so that no two can be taken for each other; wide enough that no layer dies in its ReLUs.
+fn narrow(stages: &mut [RsuConfig]) {
+    for (i, stage) in stages.iter_mut().enumerate() {
+        (stage.mid, stage.out) = (7 + i % 2, 8 + i % 3);
+    }
+}
+
+fn is_net() -> IsNetConfig {
+    let mut cfg = IsNetConfig { in_channels: 5, stem: 4, ..IsNetConfig::is_net() };
+    narrow(&mut cfg.encoder);
+    narrow(&mut cfg.decoder);
+    cfg
+}
+
+fn trainable() -> TrainableWeights {
+    TrainableWeights::new(GeneratedWeights::new(""))
+}
+
+/// All outputs count, each with numbers of its own.
+fn loss(output: &IsNetOutput) -> Result<Tensor> {
+    let mut loss = Tensor::zeros((), DType::F64, &Device::Cpu)?;
+    for (i, map) in output.probabilities.iter().chain(&output.features).enumerate() {
+        let weights = inputs::noise(&format!("loss.{i}"), map.dims(), "", 2., &Device::Cpu)?.to_dtype(DType::F64)?;
+        loss = (loss + (map.contiguous()? * weights)?.sum_all()?)?;
+    }
+    Ok(loss)
+}
+
+/// A bias before a batch norm that takes the batch's mean changes nothing: its gradient is rounding.
+const BEFORE_A_NORM: [&str; 2] = ["conv_s1.bias", "conv_in.conv.bias"];
+
+fn check(weights: &TrainableWeights, train: bool, forward: impl Fn() -> Result<IsNetOutput>) -> Result<()> {
+    let grads = loss(&forward()?)?.backward()?;
+    let zero: &[&str] = if train { &BEFORE_A_NORM } else { &[] };
+    assert_eq!(weights.faults(&grads, zero)?, Vec::<String>::new());
+    let wrong = weights.check_directions(|| loss(&forward()?), 1e-4)?;
+    let wrong: Vec<String> = wrong.into_iter().filter(|w| !zero.iter().any(|part| w.contains(part))).collect();
+    assert_eq!(wrong, Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn is_net_in_both_modes() -> Result<()> {
+    let device = Device::Cpu;
+    // sizes that no pooling divides evenly
+    let x = inputs::noise("input.x", &[2, 5, 70, 83], "", 2., &device)?.to_dtype(DType::F64)?;
+    for train in [false, true] {
+        let weights = trainable();
+        let net = IsNet::new(&is_net(), weights.var_builder(DType::F64, &device))?;
+        check(&weights, train, || net.forward_t(&x, train))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_ground_truth_encoder_in_both_modes() -> Result<()> {
+    let device = Device::Cpu;
+    let mut cfg = IsNetGtConfig { stem: 4, ..IsNetGtConfig::published() };
+    narrow(&mut cfg.encoder);
+    let masks = Tensor::cat(
+        &[0., 0.1]
+            .map(|s| Pattern::new("input.mask").shifted(s).mask(70, 83, 0.6, &device))
+            .into_iter()
+            .collect::<Result<Vec<_>>>()?,
+        0,
+    )?;
+    let masks = masks.to_dtype(DType::F64)?;
+    for train in [false, true] {
+        let weights = trainable();
+        let net = IsNetGtEncoder::new(&cfg, weights.var_builder(DType::F64, &device))?;
+        check(&weights, train, || net.forward_t(&masks, train))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn train_mode_moves_the_running_statistics_and_evaluation_uses_them() -> Result<()> {
+    let device = Device::Cpu;
+    let cfg = RsuConfig::dilated(3, 4);
+    let map = candle_nn::VarMap::new();
+    let vb = candle_nn::VarBuilder::from_varmap(&map, DType::F64, &device);
+    let rsu = Rsu::new(2, &cfg, false, vb)?;
+    for (name, var) in map.data().lock().map_err(|e| candle_core::Error::Msg(e.to_string()))?.iter() {
+        let values = seg_golden::fill::fill(name, var.dims(), "");
+        var.set(&Tensor::from_vec(values, var.shape(), &device)?.to_dtype(DType::F64)?)?;
+    }
+    let x = inputs::noise("input.x", &[2, 9, 7, 2], "", 2., &device)?.to_dtype(DType::F64)?;
+    let statistic = |name: &str| -> Result<Vec<f64>> {
+        let data = map.data().lock().map_err(|e| candle_core::Error::Msg(e.to_string()))?;
+        data[&format!("rebnconvin.bn_s1.{name}")].to_vec1()
+    };
+    let (before, mean) = (rsu.forward_t(x.clone(), false)?, statistic("running_mean")?);
+    rsu.forward_t(x.clone(), true)?;
+    assert!(statistic("running_mean")?.iter().zip(&mean).all(|(a, b)| a != b), "{mean:?}");
+    let after = rsu.forward_t(x.clone(), false)?;
+    assert!((before - after)?.abs()?.max_all()?.to_scalar::<f64>()? > 1e-6);
+
+    // in the long run they become the batch's own: evaluation then gives what training gives
+    for _ in 0..300 {
+        rsu.forward_t(x.clone(), true)?;
+    }
+    let [train, eval] = [rsu.forward_t(x.clone(), true)?, rsu.forward_t(x, false)?];
+    let distance = (train - eval)?.abs()?.max_all()?.to_scalar::<f64>()?;
+    assert!(distance < 0.05, "{distance}"); // the running variance is the unbiased one
+    Ok(())
+}
+
+#[test]
+fn what_was_folded_at_loading_cannot_train() -> Result<()> {
+    let weights = GeneratedWeights::new("");
+    let net = IsNet::new(&is_net(), weights.var_builder(DType::F32, &Device::Cpu))?;
+    let x = Tensor::zeros((1, 5, 64, 64), DType::F32, &Device::Cpu)?;
+    let text = net.forward_t(&x, true).map(drop).expect_err("folded").to_string();
+    assert!(text.contains("train mode") && text.contains("folded"), "{text}");
+    // and the prediction alone is the first of all six
+    let all = net.forward_t(&x, false)?;
+    let alone = candle_core::Module::forward(&net, &x)?;
+    assert_eq!(alone.flatten_all()?.to_vec1::<f32>()?, all.probabilities[0].flatten_all()?.to_vec1::<f32>()?);
+    // the smallest image that there is
+    assert_eq!(candle_core::Module::forward(&net, &x.narrow(2, 0, 1)?.narrow(3, 0, 1)?)?.dims(), [1, 1, 1, 1]);
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! A convolution with a batch norm behind it.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+use seg_ops::{Activation, Conv2dParams, Epilogue, Layout};
+
+use crate::{BatchNorm, Conv2d};
+
+/// Where a [`Conv2dBn`] finds its parts, and what they are to be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvBnKeys {
+    /// Name of the convolution.
+    pub conv: &'static str,
+    /// Whether the convolution has a bias of its own.
+    pub conv_bias: bool,
+    /// Name of the batch norm.
+    pub norm: &'static str,
+    /// Keep the parts apart even where no weight is a variable, so that [`Conv2dBn::forward_t`] can use the batch's
+    /// statistics: a frozen model that is left in train mode.
+    pub keep_apart: bool,
+}
+
+impl ConvBnKeys {
+    /// TinyViT's `Conv2d_BN`: `c` without bias, `bn`.
+    pub const TINY_VIT: Self = Self { conv: "c", conv_bias: false, norm: "bn", keep_apart: false };
+}
+
+/// A convolution and the batch norm behind it, in evaluation one convolution with the running statistics folded in.
+///
+/// Keys: `<conv>.weight`, `<conv>.bias` where there is one, `<norm>.{weight,bias,running_mean,running_var}`;
+/// `num_batches_tracked` is never needed. Weights that are variables are folded again at every call, so that gradients reach them.
+#[derive(Clone, Debug)]
+pub struct Conv2dBn(Parts);
+
+#[derive(Clone, Debug)]
+enum Parts {
+    /// Once, at loading.
+    Folded(Conv2d),
+    /// At every call, or in train mode not at all.
+    Apart(Conv2d, BatchNorm),
+}
+
+impl Conv2dBn {
+    /// Reads TinyViT's `Conv2d_BN`; see [`Self::with_keys`].
+    pub fn new(
+        in_channels: usize,
+        out_channels: usize,
+        kernel: usize,
+        params: Conv2dParams,
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        Self::with_keys(in_channels, out_channels, kernel, params, ConvBnKeys::TINY_VIT, vb)
+    }
+
+    /// Reads the convolution and its batch norm.
+    pub fn with_keys(
+        in_channels: usize,
+        out_channels: usize,
+        kernel: usize,
+        params: Conv2dParams,
+        keys: ConvBnKeys,
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        let read = if keys.conv_bias { Conv2d::new } else { Conv2d::new_no_bias };
+        let conv = read(in_channels, out_channels, kernel, params, vb.pp(keys.conv))?;
+        let norm = BatchNorm::new(out_channels, vb.pp(keys.norm))?;
+        let trainable = conv.weight.is_variable() || conv.bias.as_ref().is_some_and(Tensor::is_variable);
+        let apart = keys.keep_apart || trainable || norm.is_trainable();
+        Ok(Self(if apart { Parts::Apart(conv, norm) } else { Parts::Folded(norm.fold_into(&conv)?) }))
+    }
+
+    /// The convolution and norm in evaluation, followed by `epilogue` in the same pass.
+    pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        match &self.0 {
+            Parts::Folded(conv) => conv.forward_with(x, epilogue),
+            Parts::Apart(conv, norm) => norm.fold_into(conv)?.forward_with(x, epilogue),
+        }
+    }
+
+    /// As [`Self::forward_with`]; with `train` the norm uses the batch's statistics and moves the running ones.
+    ///
+    /// # Errors
+    /// Besides candle's, `train` on weights that were folded at loading.
+    pub fn forward_t(&self, x: &Tensor, epilogue: Epilogue<'_>, train: bool) -> Result<Tensor> {
+        if !train {
+            return self.forward_with(x, epilogue);
+        }
+        let Parts::Apart(conv, norm) = &self.0 else {
+            candle_core::bail!(
+                "train mode of a batch norm that was folded into its convolution when the weights were loaded: load them as variables"
+            )
+        };
+        let y = conv.forward(x)?;
+        let y = match conv.params.layout {
+            Layout::Nhwc => norm.forward_train(&y)?,
+            Layout::Nchw => norm.forward_train(&y.permute((0, 2, 3, 1))?)?.permute((0, 3, 1, 2))?.contiguous()?,
+        };
+        follow(y, epilogue, conv.params.layout)
+    }
+
+    /// The batch norm, where it is kept apart.
+    pub fn batch_norm(&self) -> Option<&BatchNorm> {
+        match &self.0 {
+            Parts::Folded(_) => None,
+            Parts::Apart(_, norm) => Some(norm),
+        }
+    }
+}
+
+/// What an epilogue says, step by step.
+fn follow(y: Tensor, e: Epilogue<'_>, layout: Layout) -> Result<Tensor> {
+    let mut y = if e.activation == Activation::None { y } else { seg_ops::activate(&y, e.activation)? };
+    if let Some(scale) = e.scale {
+        let scale = if layout == Layout::Nhwc { scale.clone() } else { scale.reshape(((), 1, 1))? };
+        y = y.broadcast_mul(&scale)?;
+    }
+    match e.residual {
+        Some(residual) => y + residual,
+        None => Ok(y),
+    }
+}
+
+impl Module for Conv2dBn {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_with(x, Epilogue::NONE)
+    }
+}
