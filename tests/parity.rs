@@ -54,6 +54,21 @@ fn sam1_prepost() {
 }
 
 #[test]
+fn sam1_toy() {
+    all_pass("sam", "sam1_toy", 1);
+}
+
+#[test]
+fn sam1_vit() {
+    all_pass("sam", "sam1_vit", 3);
+}
+
+#[test]
+fn sam1_predict() {
+    all_pass("sam", "sam1_predict", 1);
+}
+
+#[test]
 fn sam2_img() {
     all_pass("sam2", "sam2_img", 5);
 }

@@ -116,7 +116,8 @@ fn parse_fill(text: &str) -> Option<(Vec<usize>, f32)> {
     let (dims, rest) = rest.split_once(')')?;
     let dims: Vec<usize> = dims.split(',').map(|d| d.trim().parse().ok()).collect::<Option<_>>()?;
     let factor = match rest.trim().strip_prefix('*') {
-        Some(factor) => factor.trim().parse().ok()?,
+        // a type may follow, as in `* 10 (float32)`
+        Some(factor) => factor.split_whitespace().next()?.parse().ok()?,
         None => 1.0,
     };
     Some((dims, factor))
@@ -130,6 +131,7 @@ mod tests {
     fn fill_descriptions() {
         assert_eq!(parse_fill("fill (1,1,256,256)*10"), Some((vec![1, 1, 256, 256], 10.0)));
         assert_eq!(parse_fill("fill input.low_res.<k> (1, 3) * 20"), Some((vec![1, 3], 20.0)));
+        assert_eq!(parse_fill("fill (1,1,40,40) * 10 (float32)"), Some((vec![1, 1, 40, 40], 10.0)));
         assert_eq!(parse_fill("fill (2)"), Some((vec![2], 1.0)));
         assert_eq!(parse_fill("fill"), None);
     }

@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(kind_of("unext_full_1024"), "unext");
         assert!(runners::find("sam2_enc_tiny_512_heldout").is_some());
         assert!(runners::find("sam2_encoder").is_none());
-        assert!(runners::find("sam1_toy").is_none());
+        assert!(runners::find("sam1_whole").is_none());
     }
 
     #[test]

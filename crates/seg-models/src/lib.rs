@@ -9,5 +9,6 @@ pub mod sam2;
 
 pub use error::{Error, Result};
 pub use promptable::{
-    EmbeddedImage, ImageEmbedding, MaskCleanup, MaskPrompt, Point, Prediction, PromptableSegmenter, Prompts,
+    EmbeddedImage, ImageEmbedding, LowResPrediction, MaskCleanup, MaskPrompt, Point, Prediction, PromptableSegmenter,
+    Prompts,
 };

@@ -76,27 +76,44 @@ impl Prompts {
         Ok(())
     }
 
-    /// Clicks and the box's corners as labelled points, coordinates through `to_input`; the box first where
-    /// `box_as_points` says so. `None` without any.
-    pub(crate) fn labelled_points(
-        &self,
-        box_as_points: bool,
-        to_input: impl Fn(f32, f32) -> (f32, f32),
-        device: &Device,
-    ) -> Result<Option<PointPrompts>> {
-        let mut points = Vec::with_capacity(self.points.len() + 2);
-        if let (true, Some([x0, y0, x1, y1])) = (box_as_points, self.bbox) {
-            points.push((x0, y0, label::BOX_TOP_LEFT));
-            points.push((x1, y1, label::BOX_BOTTOM_RIGHT));
-        }
-        for point in &self.points {
-            points.push((point.x, point.y, if point.positive { label::POSITIVE } else { label::NEGATIVE }));
-        }
-        for (x, y, _) in &mut points {
-            (*x, *y) = to_input(*x, *y);
-        }
-        if points.is_empty() { Ok(None) } else { Ok(Some(PointPrompts::single(&points, device)?)) }
+    /// Whether both have as many prompts of each kind, and any: then a decoder can take them in one batch.
+    pub(crate) fn same_kinds(&self, other: &Self) -> bool {
+        let kinds = |p: &Self| (p.points.len(), p.bbox.is_some(), p.mask.is_some());
+        kinds(self) == kinds(other) && kinds(self) != (0, false, false) && self.multimask == other.multimask
     }
+}
+
+/// Clicks and boxes' corners as labelled points, coordinates through `to_input`; a box first where `box_as_points` says
+/// so. `None` without any. The prompts are of the same kinds, see [`Prompts::same_kinds`].
+pub(crate) fn labelled_points(
+    batch: &[Prompts],
+    box_as_points: bool,
+    to_input: impl Fn(f32, f32) -> (f32, f32),
+    device: &Device,
+) -> Result<Option<PointPrompts>> {
+    let (mut coords, mut labels) = (Vec::new(), Vec::new());
+    let mut push = |x: f32, y: f32, label: i64| {
+        let (x, y) = to_input(x, y);
+        coords.extend([x, y]);
+        labels.push(label);
+    };
+    for prompts in batch {
+        if let (true, Some([x0, y0, x1, y1])) = (box_as_points, prompts.bbox) {
+            push(x0, y0, label::BOX_TOP_LEFT);
+            push(x1, y1, label::BOX_BOTTOM_RIGHT);
+        }
+        for &Point { x, y, positive } in &prompts.points {
+            push(x, y, if positive { label::POSITIVE } else { label::NEGATIVE });
+        }
+    }
+    if labels.is_empty() {
+        return Ok(None);
+    }
+    let (b, n) = (batch.len(), labels.len() / batch.len());
+    Ok(Some(PointPrompts {
+        coords: Tensor::from_vec(coords, (b, n, 2), device)?,
+        labels: Tensor::from_vec(labels, (b, n), device)?,
+    }))
 }
 
 /// An encoded image: made once, prompted as often as one likes.
@@ -138,6 +155,25 @@ impl Prediction {
     }
 }
 
+/// What the decoder makes of one set of prompts, before anything is enlarged.
+#[derive(Clone, Debug)]
+pub struct LowResPrediction {
+    /// Logits at the decoder's size, `[M, 4h, 4w]`, f32, as they come; above 0 is inside.
+    pub low_res_masks: Tensor,
+    /// The model's own estimate of each mask's IoU, M of them.
+    pub iou_predictions: Vec<f32>,
+}
+
+impl LowResPrediction {
+    /// One for each set of prompts: `masks` `[B, M, 4h, 4w]`, `iou_predictions` `[B, M]`, of any float type.
+    pub(crate) fn split(masks: &Tensor, iou_predictions: &Tensor) -> Result<Vec<Self>> {
+        let masks = masks.to_dtype(DType::F32)?;
+        let ious = iou_predictions.to_dtype(DType::F32)?.to_vec2()?;
+        let split = |(i, iou_predictions)| Ok(Self { low_res_masks: masks.get(i)?, iou_predictions });
+        ious.into_iter().enumerate().map(split).collect()
+    }
+}
+
 /// A model that encodes an image once and then answers to prompts. Shared by threads as it is.
 pub trait PromptableSegmenter: Send + Sync {
     /// Encodes an image of any size: the slow half.
@@ -145,6 +181,29 @@ pub trait PromptableSegmenter: Send + Sync {
 
     /// Answers to prompts: the quick half.
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction>;
+
+    /// Answers to many sets of prompts on one image, without enlarging their masks: what a caller throws away, judging
+    /// by the predicted IoU, costs nothing more. One for each set, in their order.
+    ///
+    /// By default one after the other; SAM and SAM 2 decode neighbours of the same kinds in one batch, so the caller
+    /// decides by the length of `prompts` how much memory that takes.
+    fn predict_low_res(&self, embedding: &ImageEmbedding, prompts: &[Prompts]) -> Result<Vec<LowResPrediction>> {
+        let one = |prompts| {
+            let Prediction { low_res_masks, iou_predictions, .. } = self.predict(embedding, prompts)?;
+            Ok(LowResPrediction { low_res_masks, iou_predictions })
+        };
+        prompts.iter().map(one).collect()
+    }
+
+    /// Low-resolution logits `[M, 4h, 4w]` to the size of the image, `[M, H, W]`, as [`PromptableSegmenter::predict`]
+    /// does it, the model's clean-up included.
+    ///
+    /// By default bilinear, for models that squash the image to their square input.
+    fn enlarge(&self, embedding: &ImageEmbedding, low_res_masks: &Tensor) -> Result<Tensor> {
+        let (width, height) = embedding.original_size;
+        let masks = low_res_masks.unsqueeze(0)?;
+        Ok(seg_ops::resize(&masks, (height as usize, width as usize), &Resize::bilinear())?.squeeze(0)?)
+    }
 
     /// The image, encoded and ready for prompts.
     fn set_image(&self, image: &RgbImage) -> Result<EmbeddedImage<'_>>

@@ -1,9 +1,10 @@
 //! `mobilesam_*`: MobileSAM whole, or its encoder's pieces.
 
-use super::{Result, Run, boxes, field, mobilesam_blocks};
+use super::sam1_model::{check_boxes, input_image, watched_embeddings};
+use super::{Result, Run, field, mobilesam_blocks};
 use crate::verify::weights::Weights;
 use candle_core::{DType, Tensor};
-use seg_models::sam::{Sam, SamConfig, SamImageEncoder, SamPredictor};
+use seg_models::sam::{Sam, SamConfig, SamPredictor};
 use seg_models::{MaskCleanup, Point, PromptableSegmenter, Prompts};
 
 /// A case with the whole model lists its keys under this name; one of pieces lists a module for each piece.
@@ -22,23 +23,8 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let sam = Sam::new(&config, weights.var_builder(device))?;
     weights.check(run.checks, &Sam::MOBILE_SAM_UNUSED);
 
-    let (h, w) = run.inputs().size_or("input.image", (sam.image_size(), sam.image_size()))?;
-    let image = run.inputs().tensor("input.image", |p| p.sam_image(h, w, device))?;
-    let SamImageEncoder::TinyVit(encoder) = sam.image_encoder();
-    let embeddings = encoder.forward_with(&image, &mut |name: &str, tensor: &Tensor| {
-        run.checks.tensor(name, tensor);
-        Ok(())
-    })?;
-
-    if !case.inputs["box"].is_null() {
-        let corners: Vec<[f32; 4]> = field(case, "inputs.box", &case.inputs["box"])?;
-        let prompts = sam.prompt_encoder().forward(None, Some(&boxes(&corners, device)?), None)?;
-        for (kind, multimask) in [("multi", true), ("single", false)] {
-            let output = sam.decode(&embeddings, &prompts, multimask)?;
-            run.checks.tensor(&format!("box.masks.{kind}"), &output.masks);
-            run.checks.tensor(&format!("box.iou.{kind}"), &output.iou_predictions);
-        }
-    }
+    let embeddings = watched_embeddings(run, &sam)?;
+    check_boxes(run, "box", &sam, &embeddings)?;
     drop(embeddings);
 
     if !case.inputs["predict points"].is_null() {
@@ -47,7 +33,7 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     if run.checks.wants(STALE) {
         let weights = Weights::with(case, WHOLE, |rule| rule.zeroed(".attention_biases"))?;
         let sam = Sam::new(&config, weights.var_builder(device))?;
-        run.checks.tensor(STALE, &sam.encode_image(&image)?);
+        run.checks.tensor(STALE, &sam.encode_image(&input_image(run, &sam)?)?);
     }
     Ok(())
 }

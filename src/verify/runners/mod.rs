@@ -6,7 +6,11 @@ mod mobilesam_blocks;
 mod pisam_losses;
 mod prompts;
 mod sam1_decoder;
+mod sam1_model;
+mod sam1_predict;
 mod sam1_prepost;
+mod sam1_toy;
+mod sam1_vit;
 mod sam2_config;
 mod sam2_enc;
 mod sam2_img;
@@ -42,7 +46,10 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("pisam_losses", pisam_losses::run),
     ("sam1_decoder", sam1_decoder::run),
     ("sam1_inputs", |run| Ok(seg_golden::check_generators(run.checks)?)),
+    ("sam1_predict", sam1_predict::run),
     ("sam1_prepost", sam1_prepost::run),
+    ("sam1_toy", sam1_toy::run),
+    ("sam1_vit", sam1_vit::run),
     ("sam2_enc", sam2_enc::run),
     ("sam2_img", sam2_img::run),
     ("sam2_interp_unit", sam2_interp::run),

@@ -1,6 +1,6 @@
 use hr_decoders::{MaskDecoderConfig, PromptEncoderConfig};
 use serde::{Deserialize, Serialize};
-use vit_encoder::TinyVitConfig;
+use vit_encoder::{SamVitConfig, TinyVitConfig};
 
 /// Sizes of a SAM of the first generation.
 ///
@@ -24,20 +24,41 @@ pub struct SamConfig {
 pub enum SamEncoderConfig {
     /// MobileSAM's.
     TinyVit(TinyVitConfig),
+    /// SAM's own.
+    Vit(SamVitConfig),
 }
 
 impl SamConfig {
-    /// MobileSAM (arXiv 2306.14289): 10 million parameters.
-    pub fn mobile_sam() -> Self {
+    fn new(image_encoder: SamEncoderConfig) -> Self {
         Self {
-            image_encoder: SamEncoderConfig::TinyVit(TinyVitConfig::mobile_sam()),
+            image_encoder,
             image_size: 1024,
             prompt_encoder: PromptEncoderConfig::new(1024),
             mask_decoder: MaskDecoderConfig::sam(),
         }
     }
 
-    /// The same model for a square input of another size.
+    /// MobileSAM (arXiv 2306.14289): 10 million parameters.
+    pub fn mobile_sam() -> Self {
+        Self::new(SamEncoderConfig::TinyVit(TinyVitConfig::mobile_sam()))
+    }
+
+    /// SAM ViT-B: 94 million parameters.
+    pub fn vit_b() -> Self {
+        Self::new(SamEncoderConfig::Vit(SamVitConfig::vit_b()))
+    }
+
+    /// SAM ViT-L: 312 million parameters.
+    pub fn vit_l() -> Self {
+        Self::new(SamEncoderConfig::Vit(SamVitConfig::vit_l()))
+    }
+
+    /// SAM ViT-H: 641 million parameters.
+    pub fn vit_h() -> Self {
+        Self::new(SamEncoderConfig::Vit(SamVitConfig::vit_h()))
+    }
+
+    /// The same model for a square input of another size, a multiple of 16; the ViT interpolates its position tables.
     pub fn with_image_size(self, image_size: usize) -> Self {
         Self { image_size, prompt_encoder: PromptEncoderConfig::new(image_size), ..self }
     }

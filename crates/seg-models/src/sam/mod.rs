@@ -1,4 +1,4 @@
-//! SAM of the first generation (arXiv 2304.02643), today with MobileSAM's encoder (arXiv 2306.14289).
+//! SAM of the first generation (arXiv 2304.02643), with its own encoders or MobileSAM's (arXiv 2306.14289).
 
 mod config;
 mod model;

@@ -3,7 +3,8 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use hr_decoders::{MaskDecoder, MaskDecoderOutput, PromptEmbeddings, PromptEncoder};
-use vit_encoder::TinyVit;
+use seg_layers::Observer;
+use vit_encoder::{ImageEncoderViT, TinyVit};
 
 use super::config::{SamConfig, SamEncoderConfig};
 
@@ -12,6 +13,8 @@ use super::config::{SamConfig, SamEncoderConfig};
 pub enum SamImageEncoder {
     /// MobileSAM's.
     TinyVit(TinyVit),
+    /// SAM's own.
+    Vit(ImageEncoderViT),
 }
 
 impl SamImageEncoder {
@@ -19,6 +22,7 @@ impl SamImageEncoder {
     pub fn new(cfg: &SamEncoderConfig, vb: VarBuilder) -> Result<Self> {
         match cfg {
             SamEncoderConfig::TinyVit(cfg) => Ok(Self::TinyVit(TinyVit::new(cfg, vb)?)),
+            SamEncoderConfig::Vit(cfg) => Ok(Self::Vit(ImageEncoderViT::new(cfg, vb)?)),
         }
     }
 
@@ -26,6 +30,15 @@ impl SamImageEncoder {
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         match self {
             Self::TinyVit(encoder) => encoder.forward(images),
+            Self::Vit(encoder) => encoder.forward(images),
+        }
+    }
+
+    /// As [`SamImageEncoder::forward`], with the intermediate maps that the encoder shows.
+    pub fn forward_with(&self, images: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
+        match self {
+            Self::TinyVit(encoder) => encoder.forward_with(images, observer),
+            Self::Vit(encoder) => encoder.forward_with(images, observer),
         }
     }
 }

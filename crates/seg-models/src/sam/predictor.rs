@@ -1,6 +1,7 @@
 //! From an image in pixels to masks in pixels.
 
 use candle_core::{DType, Device, Tensor};
+use hr_decoders::MaskDecoderOutput;
 use seg_data::RgbImage;
 use seg_layers::trace;
 
@@ -8,8 +9,8 @@ use super::model::Sam;
 use super::transforms::ResizeLongestSide;
 use crate::error::{Error, Result};
 use crate::promptable::{
-    ImageEmbedding, MaskCleanup, MaskPrompt, Prediction, PromptableSegmenter, Prompts, check_mask_shape,
-    low_res_prompt, mask_image_logits,
+    ImageEmbedding, LowResPrediction, MaskCleanup, MaskPrompt, Prediction, PromptableSegmenter, Prompts,
+    check_mask_shape, labelled_points, low_res_prompt, mask_image_logits,
 };
 
 /// SAM's predictor (segment_anything/predictor.py), for SAM and MobileSAM.
@@ -47,6 +48,32 @@ impl SamPredictor {
             }
         }
     }
+
+    /// The decoder's answers to prompts of the same kinds.
+    fn decode(&self, embedding: &ImageEmbedding, batch: &[Prompts]) -> Result<MaskDecoderOutput> {
+        let (width, height) = embedding.original_size;
+        batch.iter().try_for_each(|prompts| prompts.check(width, height))?;
+        if embedding.high_res_features.is_some() {
+            return Err(Error::OtherEmbedding { model: "SAM", expected: "without" });
+        }
+        let frame = ResizeLongestSide::new(embedding.original_size, self.model.image_size())?;
+        let points = labelled_points(batch, false, |x, y| frame.to_input(x, y), &self.device)?;
+        let corners: Vec<f32> = (batch.iter().filter_map(|prompts| prompts.bbox))
+            .flat_map(|[x0, y0, x1, y1]| [frame.to_input(x0, y0), frame.to_input(x1, y1)])
+            .flat_map(|(x, y)| [x, y])
+            .collect();
+        let boxes = match corners.len() {
+            0 => None,
+            n => Some(Tensor::from_vec(corners, (n / 4, 4), &self.device)?),
+        };
+        let masks = (batch.iter().filter_map(|prompts| prompts.mask.as_ref()))
+            .map(|prompt| self.mask_prompt(prompt, frame, embedding.original_size))
+            .collect::<Result<Vec<_>>>()?;
+        let masks = if masks.is_empty() { None } else { Some(Tensor::cat(&masks, 0)?) };
+        let embedded = self.model.prompt_encoder().forward(points.as_ref(), boxes.as_ref(), masks.as_ref())?;
+        let multimask = batch.first().is_some_and(|prompts| prompts.multimask);
+        Ok(self.model.decode(&embedding.image_embed, &embedded, multimask)?)
+    }
 }
 
 impl PromptableSegmenter for SamPredictor {
@@ -63,31 +90,27 @@ impl PromptableSegmenter for SamPredictor {
 
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {
         let _decode = trace::module("decode");
-        let (width, height) = embedding.original_size;
-        prompts.check(width, height)?;
-        if embedding.high_res_features.is_some() {
-            return Err(Error::OtherEmbedding { model: "SAM", expected: "without" });
-        }
-        let frame = ResizeLongestSide::new(embedding.original_size, self.model.image_size())?;
-        let points = prompts.labelled_points(false, |x, y| frame.to_input(x, y), &self.device)?;
-        let boxes = match prompts.bbox {
-            Some([x0, y0, x1, y1]) => {
-                let ((x0, y0), (x1, y1)) = (frame.to_input(x0, y0), frame.to_input(x1, y1));
-                Some(Tensor::new(&[[x0, y0, x1, y1]], &self.device)?)
-            }
-            None => None,
-        };
-        let mask = match &prompts.mask {
-            Some(prompt) => Some(self.mask_prompt(prompt, frame, embedding.original_size)?),
-            None => None,
-        };
-        let embedded = self.model.prompt_encoder().forward(points.as_ref(), boxes.as_ref(), mask.as_ref())?;
-        let output = self.model.decode(&embedding.image_embed, &embedded, prompts.multimask)?;
-        let low_res = output.masks.to_dtype(DType::F32)?; // [1, M, 256, 256]
+        let output = self.decode(embedding, std::slice::from_ref(prompts))?;
+        let low_res_masks = output.masks.to_dtype(DType::F32)?.squeeze(0)?; // [M, 256, 256]
         Ok(Prediction {
-            masks: frame.postprocess(&self.cleanup.apply(&low_res)?)?.squeeze(0)?,
+            masks: self.enlarge(embedding, &low_res_masks)?,
             iou_predictions: output.iou_predictions.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?,
-            low_res_masks: low_res.squeeze(0)?,
+            low_res_masks,
         })
+    }
+
+    fn predict_low_res(&self, embedding: &ImageEmbedding, prompts: &[Prompts]) -> Result<Vec<LowResPrediction>> {
+        let _decode = trace::module("decode");
+        let mut predictions = Vec::with_capacity(prompts.len());
+        for batch in prompts.chunk_by(Prompts::same_kinds) {
+            let output = self.decode(embedding, batch)?;
+            predictions.extend(LowResPrediction::split(&output.masks, &output.iou_predictions)?);
+        }
+        Ok(predictions)
+    }
+
+    fn enlarge(&self, embedding: &ImageEmbedding, low_res_masks: &Tensor) -> Result<Tensor> {
+        let frame = ResizeLongestSide::new(embedding.original_size, self.model.image_size())?;
+        Ok(frame.postprocess(&self.cleanup.apply(&low_res_masks.unsqueeze(0)?)?)?.squeeze(0)?)
     }
 }

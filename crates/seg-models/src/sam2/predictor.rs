@@ -1,6 +1,7 @@
 //! From an image in pixels to masks in pixels.
 
 use candle_core::{DType, Device, Tensor};
+use hr_decoders::MaskDecoderOutput;
 use seg_data::RgbImage;
 use seg_data::tensor::{ValueRange, to_tensor};
 use seg_layers::trace;
@@ -10,8 +11,8 @@ use super::model::Sam2ImageModel;
 use crate::error::{Error, Result};
 use crate::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
 use crate::promptable::{
-    ImageEmbedding, MaskCleanup, MaskPrompt, Prediction, PromptableSegmenter, Prompts, check_mask_shape,
-    low_res_prompt, mask_image_logits,
+    ImageEmbedding, LowResPrediction, MaskCleanup, MaskPrompt, Prediction, PromptableSegmenter, Prompts,
+    check_mask_shape, labelled_points, low_res_prompt, mask_image_logits,
 };
 
 /// SAM 2's image predictor (sam2/sam2_image_predictor.py, sam2/utils/transforms.py).
@@ -64,6 +65,25 @@ impl Sam2ImagePredictor {
             }
         }
     }
+
+    /// The decoder's answers to prompts of the same kinds.
+    fn decode(&self, embedding: &ImageEmbedding, batch: &[Prompts]) -> Result<MaskDecoderOutput> {
+        let (width, height) = embedding.original_size;
+        batch.iter().try_for_each(|prompts| prompts.check(width, height))?;
+        let to_input = |x, y| self.to_input((width, height), x, y);
+        // a box goes in as two labelled points before the clicks
+        let points = labelled_points(batch, true, to_input, &self.device)?;
+        let masks = (batch.iter().filter_map(|prompts| prompts.mask.as_ref()))
+            .map(|prompt| self.mask_prompt(prompt, embedding.original_size))
+            .collect::<Result<Vec<_>>>()?;
+        let masks = if masks.is_empty() { None } else { Some(Tensor::cat(&masks, 0)?) };
+        let embedded = self.model.prompt_encoder().forward(points.as_ref(), None, masks.as_ref())?;
+        let Some(high_res_features) = &embedding.high_res_features else {
+            return Err(Error::OtherEmbedding { model: "SAM 2", expected: "with" });
+        };
+        let multimask = batch.first().is_some_and(|prompts| prompts.multimask);
+        Ok(self.model.decode(&embedding.image_embed, high_res_features, &embedded, multimask)?)
+    }
 }
 
 impl PromptableSegmenter for Sam2ImagePredictor {
@@ -79,27 +99,28 @@ impl PromptableSegmenter for Sam2ImagePredictor {
 
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {
         let _decode = trace::module("decode");
-        let (width, height) = embedding.original_size;
-        prompts.check(width, height)?;
-        let to_input = |x, y| self.to_input((width, height), x, y);
-        // a box goes in as two labelled points before the clicks
-        let points = prompts.labelled_points(true, to_input, &self.device)?;
-        let mask = match &prompts.mask {
-            Some(prompt) => Some(self.mask_prompt(prompt, embedding.original_size)?),
-            None => None,
-        };
-        let embedded = self.model.prompt_encoder().forward(points.as_ref(), None, mask.as_ref())?;
-        let Some(high_res_features) = &embedding.high_res_features else {
-            return Err(Error::OtherEmbedding { model: "SAM 2", expected: "with" });
-        };
-        let output = self.model.decode(&embedding.image_embed, high_res_features, &embedded, prompts.multimask)?;
-        let low_res = output.masks.to_dtype(DType::F32)?; // [1, M, 256, 256]
-        let cleaned = self.cleanup.apply(&low_res)?;
-        let masks = seg_ops::resize(&cleaned, (height as usize, width as usize), &Resize::bilinear())?;
+        let output = self.decode(embedding, std::slice::from_ref(prompts))?;
+        let low_res = output.masks.to_dtype(DType::F32)?.squeeze(0)?; // [M, 256, 256]
         Ok(Prediction {
-            masks: masks.squeeze(0)?,
+            masks: self.enlarge(embedding, &low_res)?,
             iou_predictions: output.iou_predictions.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?,
-            low_res_masks: low_res.squeeze(0)?.clamp(-32f32, 32f32)?,
+            low_res_masks: low_res.clamp(-32f32, 32f32)?,
         })
+    }
+
+    fn predict_low_res(&self, embedding: &ImageEmbedding, prompts: &[Prompts]) -> Result<Vec<LowResPrediction>> {
+        let _decode = trace::module("decode");
+        let mut predictions = Vec::with_capacity(prompts.len());
+        for batch in prompts.chunk_by(Prompts::same_kinds) {
+            let output = self.decode(embedding, batch)?;
+            predictions.extend(LowResPrediction::split(&output.masks, &output.iou_predictions)?);
+        }
+        Ok(predictions)
+    }
+
+    fn enlarge(&self, embedding: &ImageEmbedding, low_res_masks: &Tensor) -> Result<Tensor> {
+        let (width, height) = embedding.original_size;
+        let cleaned = self.cleanup.apply(&low_res_masks.unsqueeze(0)?)?;
+        Ok(seg_ops::resize(&cleaned, (height as usize, width as usize), &Resize::bilinear())?.squeeze(0)?)
     }
 }
