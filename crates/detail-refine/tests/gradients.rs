@@ -1,7 +1,7 @@
 //! Every weight of the networks gets the right gradient, with poolings and batch norms in both modes.
 
 use candle_core::{DType, Device, Result, Tensor};
-use detail_refine::{IsNet, IsNetConfig, IsNetGtConfig, IsNetGtEncoder, IsNetOutput, Rsu, RsuConfig};
+use detail_refine::{IsNet, IsNetConfig, IsNetGtConfig, IsNetGtEncoder, IsNetOutput, Rsu, RsuConfig, RsuKind};
 use seg_golden::{GeneratedWeights, Pattern, TrainableWeights, inputs};
 
 /// Toy widths, all different, so that no two can be taken for each other; wide enough that no layer dies in its ReLUs.
@@ -46,14 +46,40 @@ fn check(weights: &TrainableWeights, train: bool, forward: impl Fn() -> Result<I
 }
 
 #[test]
-fn is_net_in_both_modes() -> Result<()> {
+fn is_net_in_evaluation() -> Result<()> {
     let device = Device::Cpu;
     // sizes that no pooling divides evenly
     let x = inputs::noise("input.x", &[2, 5, 70, 83], "", 2., &device)?.to_dtype(DType::F64)?;
-    for train in [false, true] {
+    let weights = trainable();
+    let net = IsNet::new(&is_net(), weights.var_builder(DType::F64, &device))?;
+    check(&weights, false, || net.forward_t(&x, false))
+}
+
+/// Through a hundred batch norms over a handful of pixels each, differences are too crooked to compare with: that every
+/// gradient is there and finite is checked on the whole network, their values on its blocks.
+#[test]
+fn is_net_in_train_mode() -> Result<()> {
+    let device = Device::Cpu;
+    let x = inputs::noise("input.x", &[2, 5, 70, 83], "", 2., &device)?.to_dtype(DType::F64)?;
+    let weights = trainable();
+    let net = IsNet::new(&is_net(), weights.var_builder(DType::F64, &device))?;
+    let grads = loss(&net.forward_t(&x, true)?)?.backward()?;
+    assert_eq!(weights.faults(&grads, &BEFORE_A_NORM)?, Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn blocks_in_train_mode() -> Result<()> {
+    let device = Device::Cpu;
+    for kind in [RsuKind::Pooled(4), RsuKind::Pooled(3), RsuKind::Dilated] {
         let weights = trainable();
-        let net = IsNet::new(&is_net(), weights.var_builder(DType::F64, &device))?;
-        check(&weights, train, || net.forward_t(&x, train))?;
+        let cfg = RsuConfig { kind, mid: 5, out: 6 };
+        let rsu = Rsu::new(4, &cfg, false, weights.var_builder(DType::F64, &device))?;
+        let x = inputs::noise("input.x", &[3, 37, 45, 4], "", 2., &device)?.to_dtype(DType::F64)?;
+        check(&weights, true, || {
+            let map = rsu.forward_t(x.clone(), true)?;
+            Ok(IsNetOutput { probabilities: Vec::new(), features: vec![map] })
+        })?;
     }
     Ok(())
 }
@@ -90,7 +116,7 @@ fn train_mode_moves_the_running_statistics_and_evaluation_uses_them() -> Result<
         let values = seg_golden::fill::fill(name, var.dims(), "");
         var.set(&Tensor::from_vec(values, var.shape(), &device)?.to_dtype(DType::F64)?)?;
     }
-    let x = inputs::noise("input.x", &[2, 9, 7, 2], "", 2., &device)?.to_dtype(DType::F64)?;
+    let x = inputs::noise("input.x", &[2, 40, 30, 2], "", 2., &device)?.to_dtype(DType::F64)?;
     let statistic = |name: &str| -> Result<Vec<f64>> {
         let data = map.data().lock().map_err(|e| candle_core::Error::Msg(e.to_string()))?;
         data[&format!("rebnconvin.bn_s1.{name}")].to_vec1()
@@ -107,7 +133,7 @@ fn train_mode_moves_the_running_statistics_and_evaluation_uses_them() -> Result<
     }
     let [train, eval] = [rsu.forward_t(x.clone(), true)?, rsu.forward_t(x, false)?];
     let distance = (train - eval)?.abs()?.max_all()?.to_scalar::<f64>()?;
-    assert!(distance < 0.05, "{distance}"); // the running variance is the unbiased one
+    assert!(distance < 0.01, "{distance}"); // the running variance is the unbiased one: a 2400th larger
     Ok(())
 }
 

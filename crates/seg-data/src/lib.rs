@@ -3,6 +3,7 @@
 pub mod components;
 pub mod decode;
 mod error;
+pub mod geometry;
 pub mod inputs;
 pub mod mask;
 pub mod output;

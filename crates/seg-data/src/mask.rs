@@ -33,6 +33,35 @@ pub fn to_binary(mask: &GrayImage) -> Vec<u8> {
     mask.as_raw().iter().map(|&v| u8::from(v >= 128)).collect()
 }
 
+/// Otsu's threshold: values above it are inside. The one that separates the two heaps best, the lowest of equals, as OpenCV's
+/// `THRESH_OTSU` finds it; 0 when there is only one value.
+pub fn otsu_threshold(values: &[u8]) -> u8 {
+    let mut histogram = [0u64; 256];
+    for &v in values {
+        histogram[usize::from(v)] += 1;
+    }
+    let scale = 1. / (values.len() as f64).max(1.);
+    let mean: f64 = histogram.iter().enumerate().map(|(v, &n)| v as f64 * n as f64).sum::<f64>() * scale;
+    let (mut best, mut threshold) = (0., 0);
+    let (mut below, mut mean_below) = (0., 0.);
+    for (v, &n) in histogram.iter().enumerate() {
+        let share = n as f64 * scale;
+        mean_below *= below;
+        below += share;
+        let above = 1. - below;
+        if below.min(above) < f64::from(f32::EPSILON) || below.max(above) > 1. - f64::from(f32::EPSILON) {
+            continue;
+        }
+        mean_below = (mean_below + v as f64 * share) / below;
+        let mean_above = (mean - below * mean_below) / above;
+        let between = below * above * (mean_below - mean_above).powi(2);
+        if between > best {
+            (best, threshold) = (between, v as u8);
+        }
+    }
+    threshold
+}
+
 fn build<T: Copy>(values: &[T], width: u32, height: u32, f: impl Fn(T) -> u8) -> Result<GrayImage> {
     check_len("the mask's length", values.len(), width, height)?;
     let bytes = values.iter().map(|&v| f(v)).collect();

@@ -40,6 +40,45 @@ pub enum Error {
         /// Width and height of the image.
         image: (u32, u32),
     },
+    /// A coarse mask of another size than the image.
+    #[error("the mask is {}x{} pixels, expected the size of the image, {}x{}", mask.0, mask.1, image.0, image.1)]
+    MaskSize {
+        /// Width and height of the mask.
+        mask: (u32, u32),
+        /// Width and height of the image.
+        image: (u32, u32),
+    },
+    /// A mask with nothing inside.
+    #[error("the {what} is empty, expected at least one pixel inside")]
+    EmptyMask {
+        /// Which mask.
+        what: &'static str,
+    },
+    /// A two-stage predictor without a prompt.
+    #[error("there is no prompt, expected a point, a box or a mask")]
+    NoPrompt,
+    /// A map with more or fewer values than pixels.
+    #[error("a map of {len} values, expected {}x{}", size.0, size.1)]
+    MapLength {
+        /// Values given.
+        len: usize,
+        /// Width and height.
+        size: (u32, u32),
+    },
+    /// A model whose every mask begins with a box was asked without one.
+    #[error("{model} needs a box, but there is none ({clicks} clicks): clicks only correct the mask of a box, which may also be given by a mask image")]
+    NoBox {
+        /// The model that was asked.
+        model: &'static str,
+        /// Clicks that were given.
+        clicks: usize,
+    },
+    /// Clicks for a Pi-SAM that was saved without its Precise Interactor.
+    #[error("{clicks} clicks to correct the mask with, but these weights have no Precise Interactor (`interact_2`)")]
+    NoInteractor {
+        /// Clicks that were given.
+        clicks: usize,
+    },
     /// A low-resolution mask prompt that is not of the decoder's size.
     #[error("the mask prompt has logits of shape {got:?}, expected {expected:?}")]
     LowResMaskShape {

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod dis_sam;
 mod error;
+pub mod is_net;
 pub mod normalize;
 pub mod promptable;
 pub mod registry;
