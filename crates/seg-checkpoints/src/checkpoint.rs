@@ -22,6 +22,8 @@ pub enum Format {
     TorchZip,
     /// `.pt`/`.pth` before torch 1.6: pickles, then storages
     TorchLegacy,
+    /// `.onnx`: the weights of an exported model, under the names of its modules
+    Onnx,
 }
 
 impl fmt::Display for Format {
@@ -30,6 +32,7 @@ impl fmt::Display for Format {
             Self::Safetensors => "safetensors",
             Self::TorchZip => "torch (zip)",
             Self::TorchLegacy => "torch (before 1.6)",
+            Self::Onnx => "ONNX",
         })
     }
 }

@@ -8,6 +8,7 @@ mod fetch;
 mod identify;
 mod load;
 mod manifest;
+mod onnx;
 mod pickle;
 mod read;
 mod report;

@@ -62,3 +62,27 @@ fn sam2_tiny_image() {
     let bias = c.tensor("image_encoder.neck.convs.0.conv.bias", &Device::Cpu).unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(bias[..2], [0.0020224566105753183, -0.004099526908248663]);
 }
+
+#[test]
+fn is_net_from_onnx() {
+    let (Some(onnx), Some(safetensors)) =
+        (weights("isnet_general_use.fp16.onnx"), weights("isnet_general_use.safetensors"))
+    else {
+        return;
+    };
+    let start = std::time::Instant::now();
+    let c = Checkpoint::open(&onnx).unwrap();
+    eprintln!("opened in {:?}", start.elapsed());
+    assert_eq!((c.format(), c.tensors().len()), (Format::Onnx, 14 + 112 * 6));
+    assert_eq!(identify(&c).unwrap().to_string(), "is-net (IS-Net)");
+    // converted by other means, with the packages `onnx` and `numpy`
+    let other = Checkpoint::open(&safetensors).unwrap();
+    assert_eq!(c.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    let values = |c: &Checkpoint, name: &str| {
+        let tensor = c.tensor(name, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+        (tensor.dims().to_vec(), tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+    };
+    for name in c.keys() {
+        assert!(values(&c, name) == values(&other, name), "{name}");
+    }
+}

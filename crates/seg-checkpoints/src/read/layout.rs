@@ -22,15 +22,24 @@ pub(crate) struct Placed {
     /// In elements; none when the tensor is contiguous.
     strides: Option<Vec<usize>>,
     elements: usize,
+    /// Every element is this, and nothing of it stands in the file.
+    constant: Option<f64>,
 }
 
 impl Placed {
+    /// A tensor of one value that the file only implies.
+    pub fn constant(dtype: FileDtype, shape: Vec<usize>, value: f64) -> Result<Self, Fault> {
+        let bytes = checked_elements(&shape).and_then(|n| n.checked_mul(dtype.size()));
+        let placed = Self::contiguous(dtype, shape, 0, bytes.unwrap_or(usize::MAX) as u64)?;
+        Ok(Self { constant: Some(value), ..placed })
+    }
+
     /// A contiguous tensor at `offset`, of which the file promises `bytes` bytes.
     pub fn contiguous(dtype: FileDtype, shape: Vec<usize>, offset: u64, bytes: u64) -> Result<Self, Fault> {
         let elements = checked_elements(&shape)
             .filter(|n| n.checked_mul(dtype.size()).is_some_and(|b| b as u64 == bytes))
             .ok_or_else(|| Fault::malformed(format!("shape {shape:?} of {dtype} does not fill {bytes} bytes")))?;
-        Ok(Self { dtype, shape, offset, span: elements, strides: None, elements })
+        Ok(Self { dtype, shape, offset, span: elements, strides: None, elements, constant: None })
     }
 
     /// A view into a storage of `storage_elements` elements that begins at byte `storage_offset` of the file.
@@ -68,7 +77,7 @@ impl Placed {
         let at = first.checked_mul(dtype.size()).ok_or_else(overflow)?;
         let offset = storage_offset.checked_add(at as u64).ok_or_else(overflow)?;
         let strides = (elements > 1 && !is_contiguous(&shape, &strides)).then_some(strides);
-        Ok(Self { dtype, shape, offset, span, strides, elements })
+        Ok(Self { dtype, shape, offset, span, strides, elements, constant: None })
     }
 
     /// Bytes in memory when read, in the file's own element type.
@@ -78,6 +87,10 @@ impl Placed {
 
     /// Reads the tensor in [`FileDtype::candle`]'s type.
     pub fn read(&self, reader: &Reader, device: &Device) -> Result<Tensor, ReadError> {
+        if let Some(value) = self.constant {
+            let one = Tensor::new(value, device)?.to_dtype(self.dtype.candle())?;
+            return Ok(one.broadcast_as(self.shape.as_slice())?.contiguous()?);
+        }
         match self.dtype {
             FileDtype::Bool => self.as_type::<WideBool, u8>(reader, device, |v| v.0),
             FileDtype::U8 => self.as_type::<u8, u8>(reader, device, |v| v),

@@ -30,6 +30,7 @@ pub(crate) fn index(reader: &Reader, container: Container) -> Result<(Index, For
     match container {
         Container::Safetensors => safetensors::index(reader).map(|i| (i, Format::Safetensors)),
         Container::TorchZip => torch_zip::index(reader).map(|i| (i, Format::TorchZip)),
+        Container::Onnx => crate::onnx::index(reader).map(|i| (i, Format::Onnx)),
         Container::TorchLegacy => legacy::index(reader).map(|i| (i, Format::TorchLegacy)),
     }
 }

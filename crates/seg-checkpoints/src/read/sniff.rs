@@ -8,6 +8,7 @@ pub(crate) enum Container {
     Safetensors,
     TorchZip,
     TorchLegacy,
+    Onnx,
 }
 
 /// A pickle that holds torch's magic number: how files began before torch 1.6.
@@ -29,6 +30,9 @@ pub(crate) fn sniff(reader: &Reader) -> Result<Container, Fault> {
     }
     if head.len() > 8 && head[8] == b'{' && (head[7] == 0 || !is_text(&head[..8])) {
         return Ok(Container::Safetensors);
+    }
+    if is_onnx(&head) {
+        return Ok(Container::Onnx);
     }
     if LEGACY.starts_with(&head) || (head.len() < 9 && !is_text(&head)) {
         return Err(Fault::Malformed(format!("cut off after {} bytes, before anything could be read", head.len())));
@@ -56,8 +60,14 @@ pub(crate) fn sniff(reader: &Reader) -> Result<Container, Fault> {
             not("it is a Python pickle that torch.save did not write")
         }
         () if is_text(&head) => not("it is a text file"),
-        () => not("its first bytes are neither safetensors nor torch's .pt/.pth"),
+        () => not("its first bytes are neither safetensors, torch's .pt/.pth nor ONNX"),
     }
+}
+
+/// The version of the format, then one of the next fields of ONNX's `ModelProto`: producer, its version, domain, model version,
+/// documentation, graph, or the operators' versions.
+fn is_onnx(head: &[u8]) -> bool {
+    matches!(head, [0x08, 3..=64, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42, ..])
 }
 
 fn is_text(bytes: &[u8]) -> bool {
