@@ -86,6 +86,8 @@ SHAPES = [
     ("row", "GELU 65536x384", "gelu", dict(n=65536, c=384)),
     ("row", "softmax 58800x196", "softmax", dict(n=58800, c=196)),
     ("row", "softmax 65536x49", "softmax", dict(n=65536, c=49)),
+    ("row", "softmax 16400x197", "softmax", dict(n=16400, c=197)),
+    ("row", "softmax 16400x1025", "softmax", dict(n=16400, c=1025)),
     ("row", "softmax 4096x4096", "softmax", dict(n=4096, c=4096)),
     ("row", "bilinear 1x256->1024", "resize", dict(b=1, c=1, h=256, w=256, oh=1024, ow=1024)),
     ("row", "bilinear 64ch 256->512", "resize", dict(b=1, c=64, h=256, w=256, oh=512, ow=512)),
