@@ -13,7 +13,7 @@ use super::flash_backward_block::Step;
 use super::matrix::Shared;
 use super::relative::Relative;
 use super::softmax::dot;
-use super::tile::{arch, pack_columns, pack_rows, packed, width, with_scratch};
+use super::tile::{arch, copy, pack_columns, pack_rows, packed, width, with_scratch};
 use super::{simd, written};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -173,7 +173,7 @@ pub(super) fn group_backward(
                 sums[i] = 0.;
                 match rows.output(group, query) {
                     Some(at) => {
-                        g.copy_from_slice(&known.g[at..][..t.dv]);
+                        copy(g, &known.g[at..]);
                         let y = &known.y[at..][..t.dv];
                         sums[i] = simd(
                             #[inline(always)]

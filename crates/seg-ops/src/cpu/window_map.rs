@@ -1,6 +1,7 @@
 //! The windows of a fused query-key-value map: where their pixels stand in it, and how gradients go back to it.
 
 use super::matrix::{Mat, Shared};
+use super::tile::copy;
 use crate::float::Float;
 use crate::{QkvOrder, WindowAttention};
 
@@ -138,13 +139,12 @@ impl<'a, T: Float> Windows<'a, T> {
     /// A window's query, pooled.
     pub fn query(&self, site: Site, query: usize, to: &mut [T]) {
         let (y, x) = (query / self.pooled.1 * self.pool, query % self.pooled.1 * self.pool);
-        to.copy_from_slice(self.row(site, Part::Query, y, x));
+        copy(to, self.row(site, Part::Query, y, x));
         for tap in 1..self.pool * self.pool {
             let row = self.row(site, Part::Query, y + tap / self.pool, x + tap % self.pool);
             for (best, &q) in to.iter_mut().zip(row) {
-                if q > *best || q.as_f64().is_nan() {
-                    *best = q;
-                }
+                // a NaN stays one
+                *best = if *best >= q || is_nan(*best) { *best } else { q };
             }
         }
     }
@@ -167,7 +167,7 @@ impl<T: Float> Windows<'_, T> {
             match self.place(site, y, x) {
                 #[allow(unsafe_code)]
                 // SAFETY: this pixel's channels of this head belong to this window alone.
-                Some(at) => unsafe { dqkv.part(at + offset, d) }.copy_from_slice(gradient),
+                Some(at) => unsafe { copy(dqkv.part(at + offset, d), gradient) },
                 None => dpad[offset..offset + d].iter_mut().zip(gradient).for_each(|(r, &g)| *r += g),
             }
         };
@@ -176,7 +176,7 @@ impl<T: Float> Windows<'_, T> {
             add(Part::Key, y, x, &dk[key * d..][..d]);
             add(Part::Value, y, x, &dv[key * d..][..d]);
         }
-        let mut best = vec![T::ZERO; d];
+        let (mut best, mut rest, mut gradient) = (vec![T::ZERO; d], vec![T::ZERO; d], vec![T::ZERO; d]);
         for (query, dq) in dq.chunks_exact(d).enumerate() {
             let (y, x) = (query / self.pooled.1 * self.pool, query % self.pooled.1 * self.pool);
             if self.pool == 1 {
@@ -185,19 +185,24 @@ impl<T: Float> Windows<'_, T> {
             }
             // the first of equal maxima gets all of it
             self.query(site, query, &mut best);
-            let mut open = vec![true; d];
+            copy(&mut rest, dq);
             for tap in 0..self.pool * self.pool {
                 let (y, x) = (y + tap / self.pool, x + tap % self.pool);
                 let row = self.row(site, Part::Query, y, x);
-                let mut gradient = vec![T::ZERO; d];
-                for c in 0..d {
-                    if open[c] && (row[c] >= best[c] || row[c].as_f64().is_nan()) {
-                        gradient[c] = dq[c];
-                        open[c] = false;
-                    }
+                for (((gradient, rest), &q), &best) in gradient.iter_mut().zip(&mut rest).zip(row).zip(&best) {
+                    let hit = q >= best || is_nan(q);
+                    *gradient = if hit { *rest } else { T::ZERO };
+                    *rest = if hit { T::ZERO } else { *rest };
                 }
                 add(Part::Query, y, x, &gradient);
             }
         }
     }
+}
+
+/// In a form that is compiled to vectors.
+#[allow(clippy::eq_op)]
+#[inline(always)]
+fn is_nan<T: Float>(x: T) -> bool {
+    x != x
 }
