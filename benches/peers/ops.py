@@ -86,6 +86,8 @@ SHAPES = [
     ("row", "GELU 65536x384", "gelu", dict(n=65536, c=384)),
     ("row", "softmax 58800x196", "softmax", dict(n=58800, c=196)),
     ("row", "softmax 65536x49", "softmax", dict(n=65536, c=49)),
+    ("row", "softmax 16400x197", "softmax", dict(n=16400, c=197)),
+    ("row", "softmax 16400x1025", "softmax", dict(n=16400, c=1025)),
     ("row", "softmax 4096x4096", "softmax", dict(n=4096, c=4096)),
     ("row", "bilinear 1x256->1024", "resize", dict(b=1, c=1, h=256, w=256, oh=1024, ow=1024)),
     ("row", "bilinear 64ch 256->512", "resize", dict(b=1, c=64, h=256, w=256, oh=512, ow=512)),
@@ -107,6 +109,11 @@ SHAPES = [
     ("backward", "attention 1024 h8 d64", "attention", dict(b=1, heads=8, n=1024, m=1024, d=64, backward=1)),
     ("backward", "attention 4096 h1 d64", "attention", dict(b=1, heads=1, n=4096, m=4096, d=64, backward=1)),
     ("backward", "attention window 14 @64 h4 d96", "window_attention", dict(b=1, h=64, w=64, heads=4, d=96, window=14, backward=1)),
+    ("backward", "attention Hiera pooled queries window 8 @64", "window_attention", dict(b=1, h=64, w=64, heads=4, d=96, window=8, pool=2, backward=1)),
+    ("backward", "attention ViT-B window 14 rel pos", "window_attention", dict(b=1, h=64, w=64, heads=12, d=64, window=14, rel=1, backward=1)),
+    ("backward", "attention global 32x32 h12 rel pos", "window_attention", dict(b=1, h=32, w=32, heads=12, d=64, window=0, rel=1, backward=1)),
+    ("backward", "attention TinyViT window 7 bias", "window_attention", dict(b=1, h=128, w=128, heads=4, d=32, window=7, bias=1, backward=1)),
+    ("backward", "attention TinyViT window 14 bias", "window_attention", dict(b=1, h=64, w=64, heads=5, d=32, window=14, bias=1, backward=1)),
     ("backward", "linear 4096x384->1536", "linear", dict(n=4096, c=384, o=1536, backward=1)),
     ("backward", "LayerNorm 4096x768", "layer_norm", dict(n=4096, c=768, backward=1)),
 ]
@@ -141,9 +148,14 @@ def windows(qkv, pad, p, tables=None, bias=None):
     hh, ww = h + ph, w + pw
     x = qkv.view(b, hh // size, size, ww // size, size, 3 * heads * d).transpose(2, 3).reshape(-1, size * size, 3, heads, d)
     q, k, v = x.permute(2, 0, 3, 1, 4)
-    x = attend(q, k, v, p, (size, size), tables, bias).transpose(1, 2).reshape(-1, size, size, heads * d)
-    x = x.view(b, hh // size, ww // size, size, size, heads * d).transpose(2, 3).reshape(b, hh, ww, heads * d)
-    return x[:, :h, :w].contiguous() if ph or pw else x
+    pool = p.get("pool", 1)
+    if pool > 1:  # as Hiera's code has it
+        q = q.transpose(1, 2).reshape(-1, size, size, heads * d).permute(0, 3, 1, 2)
+        q = F.max_pool2d(q, pool).permute(0, 2, 3, 1).reshape(-1, (size // pool) ** 2, heads, d).transpose(1, 2)
+    n, hh, ww = size // pool, hh // pool, ww // pool
+    x = attend(q, k, v, p, (size, size), tables, bias).transpose(1, 2).reshape(-1, n, n, heads * d)
+    x = x.view(b, hh // n, ww // n, n, n, heads * d).transpose(2, 3).reshape(b, hh, ww, heads * d)
+    return x[:, : h // pool, : w // pool].contiguous() if ph or pw else x
 
 
 def torch_op(op, p):
@@ -171,10 +183,10 @@ def torch_op(op, p):
     elif op == "window_attention":
         c = 3 * p["heads"] * p["d"]
         qkv, pad = r(p["b"], p["h"], p["w"], c), r(c)
-        leaves = [qkv]
         sides = (p["h"], p["w"]) if p["window"] == 0 else (p["window"],) * 2
         tables = [r(2 * s - 1, p["d"]) for s in sides] if p.get("rel") else None
         bias = r(p["heads"], (sides[0] * sides[1]), (sides[0] * sides[1])) if p.get("bias") else None
+        leaves = [qkv, pad] + (tables or []) + ([] if bias is None else [bias])
         f = lambda: windows(qkv, pad, p, tables, bias)
     elif op == "rope":
         x, cos, sin = r(p["b"], p["heads"], p["n"], p["d"]), r(p["n"], p["d"] // 2), r(p["n"], p["d"] // 2)

@@ -126,17 +126,19 @@ fn prepare(name: &str, spec: &Spec<'_>) -> Result<Run> {
                 order: QkvOrder::SplitHeads,
                 scale: (d as f64).powf(-0.5),
             };
-            let inputs = vec![noise(&[b, h, w, 3 * heads * d])?, noise(&[3 * heads * d])?];
+            let mut inputs = vec![noise(&[b, h, w, 3 * heads * d])?, noise(&[3 * heads * d])?];
             let (wh, ww) = if p.window == 0 { (h, w) } else { (p.window, p.window) };
             if spec.get("rel") == 1 {
-                let (height, width) = (noise(&[2 * wh - 1, d])?, noise(&[2 * ww - 1, d])?);
+                inputs.extend([noise(&[2 * wh - 1, d])?, noise(&[2 * ww - 1, d])?]);
                 return run(spec, inputs, move |t| {
-                    let tables = seg_ops::RelativePositions { height: &height, width: &width };
+                    let tables = seg_ops::RelativePositions { height: &t[2], width: &t[3] };
                     seg_ops::window_attention_with_rel_pos(&t[0], &p, Some(&t[1]), tables)
                 });
             }
-            let bias = if spec.get("bias") == 1 { Some(noise(&[heads, wh * ww, wh * ww])?) } else { None };
-            run(spec, inputs, move |t| seg_ops::window_attention(&t[0], &p, Some(&t[1]), bias.as_ref()))
+            if spec.get("bias") == 1 {
+                inputs.push(noise(&[heads, wh * ww, wh * ww])?);
+            }
+            run(spec, inputs, move |t| seg_ops::window_attention(&t[0], &p, Some(&t[1]), t.get(2)))
         }
         "rope" => {
             let (n, d) = (spec.get("n"), spec.get("d"));

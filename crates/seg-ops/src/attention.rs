@@ -42,10 +42,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&T
         let (q32, k, v, bias) = (wide(q)?, wide(k)?, wide(v)?, wide_option(bias)?);
         return attention(&q32, &k, &v, scale, bias.as_ref())?.to_dtype(q.dtype());
     }
-    // the kernel has no gradient for the bias
-    if q.device().is_cpu() && !cpu::tracked(&[bias]) {
-        cpu::attention::attention(q, k, v, scale, bias)
-    } else {
-        composed::attention(q, k, v, scale, bias)
+    if q.device().is_cpu()
+        && let Some(y) = cpu::attention::attention(q, k, v, scale, bias)?
+    {
+        return Ok(y);
     }
+    composed::attention(q, k, v, scale, bias)
 }

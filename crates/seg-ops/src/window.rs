@@ -69,12 +69,12 @@ pub fn window_attention(
         let (wide, pad, bias) = (wide(qkv)?, wide_option(pad)?, wide_option(bias)?);
         return window_attention(&wide, p, pad.as_ref(), bias.as_ref())?.to_dtype(qkv.dtype());
     }
-    // the kernel has no gradient for the bias
-    if qkv.device().is_cpu() && !cpu::tracked(&[bias]) {
-        cpu::window::window_attention(qkv, p, pad, bias)
-    } else {
-        composed::window_attention(qkv, p, pad, bias)
+    if qkv.device().is_cpu()
+        && let Some(y) = cpu::window::window_attention(qkv, p, pad, bias)?
+    {
+        return Ok(y);
     }
+    composed::window_attention(qkv, p, pad, bias)
 }
 
 /// [`window_attention`] with decomposed relative positions: `q · height[y - y' + S - 1] + q · width[x - x' + S - 1]` is added to the score of the query
@@ -106,9 +106,7 @@ pub fn window_attention_with_rel_pos(
         let relative = RelativePositions { height, width };
         return window_attention_with_rel_pos(&qkv32, p, pad.as_ref(), relative)?.to_dtype(qkv.dtype());
     }
-    // the kernel has no gradients
     if qkv.device().is_cpu()
-        && !cpu::tracked(&[Some(qkv), pad, Some(relative.height), Some(relative.width)])
         && let Some(y) = cpu::window::with_rel_pos(qkv, p, pad, relative)?
     {
         return Ok(y);

@@ -22,14 +22,12 @@ fn bits(tensors: &[Tensor]) -> Vec<Vec<u32>> {
 
 /// The value and the gradients of all inputs.
 #[track_caller]
-fn check(inputs: &[Tensor], backward: bool, f: &(dyn Fn(&[Tensor]) -> candle_core::Result<Tensor> + Sync)) {
+fn check(inputs: &[Tensor], f: &(dyn Fn(&[Tensor]) -> candle_core::Result<Tensor> + Sync)) {
     let inputs: Vec<Tensor> = inputs.iter().map(|t| t.to_dtype(DType::F32).unwrap()).collect();
     let run = |threads: usize| {
         with_threads(threads, || {
             let mut all = vec![f(&inputs).unwrap()];
-            if backward {
-                all.extend(gradients(&inputs, f));
-            }
+            all.extend(gradients(&inputs, f));
             bits(&all)
         })
     };
@@ -43,7 +41,9 @@ fn check(inputs: &[Tensor], backward: bool, f: &(dyn Fn(&[Tensor]) -> candle_cor
 fn whole_sequences() {
     for (h, n, m, d, dv) in [(1, 5, 3000, 16, 16), (2, 300, 700, 24, 17), (1, 1000, 40, 8, 8), (3, 97, 1030, 33, 64)] {
         let inputs = [random(&[1, h, n, d], 1), random(&[1, h, m, d], 2), random(&[1, h, m, dv], 3)];
-        check(&inputs, true, &|t| attention(&t[0], &t[1], &t[2], 0.3, None));
+        check(&inputs, &|t| attention(&t[0], &t[1], &t[2], 0.3, None));
+        let inputs = [&inputs[..], &[random(&[1, 1, n, m], 4)]].concat();
+        check(&inputs, &|t| attention(&t[0], &t[1], &t[2], 0.3, Some(&t[3])));
     }
 }
 
@@ -52,10 +52,12 @@ fn windows() {
     for (window, order) in [(7, QkvOrder::HeadsSplit), (0, QkvOrder::SplitHeads)] {
         let p = WindowAttention { heads: 2, window, query_pool: 1, order, scale: 0.3 };
         let inputs = [random(&[1, 30, 24, 96], 1), random(&[96], 2)];
-        check(&inputs, true, &|t| window_attention(&t[0], &p, Some(&t[1]), None));
+        check(&inputs, &|t| window_attention(&t[0], &p, Some(&t[1]), None));
         let (h, w) = if window == 0 { (30, 24) } else { (window, window) };
+        let biased = [&inputs[..], &[random(&[2, h * w, h * w], 3)]].concat();
+        check(&biased, &|t| window_attention(&t[0], &p, Some(&t[1]), Some(&t[2])));
         let inputs = [&inputs[..], &[random(&[2 * h - 1, 16], 3), random(&[2 * w - 1, 16], 4)]].concat();
-        check(&inputs, false, &|t| {
+        check(&inputs, &|t| {
             let tables = RelativePositions { height: &t[2], width: &t[3] };
             window_attention_with_rel_pos(&t[0], &p, Some(&t[1]), tables)
         });
@@ -66,6 +68,6 @@ fn windows() {
 fn products() {
     for (rows, inputs, outputs) in [(1, 40, 300), (12, 600, 20), (700, 300, 77), (33, 16, 1100)] {
         let inputs = [random(&[rows, inputs], 1), random(&[outputs, inputs], 2), random(&[outputs], 3)];
-        check(&inputs, true, &|t| linear(&t[0], &t[1], Some(&t[2]), Epilogue::act(Activation::Gelu)));
+        check(&inputs, &|t| linear(&t[0], &t[1], Some(&t[2]), Epilogue::act(Activation::Gelu)));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::matrix::{Keep, Mat, Shared, product};
 use super::softmax::{dot, exponentials_of_rows};
-use super::{Data, Value, attach3, dispatch, flash, flash_backward, simd, tile, tracked, written};
+use super::{Data, Value, attach3, attach4, dispatch, flash, flash_backward, simd, tile, tracked, written};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::Tensor;
@@ -140,6 +140,7 @@ struct Bias<'a, T> {
     data: Data<'a, T>,
     batch: usize,
     head: usize,
+    n: usize,
     m: usize,
 }
 
@@ -147,7 +148,12 @@ impl<'a, T: Float> Bias<'a, T> {
     fn new(t: &'a Tensor) -> Result<Self> {
         let (b, h, n, m) = t.dims4()?;
         let batch = if b == 1 { 0 } else { h * n * m };
-        Ok(Self { data: Data::contiguous(t)?, batch, head: if h == 1 { 0 } else { n * m }, m })
+        Ok(Self { data: Data::contiguous(t)?, batch, head: if h == 1 { 0 } else { n * m }, n, m })
+    }
+
+    /// Which of the matrices n × m is that of a head.
+    fn holder(&self, b: usize, h: usize) -> usize {
+        (b * self.batch + h * self.head) / (self.n * self.m)
     }
 
     fn rows(&self, b: usize, h: usize, from: usize, n: usize) -> &[T] {
@@ -156,22 +162,44 @@ impl<'a, T: Float> Bias<'a, T> {
     }
 }
 
-/// See [`crate::attention`]; `bias` gets no gradient here.
-pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&Tensor>) -> Result<Tensor> {
+/// See [`crate::attention`]; `None` where the bias asks for a gradient and the tiles do not serve.
+pub(crate) fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    scale: f64,
+    bias: Option<&Tensor>,
+) -> Result<Option<Tensor>> {
+    let trained = bias.filter(|bias| bias.track_op());
+    let tiled = flash::serves(q, &[q.dims(), k.dims(), v.dims()]);
+    if trained.is_some() && !tiled {
+        return Ok(None);
+    }
     let (q, k, v) = (&rows_contiguous(q)?, &rows_contiguous(k)?, &rows_contiguous(v)?);
     let bias = bias.map(|b| b.detach().contiguous()).transpose()?;
-    if flash::serves(q, &[q.dims(), k.dims(), v.dims()]) {
-        let (value, logs) = forward_tiled(q, k, v, scale, bias.as_ref())?;
-        return attach3("attention", value, (q, k, v), move |q, k, v, y, g| {
-            let (dq, dk, dv) = backward_tiled(q, k, v, scale, bias.as_ref(), y, &logs, g)?;
+    if !tiled {
+        let value = dispatch!(q, self::forward(q, k, v, scale, bias.as_ref()))?;
+        return attach3("attention", value, (q, k, v), move |q, k, v, _, g| {
+            let (dq, dk, dv) = dispatch!(q, self::backward(q, k, v, scale, bias.as_ref(), g))?;
             Ok((Some(dq), Some(dk), Some(dv)))
-        });
+        })
+        .map(Some);
     }
-    let value = dispatch!(q, self::forward(q, k, v, scale, bias.as_ref()))?;
-    attach3("attention", value, (q, k, v), move |q, k, v, _, g| {
-        let (dq, dk, dv) = dispatch!(q, self::backward(q, k, v, scale, bias.as_ref(), g))?;
-        Ok((Some(dq), Some(dk), Some(dv)))
+    let log = tracked(&[Some(q), Some(k), Some(v), trained]);
+    let (value, logs) = forward_tiled(q, k, v, scale, bias.as_ref(), log)?;
+    let Some(trained) = trained else {
+        return attach3("attention", value, (q, k, v), move |q, k, v, y, g| {
+            let ([dq, dk, dv], _) = backward_tiled([q, k, v], scale, bias.as_ref(), false, y, &logs, g)?;
+            Ok((Some(dq), Some(dk), Some(dv)))
+        })
+        .map(Some);
+    };
+    let inputs = [q.detach(), k.detach(), v.detach()];
+    attach4("attention", value, (q, k, v), trained, move |y, g| {
+        let ([dq, dk, dv], dbias) = backward_tiled(inputs.each_ref(), scale, bias.as_ref(), true, y, &logs, g)?;
+        Ok(((Some(dq), Some(dk), Some(dv)), dbias))
     })
+    .map(Some)
 }
 
 /// Rows of heads for the tiles.
@@ -206,6 +234,10 @@ impl flash::Rows for Whole<'_> {
         self.bias.as_ref().map(|bias| bias.rows(group / self.h, group % self.h, 0, self.n))
     }
 
+    fn holder(&self, group: usize) -> usize {
+        self.bias.as_ref().map_or(0, |bias| bias.holder(group / self.h, group % self.h))
+    }
+
     fn output(&self, group: usize, i: usize) -> Option<usize> {
         Some((group * self.n + i) * self.dv)
     }
@@ -227,10 +259,17 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// The value, and what its gradient needs to know.
-fn forward_tiled(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&Tensor>) -> Result<(Value, Vec<f32>)> {
+/// The value, and, if asked for, what its gradient needs to know.
+fn forward_tiled(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    scale: f64,
+    bias: Option<&Tensor>,
+    log: bool,
+) -> Result<(Value, Vec<f32>)> {
     let (t, rows) = Whole::new(q, k, v, scale, bias)?;
-    let mut logs = vec![0.; if tracked(&[Some(q), Some(k), Some(v)]) { t.groups * t.n } else { 0 }];
+    let mut logs = vec![0.; if log { t.groups * t.n } else { 0 }];
     let shared = (!logs.is_empty()).then(|| Shared::new(&mut logs));
     #[allow(unsafe_code)]
     // SAFETY: every query has outputs of its own, which are all there are; the processor has the tiles, as `serves` says.
@@ -239,22 +278,25 @@ fn forward_tiled(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&T
     Ok((Value::new(y, (b, h, n, t.dv)), logs))
 }
 
+/// Gradients of queries, keys and values, and of the bias if it is trained.
 fn backward_tiled(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
+    [q, k, v]: [&Tensor; 3],
     scale: f64,
     bias: Option<&Tensor>,
+    trained: bool,
     y: &Tensor,
     logs: &[f32],
     g: &Tensor,
-) -> Result<(Tensor, Tensor, Tensor)> {
+) -> Result<([Tensor; 3], Option<Tensor>)> {
     let (t, rows) = Whole::new(q, k, v, scale, bias)?;
     let (y, g) = (Data::<f32>::contiguous(y)?, Data::<f32>::contiguous(g)?);
-    let (dq, dk, dv) = flash_backward::backward(&t, &rows, flash_backward::Known { y: &y, logs, g: &g });
+    let trained = bias.filter(|_| trained);
+    let biases = trained.map(|bias| bias.elem_count() / (t.n * t.m));
+    let all = flash_backward::backward(&t, &rows, flash_backward::Known { y: &y, logs, g: &g }, biases);
     let (b, h, _, _) = q.dims4()?;
     let like = |x: Vec<f32>, n: usize, d: usize| Value::new(x, (b, h, n, d)).tensor();
-    Ok((like(dq, t.n, t.d)?, like(dk, t.m, t.d)?, like(dv, t.m, t.dv)?))
+    let dbias = trained.map(|bias| Value::new(all.bias, bias.dims()).tensor()).transpose()?;
+    Ok(([like(all.dq, t.n, t.d)?, like(all.dk, t.m, t.d)?, like(all.dv, t.m, t.dv)?], dbias))
 }
 
 fn forward<T: Float>(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64, bias: Option<&Tensor>) -> Result<Value> {

@@ -10,14 +10,12 @@
 #![allow(unsafe_code)]
 
 use super::dense::part;
+use super::flash_state::State;
 use super::matrix::Shared;
 use super::relative::Relative;
-use super::tile::{
-    Panel, arch, available, last_width, load, pack_columns, pack_rows, packed, store, width, with_packed, with_scratch,
-};
+use super::tile::{available, pack_columns, pack_rows, packed, width, with_packed, with_scratch};
 use super::written;
 use candle_core::{DType, Tensor};
-use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -61,6 +59,8 @@ pub(super) trait Rows: Sync {
     }
     /// n × m, added to the scores.
     fn bias(&self, group: usize) -> Option<&[f32]>;
+    /// Which of the biases that is.
+    fn holder(&self, group: usize) -> usize;
     /// Relative positions, added to the scores.
     fn relative(&self) -> Option<&Relative> {
         None
@@ -71,20 +71,20 @@ pub(super) trait Rows: Sync {
 
 /// Keys and values of a group, packed.
 #[derive(Clone, Copy)]
-struct Packs {
-    k: *const f32,
-    v: *const f32,
+pub(super) struct Packs {
+    pub k: *const f32,
+    pub v: *const f32,
     /// The first key in them, and how many values a panel holds.
-    origin: usize,
-    height: usize,
+    pub origin: usize,
+    pub height: usize,
     /// Elements from one row of the values to the next where they are read in place.
-    step: Option<usize>,
+    pub step: Option<usize>,
 }
 
 /// Sizes of the packed parts.
 #[derive(Clone, Copy)]
-struct Layout {
-    width: usize,
+pub(super) struct Layout {
+    pub width: usize,
     k: usize,
     v: usize,
 }
@@ -240,294 +240,4 @@ unsafe fn forward_few(t: &Sizes, rows: &impl Rows, layout: Layout, y: Shared<'_,
     } else {
         states.par_chunks_exact(kept * parts).enumerate().for_each(join);
     }
-}
-
-/// A block of queries and what is known of its outputs so far.
-struct State<'a> {
-    t: &'a Sizes,
-    layout: Layout,
-    queries: Range<usize>,
-    /// Whether there are outputs yet.
-    begun: bool,
-    q: &'a mut [f32],
-    /// Scores of one block of keys, `columns` a row.
-    scores: &'a mut [f32],
-    columns: usize,
-    /// Relative positions' parts of the scores.
-    relative: &'a mut [f32],
-    /// Unfinished outputs, whole vectors a row; maxima and sums.
-    outputs: &'a mut [f32],
-    wide: usize,
-    maxima: &'a mut [f32],
-    sums: &'a mut [f32],
-}
-
-/// Columns that the scores of a block of keys take, at most.
-fn columns(t: &Sizes, layout: Layout) -> usize {
-    // 16 more: relative positions are added in whole vectors
-    part(t.m, KEYS, layout.width) + 16
-}
-
-impl<'a> State<'a> {
-    fn size(t: &Sizes, layout: Layout, block: usize) -> usize {
-        block * (t.d + columns(t, layout) + t.relative) + Self::kept(t, layout, block)
-    }
-
-    /// Elements of outputs, maxima and sums.
-    fn kept(t: &Sizes, layout: Layout, block: usize) -> usize {
-        block * (t.dv.next_multiple_of(layout.width / 2) + 2)
-    }
-
-    fn new(t: &'a Sizes, layout: Layout, queries: Range<usize>, scratch: &'a mut [f32]) -> Self {
-        let (n, columns, wide) = (queries.len(), columns(t, layout), t.dv.next_multiple_of(layout.width / 2));
-        let (q, rest) = scratch.split_at_mut(n * t.d);
-        let (scores, rest) = rest.split_at_mut(n * columns);
-        let (relative, rest) = rest.split_at_mut(n * t.relative);
-        let (outputs, rest) = rest.split_at_mut(n * wide);
-        let (maxima, rest) = rest.split_at_mut(n);
-        let sums = &mut rest[..n];
-        Self { t, layout, queries, begun: false, q, scores, columns, relative, outputs, wide, maxima, sums }
-    }
-
-    /// Reads the queries.
-    fn start(&mut self, rows: &impl Rows, group: usize) {
-        for (i, q) in self.queries.clone().zip(self.q.chunks_exact_mut(self.t.d)) {
-            rows.query(group, i, q);
-        }
-        arch().dispatch(Start { state: self, relative: rows.relative() });
-    }
-
-    /// Goes through `keys`, which begin at a panel's start.
-    fn run(&mut self, rows: &impl Rows, group: usize, packs: Packs, keys: Range<usize>) {
-        let bias = rows.bias(group).map(|b| &b[self.queries.start * self.t.m..self.queries.end * self.t.m]);
-        arch().dispatch(Blocks { state: self, bias, relative: rows.relative(), packs, keys });
-    }
-
-    /// The outputs to where they belong.
-    ///
-    /// # Safety
-    /// Nobody else touches the outputs of these queries.
-    unsafe fn finish(&mut self, rows: &impl Rows, group: usize, y: Shared<'_, f32>, logs: Option<Shared<'_, f32>>) {
-        if let Some(logs) = logs {
-            // SAFETY: each query has a place of its own.
-            let logs = unsafe { logs.part(group * self.t.n + self.queries.start, self.queries.len()) };
-            for (log, (max, sum)) in logs.iter_mut().zip(self.maxima.iter().zip(self.sums.iter())) {
-                *log = max + sum.log2();
-            }
-        }
-        for (i, (row, &sum)) in self.outputs.chunks_exact(self.wide.max(1)).zip(self.sums.iter()).enumerate() {
-            if let Some(at) = rows.output(group, self.queries.start + i) {
-                let inverse = 1. / sum;
-                // SAFETY: as the caller promises.
-                for (y, &o) in unsafe { y.part(at, self.t.dv) }.iter_mut().zip(row) {
-                    *y = o * inverse;
-                }
-            }
-        }
-    }
-
-    fn save(&self, to: &mut [f32]) {
-        let (outputs, rest) = to.split_at_mut(self.outputs.len());
-        outputs.copy_from_slice(self.outputs);
-        let (maxima, sums) = rest.split_at_mut(self.maxima.len());
-        maxima.copy_from_slice(self.maxima);
-        sums[..self.sums.len()].copy_from_slice(self.sums);
-        sums[self.sums.len()..].fill(0.);
-    }
-
-    fn merge<'b>(&mut self, parts: impl Iterator<Item = &'b [f32]>) {
-        self.outputs.fill(0.);
-        self.maxima.fill(f32::NEG_INFINITY);
-        self.sums.fill(0.);
-        for part in parts {
-            let (outputs, rest) = part.split_at(self.outputs.len());
-            let (maxima, sums) = rest.split_at(self.maxima.len());
-            for (i, (&max, &sum)) in maxima.iter().zip(sums).enumerate() {
-                let top = if max > self.maxima[i] || max.is_nan() { max } else { self.maxima[i] };
-                let shift = if top == f32::NEG_INFINITY { 0. } else { top };
-                let (old, new) = ((self.maxima[i] - shift).exp2(), (max - shift).exp2());
-                self.maxima[i] = top;
-                self.sums[i] = self.sums[i] * old + sum * new;
-                let row = i * self.wide..(i + 1) * self.wide;
-                for (o, &p) in self.outputs[row.clone()].iter_mut().zip(&outputs[row]) {
-                    *o = *o * old + p * new;
-                }
-            }
-        }
-    }
-}
-
-struct Start<'a, 'b> {
-    state: &'a mut State<'b>,
-    relative: Option<&'a Relative>,
-}
-
-impl WithSimd for Start<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let state = self.state;
-        if let Some(relative) = self.relative {
-            relative.prepare(s, state.queries.clone(), state.q, state.relative);
-        }
-        let factor = state.t.scale * LOG2_E;
-        for q in state.q.iter_mut() {
-            *q *= factor;
-        }
-    }
-}
-
-struct Blocks<'a, 'b> {
-    state: &'a mut State<'b>,
-    bias: Option<&'a [f32]>,
-    relative: Option<&'a Relative>,
-    packs: Packs,
-    keys: Range<usize>,
-}
-
-impl WithSimd for Blocks<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let Self { state, bias, relative, packs, keys } = self;
-        let (t, width) = (state.t, state.layout.width);
-        let n = state.queries.len();
-        // the blocks of all parts have the same size: that of the whole
-        let size = part(t.m, KEYS, width);
-        for from in keys.clone().step_by(size) {
-            let count = size.min(keys.end - from);
-            let first = !std::mem::replace(&mut state.begun, true);
-            for column in (0..count).step_by(width) {
-                // SAFETY: inside the packed keys and the scores; whole vectors of both, as their rows are panels wide.
-                unsafe {
-                    Panel {
-                        m: n,
-                        k: t.d,
-                        a: state.q.as_ptr(),
-                        rows: t.d,
-                        columns: 1,
-                        b: packs.k.add((from - packs.origin + column) * t.d),
-                        step: width,
-                        c: state.scores.as_mut_ptr().add(column),
-                        stride: state.columns,
-                        n: (count - column).next_multiple_of(width / 2).min(width),
-                        sum: false,
-                    }
-                    .run(s);
-                }
-            }
-            if let Some(relative) = relative {
-                relative.add(s, state.relative, state.scores, (n, state.columns), from..from + count);
-            }
-            // what takes the columns behind the last key out
-            let mut tail = [0.; 16];
-            tail[..S::F32_LANES][(count - 1) % S::F32_LANES + 1..].fill(f32::NEG_INFINITY);
-            for i in 0..n {
-                let scores = &mut state.scores[i * state.columns..][..count.next_multiple_of(S::F32_LANES)];
-                if let Some(bias) = bias {
-                    for (x, &b) in scores.iter_mut().zip(&bias[i * t.m + from..][..count]) {
-                        *x += b * LOG2_E;
-                    }
-                }
-                let before = if first { f32::NEG_INFINITY } else { state.maxima[i] };
-                let (max, sum) = powers(s, scores, &tail, before);
-                state.maxima[i] = max;
-                if first {
-                    state.sums[i] = sum;
-                } else if max == before || max == f32::NEG_INFINITY {
-                    state.sums[i] += sum;
-                } else {
-                    let factor = (before - max).exp2();
-                    state.sums[i] = state.sums[i] * factor + sum;
-                    for o in &mut state.outputs[i * state.wide..(i + 1) * state.wide] {
-                        *o *= factor;
-                    }
-                }
-            }
-            for column in (0..t.dv).step_by(width) {
-                let n_columns = last_width(width, t.dv - column);
-                let (step, panel) = match packs.step {
-                    Some(step) => (step, column),
-                    None => (n_columns, column * packs.height),
-                };
-                // SAFETY: inside the values and the outputs, whose rows are whole vectors.
-                unsafe {
-                    Panel {
-                        m: n,
-                        k: count,
-                        a: state.scores.as_ptr(),
-                        rows: state.columns,
-                        columns: 1,
-                        b: packs.v.add(panel + (from - packs.origin) * step),
-                        step,
-                        c: state.outputs.as_mut_ptr().add(column),
-                        stride: state.wide,
-                        n: n_columns,
-                        sum: !first,
-                    }
-                    .run(s);
-                }
-            }
-        }
-    }
-}
-
-/// `2^(x - m)` in place, where `m` is the maximum of `x` and of `before`; `m` and the sum. `tail` is added to the last vector. Whole vectors only.
-#[inline(always)]
-fn powers<S: Simd>(s: S, x: &mut [f32], tail: &[f32; 16], before: f32) -> (f32, f32) {
-    let (lanes, x, last) = (S::F32_LANES, x.as_mut_ptr(), x.len() - S::F32_LANES);
-    // SAFETY: whole vectors inside `x`; a vector has 16 elements at most.
-    unsafe {
-        let end = s.add_f32s(load(s, x.add(last)), load(s, tail.as_ptr()));
-        let mut maxima = [s.max_f32s(end, s.splat_f32s(before)), end];
-        let mut j = 0;
-        while j + 2 * lanes <= last {
-            maxima[0] = s.max_f32s(load(s, x.add(j)), maxima[0]);
-            maxima[1] = s.max_f32s(load(s, x.add(j + lanes)), maxima[1]);
-            j += 2 * lanes;
-        }
-        if j < last {
-            maxima[0] = s.max_f32s(load(s, x.add(j)), maxima[0]);
-        }
-        let max = s.reduce_max_f32s(s.max_f32s(maxima[1], maxima[0]));
-        // rows that are masked so far: nothing to shift by
-        let shift = s.splat_f32s(if max == f32::NEG_INFINITY { 0. } else { max });
-        let end = power_of_two(s, s.sub_f32s(end, shift));
-        store(s, x.add(last), end);
-        let mut sums = [end, s.splat_f32s(0.)];
-        j = 0;
-        while j + 2 * lanes <= last {
-            let (a, b) = (load(s, x.add(j)), load(s, x.add(j + lanes)));
-            let (a, b) = (power_of_two(s, s.sub_f32s(a, shift)), power_of_two(s, s.sub_f32s(b, shift)));
-            store(s, x.add(j), a);
-            store(s, x.add(j + lanes), b);
-            sums = [s.add_f32s(sums[0], a), s.add_f32s(sums[1], b)];
-            j += 2 * lanes;
-        }
-        if j < last {
-            let a = power_of_two(s, s.sub_f32s(load(s, x.add(j)), shift));
-            store(s, x.add(j), a);
-            sums[0] = s.add_f32s(sums[0], a);
-        }
-        (max, s.reduce_sum_f32s(s.add_f32s(sums[0], sums[1])))
-    }
-}
-
-/// `2^x` for `x <= 0` (0 below -126.5), relative error below 3e-7; a NaN stays one.
-#[inline(always)]
-pub(super) fn power_of_two<S: Simd>(s: S, x: S::f32s) -> S::f32s {
-    // 1.5 · 2^23: adding it rounds to an integer, which then stands in the low bits
-    let round = s.splat_f32s(12_582_912.);
-    // in this order a NaN is kept
-    let x = s.max_f32s(s.splat_f32s(-127.), x);
-    let shifted = s.add_f32s(x, round);
-    let r = s.sub_f32s(x, s.sub_f32s(shifted, round));
-    let mut p = s.splat_f32s(1.535_336_2e-4);
-    for c in [1.339_887_4e-3, 9.618_437e-3, 5.550_332_5e-2, 2.402_264_8e-1, std::f32::consts::LN_2, 1.] {
-        p = s.mul_add_f32s(p, r, s.splat_f32s(c));
-    }
-    let bits = s.add_u32s(s.transmute_u32s_f32s(shifted), s.splat_u32s(127));
-    s.mul_f32s(p, s.transmute_f32s_u32s(s.wrapping_dyn_shl_u32s(bits, s.splat_u32s(23))))
 }

@@ -6,6 +6,7 @@ use candle_core::Tensor;
 
 mod alloc;
 mod attach;
+mod attach_four;
 pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod conv;
@@ -21,6 +22,9 @@ mod depthwise_kernel;
 mod depthwise_maps;
 mod flash;
 mod flash_backward;
+mod flash_backward_block;
+mod flash_block;
+mod flash_state;
 mod lanes;
 pub(crate) mod matrix;
 pub(crate) mod norm;
@@ -31,6 +35,7 @@ pub(crate) mod pool;
 pub(crate) mod product;
 mod region;
 mod relative;
+mod relative_backward;
 pub(crate) mod resize;
 pub(crate) mod resize_concat;
 pub(crate) mod rope;
@@ -42,10 +47,14 @@ mod tile;
 mod vector;
 mod view;
 pub(crate) mod window;
+mod window_map;
+mod window_plain;
+mod window_tiled;
 mod winograd;
 
 pub(crate) use alloc::written;
 pub(crate) use attach::{Value, attach1, attach2, attach3};
+use attach_four::attach4;
 pub(crate) use view::{Data, tracked};
 
 /// Runs `f` compiled for the widest vectors that this processor has. `f` and what it calls must be `#[inline(always)]` to gain by it.

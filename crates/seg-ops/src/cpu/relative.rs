@@ -5,21 +5,24 @@
 #![allow(unsafe_code)]
 
 use super::flash::LOG2_E;
+use super::relative_backward::Reversed;
 use super::tile::{Panel, load, store};
 use pulp::Simd;
 use std::ops::Range;
 
 /// Elements of the widest vector: rows are filled up to a multiple of it.
-const VECTOR: usize = 16;
+pub(super) const VECTOR: usize = 16;
 
 /// The tables of a grid, in units of the power of two.
 pub(super) struct Relative {
-    grid: (usize, usize),
-    d: usize,
+    pub grid: (usize, usize),
+    pub d: usize,
+    /// Both tables for the gradients.
+    pub reversed: Option<(Reversed, Reversed)>,
     height: Table,
     width: Table,
     /// 1 for each column of the grid, then 0.
-    inside: Vec<f32>,
+    pub inside: Vec<f32>,
 }
 
 struct Table {
@@ -48,7 +51,20 @@ impl Relative {
     pub fn new(height: &[f32], width: &[f32], grid: (usize, usize), d: usize) -> Self {
         let mut inside = vec![1.; grid.1];
         inside.resize(grid.1.next_multiple_of(VECTOR), 0.);
-        Self { grid, d, height: Table::new(height, grid.0, d), width: Table::new(width, grid.1, d), inside }
+        Self {
+            grid,
+            d,
+            reversed: None,
+            height: Table::new(height, grid.0, d),
+            width: Table::new(width, grid.1, d),
+            inside,
+        }
+    }
+
+    /// The same, ready for gradients.
+    pub fn with_gradients(height: &[f32], width: &[f32], grid: (usize, usize), d: usize) -> Self {
+        let reversed = Some((Reversed::new(height, grid.0, d), Reversed::new(width, grid.1, d)));
+        Self { reversed, ..Self::new(height, width, grid, d) }
     }
 
     /// Elements that a query's products take: those with the columns of the grid, filled up with zeros, then those with its rows.

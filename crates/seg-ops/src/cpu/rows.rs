@@ -107,12 +107,32 @@ pub(crate) struct Softmax<'a, T> {
     pub n: usize,
 }
 
+/// Rows side by side, and the longest ones that are taken so.
+const SIDE: usize = 4;
+const SHORT: usize = 512;
+
+/// Unfinished rows, each from the beginning of a line of the cache on.
+#[repr(align(64))]
+struct Lines<T>([T; SIDE * SHORT]);
+
 impl<T: Vector> WithSimd for Softmax<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        for (y, x) in self.y.chunks_exact_mut(self.n).zip(self.x.chunks_exact(self.n)) {
+        let n = self.n;
+        if (T::lanes::<S>()..=SHORT).contains(&n) {
+            let mut lines = Lines([T::ZERO; SIDE * SHORT]);
+            let (mut to, mut from) = (self.y.chunks_exact_mut(SIDE * n), self.x.chunks_exact(SIDE * n));
+            for (y, x) in (&mut to).zip(&mut from) {
+                short_rows::<T, S, SIDE>(s, y, x, n, &mut lines.0);
+            }
+            for (y, x) in to.into_remainder().chunks_exact_mut(n).zip(from.remainder().chunks_exact(n)) {
+                short_rows::<T, S, 1>(s, y, x, n, &mut lines.0);
+            }
+            return;
+        }
+        for (y, x) in self.y.chunks_exact_mut(n).zip(self.x.chunks_exact(n)) {
             let max = T::splat(s, maximum(s, x));
             let mut sum = Sum::<T, S>::new(s);
             each_vector!(s, x.len(), |at, len, WHOLE| {
@@ -133,6 +153,58 @@ impl<T: Vector> WithSimd for Softmax<'_, T> {
                 let e = get(s, y, at, len, WHOLE);
                 put(s, y, at, len, WHOLE, T::times(s, e, inverse));
             });
+        }
+    }
+}
+
+/// `N` rows of at least a vector side by side: what one of them waits for is filled by the others. Exponentials stay in `lines`, whose rows are whole
+/// vectors, so that the result is written once. The last vector of a row covers part of the one before; its share of the sum is its new elements.
+#[inline(always)]
+fn short_rows<T: Vector, S: Simd, const N: usize>(s: S, y: &mut [T], x: &[T], n: usize, lines: &mut [T]) {
+    let lanes = T::lanes::<S>();
+    let (whole, padded) = (n / lanes * lanes, n.next_multiple_of(lanes));
+    let mut new = [T::ZERO; 16];
+    new[lanes - n % lanes..lanes].fill(T::ONE);
+    let new = get(s, &new, 0, lanes, true);
+    assert!(n >= lanes && x.len() == N * n && y.len() == N * n && N * padded <= lines.len());
+    let rows: [&[T]; N] = std::array::from_fn(
+        #[inline(always)]
+        |i| &x[i * n..][..n],
+    );
+    let mut maxima = [T::splat(s, T::NEG_INFINITY); N];
+    for at in (0..whole).step_by(lanes) {
+        for i in 0..N {
+            maxima[i] = T::greater(s, maxima[i], get(s, rows[i], at, lanes, true));
+        }
+    }
+    for i in 0..N {
+        let max = T::greater(s, maxima[i], get(s, rows[i], n - lanes, lanes, true));
+        maxima[i] = T::splat(s, T::greatest(s, max));
+    }
+    let mut sums = [T::zeros(s); N];
+    for at in (0..whole).step_by(lanes) {
+        for i in 0..N {
+            // a row that is masked out altogether gives NaN, as in PyTorch
+            let e = T::exp(s, T::minus(s, get(s, rows[i], at, lanes, true), maxima[i]));
+            put(s, lines, i * padded + at, lanes, true, e);
+            sums[i] = T::plus(s, sums[i], e);
+        }
+    }
+    for i in 0..N {
+        if whole < n {
+            let e = T::exp(s, T::minus(s, get(s, rows[i], n - lanes, lanes, true), maxima[i]));
+            put(s, lines, i * padded + whole, lanes, true, e);
+            sums[i] = T::multiply_add(s, e, new, sums[i]);
+        }
+    }
+    for i in 0..N {
+        let inverse = T::splat(s, T::ONE / T::total(s, sums[i]));
+        let (y, lines) = (&mut y[i * n..][..n], &lines[i * padded..][..padded]);
+        for at in (0..whole).step_by(lanes) {
+            put(s, y, at, lanes, true, T::times(s, get(s, lines, at, lanes, true), inverse));
+        }
+        if whole < n {
+            put(s, y, n - lanes, lanes, true, T::times(s, get(s, lines, whole, lanes, true), inverse));
         }
     }
 }
@@ -326,22 +398,22 @@ mod tests {
     use super::*;
 
     fn by<S: Simd>(s: S, n: usize) -> Vec<Vec<f32>> {
-        let numbers = |seed: usize| (0..3 * n).map(|i| ((i * 37 + seed) % 101) as f32 / 20. - 2.).collect::<Vec<f32>>();
+        let numbers = |seed: usize| (0..7 * n).map(|i| ((i * 37 + seed) % 101) as f32 / 20. - 2.).collect::<Vec<f32>>();
         let (x, g, weight, eps) = (numbers(1), numbers(2), &numbers(3)[..n], 1e-5);
-        let mut soft = vec![0.; 3 * n];
+        let mut soft = vec![0.; 7 * n];
         s.vectorize(Softmax { y: &mut soft, x: &x, n });
-        let mut dsoft = vec![0.; 3 * n];
+        let mut dsoft = vec![0.; 7 * n];
         s.vectorize(SoftmaxBackward { dx: &mut dsoft, y: &soft, g: &g, n });
-        let mut norm = vec![0.; 3 * n];
+        let mut norm = vec![0.; 7 * n];
         s.vectorize(Norm { y: &mut norm, x: &x, weight, bias: &g[..n], eps });
-        let (mut dx, mut dw, mut db) = (vec![0.; 3 * n], vec![0.; n], vec![0.; n]);
+        let (mut dx, mut dw, mut db) = (vec![0.; 7 * n], vec![0.; n], vec![0.; n]);
         s.vectorize(NormBackward { dx: &mut dx, dw: &mut dw, db: &mut db, x: &x, g: &g, weight, eps });
         vec![soft, dsoft, norm, dx, dw, db, vec![s.vectorize(Total(&x))]]
     }
 
     #[test]
     fn every_vector_gives_the_same() {
-        for n in [4, 8, 15, 16, 19, 50, 64] {
+        for n in [1, 4, 8, 15, 16, 19, 50, 64, 512, 515] {
             let expected = by(pulp::Scalar, n);
             let same = |got: Vec<Vec<f32>>| {
                 for (i, (a, b)) in got.iter().flatten().zip(expected.iter().flatten()).enumerate() {

@@ -297,11 +297,11 @@ pub(crate) unsafe fn pack_rows(
 
 /// As many elements of `from` as `to` has room for, by vectors: the library's copy is made for longer pieces.
 #[inline(always)]
-pub(crate) fn copy(to: &mut [f32], from: &[f32]) {
+pub(crate) fn copy<T: Copy>(to: &mut [T], from: &[T]) {
     let from = &from[..to.len()];
     let mut pieces = to.chunks_exact_mut(8);
     for (to, from) in (&mut pieces).zip(from.chunks_exact(8)) {
-        if let (Ok(to), Ok(from)) = (<&mut [f32; 8]>::try_from(to), <&[f32; 8]>::try_from(from)) {
+        if let (Ok(to), Ok(from)) = (<&mut [T; 8]>::try_from(to), <&[T; 8]>::try_from(from)) {
             *to = *from;
         }
     }

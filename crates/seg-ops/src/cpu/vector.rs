@@ -157,8 +157,9 @@ impl Vector for f32 {
     #[inline(always)]
     fn exp<S: Simd>(s: S, x: S::f32s) -> S::f32s {
         let v = |x: f32| s.splat_f32s(x);
-        let tiny = s.less_than_f32s(x, v(-87.3));
-        let x = s.select_f32s(tiny, v(-87.3), x);
+        // 2^-127, whose bits are those of 0; a NaN stays one
+        let tiny = s.less_than_f32s(x, v(-88.));
+        let x = s.select_f32s(tiny, v(-88.), x);
         let shifted = s.mul_add_f32s(x, v(std::f32::consts::LOG2_E), v(12_582_912.));
         let n = s.sub_f32s(shifted, v(12_582_912.));
         let r = s.mul_add_f32s(n, v(-0.693_359_4), x);
@@ -170,7 +171,7 @@ impl Vector for f32 {
         let p = s.add_f32s(s.mul_add_f32s(p, s.mul_f32s(r, r), r), v(1.));
         let bits = s.add_u32s(s.transmute_u32s_f32s(shifted), s.splat_u32s(127));
         let power = s.transmute_f32s_u32s(s.wrapping_dyn_shl_u32s(bits, s.splat_u32s(23)));
-        s.select_f32s(tiny, v(0.), s.mul_f32s(p, power))
+        s.mul_f32s(p, power)
     }
 }
 
