@@ -3,7 +3,7 @@
 # library is all that is needed. Arguments go to cargo; without any, seg-ops is checked with its tests, benches and examples.
 #
 # With `--run` the tests of seg-ops are run as well: natively on ARM, elsewhere by qemu-aarch64 with a cross linker (Debian's packages
-# gcc-aarch64-linux-gnu and qemu-user). That takes an hour rather than minutes where everything is emulated: a test's name may follow.
+# gcc-aarch64-linux-gnu and qemu-user): some ten minutes where everything is emulated. What follows goes to `cargo test`, as `--test conv`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=aarch64-unknown-linux-gnu
