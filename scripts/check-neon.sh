@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Type-checks for 64-bit ARM, where the kernels use NEON: `cargo check` never links, and no dependency of seg-ops compiles C, so the target's standard
-# library is all that is needed. Arguments go to cargo; without any, seg-ops is checked with its tests, benches and examples.
+# Type-checks for 64-bit ARM, where the kernels use NEON: `cargo check` never links, and the library seg-ops, which is checked unless arguments for
+# cargo say otherwise, compiles no C, so the target's standard library is all that is needed. `-p seg-ops --all-targets` and `--workspace` have
+# dependencies that do compile C (criterion's and rustls'): these need a cross compiler as well.
 #
 # With `--run` the tests of seg-ops are run as well: natively on ARM, elsewhere by qemu-aarch64 with a cross linker (Debian's packages
 # gcc-aarch64-linux-gnu and qemu-user): some ten minutes where everything is emulated. What follows goes to `cargo test`, as `--test conv`.
@@ -14,7 +15,7 @@ if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
   exit 1
 fi
 if [ "${1:-}" != --run ]; then
-  [ $# -gt 0 ] || set -- -p seg-ops --all-targets
+  [ $# -gt 0 ] || set -- -p seg-ops
   exec cargo check --target "$target" "$@"
 fi
 shift
