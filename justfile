@@ -23,9 +23,21 @@ bench:
     cargo bench -p seg-ops
     cargo bench -p hrseg
 
+# every kernel's bench once on small maps, ours against candle's numbers
+bench-check:
+    cargo bench -p seg-ops -- --test
+
+# what this machine's fused multiply-adds reach: the peak that shares are of
+peak:
+    cargo run --release -p seg-ops --example fma_peak
+
 # type-check the CUDA code on a machine without a CUDA toolkit
 cuda:
     scripts/check-cuda.sh
+
+# type-check for 64-bit ARM, where the kernels use NEON
+neon:
+    scripts/check-neon.sh
 
 # advisories, licences, sources, duplicate versions (needs cargo-deny)
 deny:

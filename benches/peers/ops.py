@@ -4,7 +4,10 @@
     cargo build --release -p seg-ops --example time_op
     venv/bin/python benches/peers/ops.py [--threads 2] [--runs 9] [--filter conv] [--json out.json]
 
-A ratio below 1 means that ours takes less time. Needs nothing of the project but the built example.
+A ratio below 1 means that ours takes less time. For what is bound by arithmetic it prints our rate as well, and its share of the rate that fused
+multiply-adds alone reach here on as many threads; operations are counted by definition (a multiply-add is two): a 3x3 convolution as its direct
+form, so that Winograd's, which does with fewer, may stand above 100 %, and a backward pass as twice its forward one.
+Needs nothing of the project but the built example.
 """
 import argparse, json, os, statistics, subprocess, sys, time
 import torch
@@ -16,6 +19,8 @@ PAUSE = 0.02
 # group, name, operation, parameters; maps are channels first for PyTorch, in the models' layout for ours
 SHAPES = [
     ("conv dense", "Hiera patch 7x7 s4 3->96 @1024", "conv2d", dict(b=1, c=3, h=1024, w=1024, o=96, k=7, stride=4, pad=3, layout="nhwc")),
+    ("conv dense", "ViT-B patch 16x16 s16 3->768 @1024", "conv2d", dict(b=1, c=3, h=1024, w=1024, o=768, k=16, stride=16, layout="nhwc")),
+    ("conv dense", "DINOv2-L patch 14x14 s14 3->1024 @518", "conv2d", dict(b=1, c=3, h=518, w=518, o=1024, k=14, stride=14, layout="nhwc")),
     ("conv dense", "SAM neck 3x3 256->256 @64", "conv2d", dict(b=1, c=256, h=64, w=64, o=256, k=3, pad=1, layout="nhwc")),
     ("conv dense", "IS-Net 3x3 64->64 @512", "conv2d", dict(b=1, c=64, h=512, w=512, o=64, k=3, pad=1)),
     ("conv dense", "IS-Net 3x3 512->256 @32", "conv2d", dict(b=1, c=512, h=32, w=32, o=256, k=3, pad=1)),
@@ -35,6 +40,7 @@ SHAPES = [
     ("conv dense", "Pi-SAM 3x3 32->64 @256", "conv2d", dict(b=1, c=32, h=256, w=256, o=64, k=3, pad=1)),
     ("conv dense", "Pi-SAM 3x3 64->32 @256", "conv2d", dict(b=1, c=64, h=256, w=256, o=32, k=3, pad=1)),
     ("conv few", "TinyViT 3x3 s2 3->32 @1024", "conv2d", dict(b=1, c=3, h=1024, w=1024, o=32, k=3, stride=2, pad=1, layout="nhwc")),
+    ("conv few", "TinyViT 3x3 s2 32->64 @512", "conv2d", dict(b=1, c=32, h=512, w=512, o=64, k=3, stride=2, pad=1, layout="nhwc")),
     ("conv few", "DRM 3x3 3->32 @1024", "conv2d", dict(b=1, c=3, h=1024, w=1024, o=32, k=3, pad=1)),
     ("conv few", "DRM 3x3 32->32 @1024", "conv2d", dict(b=1, c=32, h=1024, w=1024, o=32, k=3, pad=1)),
     ("conv few", "DRM 7x7 16->16 @1024", "conv2d", dict(b=1, c=16, h=1024, w=1024, o=16, k=7, pad=3)),
@@ -54,9 +60,11 @@ SHAPES = [
     ("conv transposed", "Pi-SAM k2s2 16->8 @512", "conv_transpose2d", dict(b=1, c=16, h=512, w=512, o=8, k=2, stride=2)),
     ("attention", "Hiera window 8 @256 h1 d96", "window_attention", dict(b=1, h=256, w=256, heads=1, d=96, window=8)),
     ("attention", "Hiera window 14 @64 h4 d96", "window_attention", dict(b=1, h=64, w=64, heads=4, d=96, window=14)),
+    ("attention", "Hiera window 8 @256 h2 d96 query pool 2", "window_attention", dict(b=1, h=256, w=256, heads=2, d=96, window=8, pool=2)),
     ("attention", "Hiera global @64 h4 d96", "window_attention", dict(b=1, h=64, w=64, heads=4, d=96, window=0)),
     ("attention", "ViT-B global @64 h12 d64", "attention", dict(b=1, heads=12, n=4096, m=4096, d=64)),
     ("attention", "DINOv2-L 1025 h16 d64", "attention", dict(b=1, heads=16, n=1025, m=1025, d=64)),
+    ("attention", "DINOv2-L 1370 h16 d64", "attention", dict(b=1, heads=16, n=1370, m=1370, d=64)),
     ("attention", "decoder tokens->image h8 d16", "attention", dict(b=1, heads=8, n=8, m=4096, d=16)),
     ("attention", "decoder image->tokens h8 d16", "attention", dict(b=1, heads=8, n=4096, m=8, d=16)),
     ("attention", "Hiera B+ global @64 h8 d56", "window_attention", dict(b=1, h=64, w=64, heads=8, d=56, window=0)),
@@ -73,6 +81,8 @@ SHAPES = [
     ("linear", "ViT-B MLP 4096x768->3072 GELU", "linear_gelu", dict(n=4096, c=768, o=3072)),
     ("linear", "ViT-B qkv 4096x768->2304", "linear", dict(n=4096, c=768, o=2304)),
     ("linear", "DINOv2-L MLP 4096x1024->4096 GELU", "linear_gelu", dict(n=4096, c=1024, o=4096)),
+    ("linear", "DINOv2-L MLP 1370x1024->4096 GELU", "linear_gelu", dict(n=1370, c=1024, o=4096)),
+    ("linear", "DINOv2-L MLP 1370x4096->1024", "linear", dict(n=1370, c=4096, o=1024)),
     ("linear", "Hiera MLP 16384x192->768 GELU", "linear_gelu", dict(n=16384, c=192, o=768)),
     ("linear", "small 196x768->768", "linear", dict(n=196, c=768, o=768)),
     ("linear", "small 196x384->1536 GELU", "linear_gelu", dict(n=196, c=384, o=1536)),
@@ -81,6 +91,7 @@ SHAPES = [
     ("row", "LayerNorm 16384x192", "layer_norm", dict(n=16384, c=192)),
     ("row", "LayerNorm 1024x768", "layer_norm", dict(n=1024, c=768)),
     ("row", "LayerNorm 4096x1024", "layer_norm", dict(n=4096, c=1024)),
+    ("row", "LayerNorm 1370x1024 (DINOv2-L)", "layer_norm", dict(n=1370, c=1024)),
     ("row", "LayerNorm2d 64 @256", "layer_norm_2d", dict(b=1, c=64, h=256, w=256)),
     ("row", "GELU 4096x3072", "gelu", dict(n=4096, c=3072)),
     ("row", "GELU 65536x384", "gelu", dict(n=65536, c=384)),
@@ -93,6 +104,8 @@ SHAPES = [
     ("row", "bilinear 64ch 256->512", "resize", dict(b=1, c=64, h=256, w=256, oh=512, ow=512)),
     ("row", "bilinear aligned 128ch 256->512", "resize", dict(b=1, c=128, h=256, w=256, oh=512, ow=512, align=1)),
     ("row", "bilinear 3ch 256->1200x1800", "resize", dict(b=1, c=3, h=256, w=256, oh=1200, ow=1800)),
+    ("row", "bilinear 512ch 32->64 (IS-Net)", "resize", dict(b=1, c=512, h=32, w=32, oh=64, ow=64)),
+    ("row", "bilinear 1ch 32->1024 (IS-Net)", "resize", dict(b=1, c=1, h=32, w=32, oh=1024, ow=1024)),
     ("row", "bilinear antialiased 3ch 1800x1200->1024", "resize", dict(b=1, c=3, h=1200, w=1800, oh=1024, ow=1024, antialias=1)),
     ("row", "bicubic 96ch 7->256", "resize", dict(b=1, c=96, h=7, w=7, oh=256, ow=256, mode="bicubic")),
     ("row", "bicubic 1024ch 37->32", "resize", dict(b=1, c=1024, h=37, w=37, oh=32, ow=32, mode="bicubic")),
@@ -100,6 +113,7 @@ SHAPES = [
     ("row", "nearest 256ch 32->64", "resize", dict(b=1, c=256, h=32, w=32, oh=64, ow=64, mode="nearest")),
     ("row", "max pool 2x2 64ch @512", "max_pool2d", dict(b=1, c=64, h=512, w=512, k=2)),
     ("row", "max pool 2x2 ceil 64ch @1024 (IS-Net)", "max_pool2d", dict(b=1, c=64, h=1024, w=1024, k=2, ceil=1)),
+    ("row", "max pool 2x2 ceil 256ch @125 (IS-Net)", "max_pool2d", dict(b=1, c=256, h=125, w=125, k=2, ceil=1)),
     ("row", "max pool 2x2 192ch @256 (Hiera)", "max_pool2d", dict(b=1, c=192, h=256, w=256, k=2, layout="nhwc")),
     ("backward", "conv 3x3 64->64 @128", "conv2d", dict(b=1, c=64, h=128, w=128, o=64, k=3, pad=1, backward=1)),
     ("backward", "conv 3x3 64->64 @128 channels last", "conv2d", dict(b=1, c=64, h=128, w=128, o=64, k=3, pad=1, layout="nhwc", backward=1)),
@@ -136,7 +150,9 @@ def attend(q, k, v, p, size, tables, bias):
 
 
 def windows(qkv, pad, p, tables=None, bias=None):
-    """Windowed attention as a PyTorch model writes it: pad, partition, scaled_dot_product_attention, reverse, crop."""
+    """Windowed attention as a PyTorch model writes it: pad, partition, scaled_dot_product_attention, reverse, crop.
+
+    With `pool` the queries of a window are pooled first (Hiera, at the start of a stage)."""
     b, h, w, _ = qkv.shape
     size, heads, d = p["window"], p["heads"], p["d"]
     if size == 0:
@@ -243,9 +259,21 @@ def main():
     torch.set_num_threads(a.threads)
     ours = subprocess.Popen([a.ours], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                             env=dict(os.environ, RAYON_NUM_THREADS=str(a.threads)))
+
+    def ask(line):
+        """Seconds and floating-point operations of one run of ours."""
+        ours.stdin.write(line + "\n"); ours.stdin.flush()
+        answer = ours.stdout.readline().split()
+        if len(answer) != 2:
+            sys.exit(f"our side stopped at: {line}")
+        return float(answer[0]), float(answer[1])
+
+    # the best of a few: what else runs on the machine only takes from it
+    peak = max(flops / seconds for seconds, flops in (ask("fma_peak") for _ in range(9)))
     rows = []
-    print(f"PyTorch {torch.__version__}, {a.threads} threads, medians of {a.runs} runs in turn\n")
-    print(f"| {'group':<15} | {'what':<42} | ours ms | PyTorch ms | ratio |\n|---|---|---|---|---|")
+    print(f"PyTorch {torch.__version__}, {a.threads} threads, medians of {a.runs} runs in turn; "
+          f"fused multiply-adds alone: {peak / 1e9:.0f} GFLOP/s\n")
+    print(f"| {'group':<15} | {'what':<42} | ours ms | PyTorch ms | ratio | GFLOP/s | share of peak |\n|---|---|---|---|---|---|---|")
     for group, name, op, p in SHAPES:
         if a.filter not in f"{group} {name}":
             continue
@@ -257,16 +285,14 @@ def main():
             f()
             for _ in range(a.runs):
                 time.sleep(PAUSE)
-                ours.stdin.write(line + "\n"); ours.stdin.flush()
-                answer = ours.stdout.readline()
-                if not answer:
-                    sys.exit(f"our side stopped at: {line}")
-                mine.append(float(answer))
+                seconds, flops = ask(line)
+                mine.append(seconds)
                 time.sleep(PAUSE)
                 t = time.perf_counter(); f(); theirs.append(time.perf_counter() - t)
         m, t = statistics.median(mine), statistics.median(theirs)
-        rows.append(dict(group=group, name=name, op=op, ours_s=m, torch_s=t, ratio=m / t))
-        print(f"| {group:<15} | {name:<42} | {m * 1e3:7.2f} | {t * 1e3:10.2f} | {m / t:5.2f} |", flush=True)
+        rows.append(dict(group=group, name=name, op=op, ours_s=m, torch_s=t, ratio=m / t, flops=flops, peak=peak))
+        rate = f"{flops / m / 1e9:7.0f} | {flops / m / peak:11.0%}  " if flops else f"{'':7} | {'':13}"
+        print(f"| {group:<15} | {name:<42} | {m * 1e3:7.2f} | {t * 1e3:10.2f} | {m / t:5.2f} | {rate} |", flush=True)
     if a.json:
         with open(a.json, "w") as out:
             json.dump(rows, out, indent=1)

@@ -15,15 +15,21 @@ fn with_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
 }
 
-fn bits(tensors: &[Tensor]) -> Vec<Vec<u32>> {
-    let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    tensors.iter().map(|t| flat(t).into_iter().map(f32::to_bits).collect()).collect()
+fn bits(tensors: &[Tensor]) -> Vec<Vec<u64>> {
+    // as f64 each f32 is itself
+    let flat = |t: &Tensor| t.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+    tensors.iter().map(|t| flat(t).into_iter().map(f64::to_bits).collect()).collect()
 }
 
-/// The value and the gradients of all inputs.
+/// The value and the gradients of all inputs, in f32.
 #[track_caller]
 fn check(inputs: &[Tensor], f: &(dyn Fn(&[Tensor]) -> candle_core::Result<Tensor> + Sync)) {
-    let inputs: Vec<Tensor> = inputs.iter().map(|t| t.to_dtype(DType::F32).unwrap()).collect();
+    check_in(DType::F32, inputs, f);
+}
+
+#[track_caller]
+fn check_in(dtype: DType, inputs: &[Tensor], f: &(dyn Fn(&[Tensor]) -> candle_core::Result<Tensor> + Sync)) {
+    let inputs: Vec<Tensor> = inputs.iter().map(|t| t.to_dtype(dtype).unwrap()).collect();
     let run = |threads: usize| {
         with_threads(threads, || {
             let mut all = vec![f(&inputs).unwrap()];
@@ -68,6 +74,8 @@ fn windows() {
 fn products() {
     for (rows, inputs, outputs) in [(1, 40, 300), (12, 600, 20), (700, 300, 77), (33, 16, 1100)] {
         let inputs = [random(&[rows, inputs], 1), random(&[outputs, inputs], 2), random(&[outputs], 3)];
-        check(&inputs, &|t| linear(&t[0], &t[1], Some(&t[2]), Epilogue::act(Activation::Gelu)));
+        for dtype in [DType::F32, DType::F64] {
+            check_in(dtype, &inputs, &|t| linear(&t[0], &t[1], Some(&t[2]), Epilogue::act(Activation::Gelu)));
+        }
     }
 }

@@ -107,16 +107,17 @@ fn forward<T: Float>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epil
     Ok(Value::new(y, dims))
 }
 
-/// Rows and columns a task: tall enough that packing the weight costs little, few enough that all threads have work.
+/// Rows and columns a task: tall enough that packing the weight costs little, few enough that all threads have work. The sizes alone decide: how an
+/// element is summed up can depend on the block around it, and its bits must not depend on the number of threads.
 fn grid(rows: usize, outputs: usize) -> (usize, usize) {
-    let threads = rayon::current_num_threads();
     if rows * outputs < 4096 {
         return (rows.max(1), outputs.max(1));
     }
-    if rows >= 32 * threads {
-        return (rows.div_ceil(4 * threads).clamp(32, 512), outputs.max(1));
+    if rows >= 256 {
+        return (rows.div_ceil(16).clamp(32, 512), outputs.max(1));
     }
-    (rows.max(1), outputs.div_ceil(2 * threads).next_multiple_of(16))
+    let parts = (rows * outputs / 4096).clamp(4, 32);
+    (rows.max(1), outputs.div_ceil(parts).next_multiple_of(16))
 }
 
 /// Gradients of the inputs and of the weight.
