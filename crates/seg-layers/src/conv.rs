@@ -152,6 +152,11 @@ impl Conv2dBn {
         Ok(Self(if trainable { Folding::EveryCall(conv, norm) } else { Folding::Done(norm.folded_into(&conv)?) }))
     }
 
+    /// Whether the weights are variables.
+    pub fn is_trained(&self) -> bool {
+        matches!(self.0, Folding::EveryCall(..))
+    }
+
     /// The convolution and norm followed by `epilogue` in the same pass.
     pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
         match &self.0 {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod bands;
 pub mod conv;
 mod linear;
 mod mlp;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod assembly;
 mod attention;
 pub mod composed;
 mod conv;
@@ -20,6 +21,7 @@ mod types;
 mod window;
 
 pub use activation::{activate, gelu};
+pub use assembly::Assembly;
 pub use attention::attention;
 pub use conv::{Conv2dParams, conv2d};
 pub use conv_transpose::{ConvTranspose2dParams, conv_transpose2d};

@@ -20,7 +20,7 @@ fn every_weight_gets_the_right_gradient() -> Result<()> {
     let encoder = TinyVit::new(&cfg, weights.var_builder(DType::F64, &device))?;
     let image = Pattern::new("input.image").image(48, 64, &device)?.to_dtype(DType::F64)?;
     let target = Pattern::new("input.target").mask(2, 2, 0.5, &device)?.to_dtype(DType::F64)?;
-    let loss = || encoder.forward(&image)?.broadcast_sub(&target)?.sqr()?.mean_all();
+    let loss = || encoder.forward(image.clone())?.broadcast_sub(&target)?.sqr()?.mean_all();
     let grads = loss()?.backward()?;
     assert_eq!(weights.faults(&grads, &[])?, Vec::<String>::new());
     assert_eq!(weights.check_directions(loss, 1e-5)?, Vec::<String>::new());

@@ -25,7 +25,7 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let (h, w) = run.inputs().size_or("input.image", (sam.image_size(), sam.image_size()))?;
     let image = run.inputs().tensor("input.image", |p| p.sam_image(h, w, device))?;
     let SamImageEncoder::TinyVit(encoder) = sam.image_encoder();
-    let embeddings = encoder.forward_with(&image, &mut |name: &str, tensor: &Tensor| {
+    let embeddings = encoder.forward_with(image.clone(), &mut |name: &str, tensor: &Tensor| {
         run.checks.tensor(name, tensor);
         Ok(())
     })?;
@@ -47,7 +47,7 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     if run.checks.wants(STALE) {
         let weights = Weights::with(case, WHOLE, |rule| rule.zeroed(".attention_biases"))?;
         let sam = Sam::new(&config, weights.var_builder(device))?;
-        run.checks.tensor(STALE, &sam.encode_image(&image)?);
+        run.checks.tensor(STALE, &sam.encode_image(image)?);
     }
     Ok(())
 }

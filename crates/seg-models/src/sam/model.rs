@@ -23,7 +23,7 @@ impl SamImageEncoder {
     }
 
     /// Normalised images `[B, 3, S, S]` to embeddings `[B, 256, S/16, S/16]`.
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, images: Tensor) -> Result<Tensor> {
         match self {
             Self::TinyVit(encoder) => encoder.forward(images),
         }
@@ -76,7 +76,7 @@ impl Sam {
     }
 
     /// Normalised, padded images `[B, 3, S, S]` to embeddings `[B, 256, S/16, S/16]`.
-    pub fn encode_image(&self, images: &Tensor) -> Result<Tensor> {
+    pub fn encode_image(&self, images: Tensor) -> Result<Tensor> {
         let (_, channels, h, w) = images.dims4()?;
         let size = self.image_size;
         if channels != 3 || (h, w) != (size, size) {

@@ -5,6 +5,7 @@ use crate::{Activation, Epilogue};
 use candle_core::Tensor;
 
 mod alloc;
+pub(crate) mod assembly;
 mod attach;
 pub(crate) mod attention;
 pub(crate) mod conv;

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, Epilogue, LayerNorm, Linear, Mlp, Observer, conv, trace};
+use seg_layers::{Activation, Conv2dBn, Epilogue, LayerNorm, Linear, Mlp, Observer, bands, conv, trace};
 use seg_ops::{QkvOrder, WindowAttention};
 
 /// Windowed attention whose scores carry a learned bias for every distance between two tokens.
@@ -54,16 +54,24 @@ impl Attention {
         self.qkv.forward(&self.norm.bias().unsqueeze(0)?)?.squeeze(0)
     }
 
-    /// `[B, H, W, C]` to `[B, H, W, C]`, with `residual` added.
-    fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        let qkv = self.qkv.forward(&self.norm.forward(x)?)?;
-        let attended = {
-            let (b, h, w, c) = x.dims4()?;
-            let (heads, keys) = (self.params.heads, self.params.window * self.params.window);
-            let _span = trace::layer("attention", || trace::attention_flops(b * heads, h * w, keys, c / heads));
-            seg_ops::window_attention(&qkv, &self.params, Some(&self.pad_row()?), Some(&self.bias()?))?
+    /// `x + attention(x)`, `[B, H, W, C]` to the same; large maps in bands of whole windows.
+    fn forward_residual(&self, x: Tensor) -> Result<Tensor> {
+        let (pad, bias) = (self.pad_row()?, self.bias()?);
+        let attend = |x: Tensor| {
+            let qkv = self.qkv.forward(&self.norm.forward(&x)?)?;
+            let attended = {
+                let (b, h, w, c) = x.dims4()?;
+                let (heads, keys) = (self.params.heads, self.params.window * self.params.window);
+                let _span = trace::layer("attention", || trace::attention_flops(b * heads, h * w, keys, c / heads));
+                seg_ops::window_attention(&qkv, &self.params, Some(&pad), Some(&bias))?
+            };
+            drop(qkv);
+            self.proj.forward_with(&attended, Epilogue::NONE.with_residual(&x))
         };
-        self.proj.forward_with(&attended, Epilogue::NONE.with_residual(residual))
+        match bands::rows(&x, self.params.window)? {
+            Some(rows) if !self.qkv.weight().track_op() => bands::map(x, rows, attend),
+            _ => attend(x),
+        }
     }
 
     /// The output of every window with its padding, `[B * windows, window², C]`: what the reference calls the
@@ -122,13 +130,17 @@ impl TinyVitBlock {
 
     /// `[B, H, W, C]` to the same; an active observer sees `{name}.attn`, `[B * windows, window², C]`, and `{name}`,
     /// `[B, H * W, C]`.
-    pub fn forward_with(&self, x: &Tensor, name: &str, observer: &mut dyn Observer) -> Result<Tensor> {
+    pub fn forward_with(&self, x: Tensor, name: &str, observer: &mut dyn Observer) -> Result<Tensor> {
         if observer.active() {
-            observer.observe(&format!("{name}.attn"), &self.attn.forward_windows(x)?)?;
+            observer.observe(&format!("{name}.attn"), &self.attn.forward_windows(&x)?)?;
         }
-        let x = self.attn.forward(x, x)?;
+        let x = self.attn.forward_residual(x)?;
         let x = self.local_conv.forward(&x)?;
-        let x = self.mlp.forward_residual(&self.mlp_norm.forward(&x)?, &x)?;
+        let mlp = |x: Tensor| self.mlp.forward_residual(self.mlp_norm.forward(&x)?, &x);
+        let x = match bands::rows(&x, 1)? {
+            Some(rows) if !self.mlp_norm.weight().track_op() => bands::map(x, rows, mlp)?,
+            _ => mlp(x)?,
+        };
         observer.observe(name, &x.flatten(1, 2)?)?;
         Ok(x)
     }
