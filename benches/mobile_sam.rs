@@ -27,7 +27,7 @@ fn mobile_sam(criterion: &mut Criterion) {
     {
         let ours = Sam::new(&SamConfig::mobile_sam(), vb()).expect("ours");
         let batch = image.unsqueeze(0).expect("a batch of one");
-        group.bench_function("hrseg", |b| b.iter(|| ours.encode_image(black_box(&batch)).expect("embeddings")));
+        group.bench_function("hrseg", |b| b.iter(|| ours.encode_image(black_box(batch.clone())).expect("embeddings")));
     }
     let candle = CandleSam::new_tiny(vb()).expect("candle's");
     // candle's includes the normalisation, which is a thousandth of it
@@ -43,7 +43,7 @@ fn sam2_tiny(criterion: &mut Criterion) {
     let batch = image().unsqueeze(0).expect("a batch of one");
     let mut group = criterion.benchmark_group("sam2_tiny_encoder_1024");
     group.sample_size(10);
-    group.bench_function("hrseg", |b| b.iter(|| model.encode_image(black_box(&batch)).expect("features")));
+    group.bench_function("hrseg", |b| b.iter(|| model.encode_image(black_box(batch.clone())).expect("features")));
     group.finish();
 }
 

@@ -41,7 +41,7 @@ impl Pair {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos/coffee.jpg");
         let photo: RgbImage = load_image(path, &DecodeLimits::default()).unwrap().image;
         let frame = ResizeLongestSide::new(photo.dimensions(), 1024).unwrap();
-        let ours = self.ours.encode_image(&frame.preprocess(&photo, &Device::Cpu).unwrap()).unwrap();
+        let ours = self.ours.encode_image(frame.preprocess(&photo, &Device::Cpu).unwrap()).unwrap();
         let resized = to_tensor(&frame.resize(&photo).unwrap(), ValueRange::Byte, &Device::Cpu).unwrap();
         let candle = self.candle.embeddings(&resized).unwrap();
         [ours, candle]

@@ -12,7 +12,7 @@ use seg_models::registry::{LoadOptions, ModelName};
 use seg_models::{MaskCleanup, PromptableSegmenter, Prompts};
 use serde::Serialize;
 
-use super::memory::peak_rss_bytes;
+use super::memory::{peak_rss_bytes, rss_bytes};
 use super::trace::Trace;
 use super::{Common, Outcome, UsageError};
 
@@ -57,6 +57,8 @@ struct Report {
     encode_median_s: f64,
     decode_median_s: f64,
     runs_s: Vec<f64>,
+    /// With the model loaded and nothing computed yet.
+    loaded_rss_bytes: Option<u64>,
     peak_rss_bytes: Option<u64>,
 }
 
@@ -70,6 +72,7 @@ pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::
     }
     let device = common.device.open()?;
     let model = model(args, common, &device)?;
+    let loaded_rss_bytes = rss_bytes();
     let image = pattern(args.size);
     let prompts = Prompts::point(args.size as f32 * 0.4, args.size as f32 * 0.4);
     let mut encode = Vec::with_capacity(args.runs as usize);
@@ -102,6 +105,7 @@ pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::
         encode_median_s: median(&encode),
         decode_median_s: median(&decode),
         runs_s,
+        loaded_rss_bytes,
         peak_rss_bytes: peak_rss_bytes(),
     };
     if common.json {
@@ -134,8 +138,13 @@ fn print_report(report: &Report) -> std::io::Result<()> {
     writeln!(out, "  encode   {:>8.3} s", report.encode_median_s)?;
     writeln!(out, "  decode   {:>8.3} s", report.decode_median_s)?;
     writeln!(out, "  together {:>8.3} s  (median of {})", report.median_s, runs.join(" "))?;
-    if let Some(bytes) = report.peak_rss_bytes {
-        writeln!(out, "  memory   {:>8.2} GB at most", bytes as f64 / 1e9)?;
+    if let (Some(peak), Some(loaded)) = (report.peak_rss_bytes, report.loaded_rss_bytes) {
+        writeln!(
+            out,
+            "  memory   {:>8.2} GB at most, {:.2} with the model loaded",
+            peak as f64 / 1e9,
+            loaded as f64 / 1e9
+        )?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Epilogue, LayerNorm, Layout, Linear, Mlp, trace};
+use seg_layers::{Activation, Epilogue, LayerNorm, Layout, Linear, Mlp, bands, trace};
 use seg_ops::{Pool2dParams, QkvOrder, WindowAttention};
 
 /// The place of a block in the trunk, from which its sizes follow.
@@ -59,13 +59,25 @@ impl MultiScaleBlock {
         })
     }
 
-    /// `[B, H, W, dim]` to `[B, H, W, dim_out]`, or half of H and W where the queries are pooled.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let normed = self.norm1.forward(x)?;
+    /// `[B, H, W, dim]` to `[B, H, W, dim_out]`, or half of H and W where the queries are pooled. Large maps go through in bands of whole windows,
+    /// unless gradients are wanted.
+    pub fn forward(&self, x: Tensor) -> Result<Tensor> {
+        let trained = self.qkv.weight().track_op() || self.attn_proj.weight().track_op();
+        match bands::rows(&x, self.attention.window)? {
+            Some(rows) if !trained => bands::map(x, rows, |band| self.forward_whole(band)),
+            _ => self.forward_whole(x),
+        }
+    }
+
+    fn forward_whole(&self, x: Tensor) -> Result<Tensor> {
+        let normed = self.norm1.forward(&x)?;
         // where the width changes, the shortcut starts from the normalised input
         let mut shortcut = match &self.proj {
-            Some(proj) => proj.forward(&normed)?,
-            None => x.clone(),
+            Some(proj) => {
+                drop(x);
+                proj.forward(&normed)?
+            }
+            None => x,
         };
         if self.pool {
             let _span = trace::layer("max_pool2d", || 0);
@@ -73,12 +85,15 @@ impl MultiScaleBlock {
         }
         // tokens that pad the last windows are zeros before `qkv`, hence its bias after it
         let qkv = self.qkv.forward(&normed)?; // [B, H, W, 3 * dim_out]
+        drop(normed);
         let attended = {
             let _span = trace::layer("attention", || attention_flops(&qkv, &self.attention));
             seg_ops::window_attention(&qkv, &self.attention, self.qkv.bias(), None)?
         };
+        drop(qkv);
         let x = self.attn_proj.forward_with(&attended, Epilogue::NONE.with_residual(&shortcut))?;
-        self.mlp.forward_residual(&self.norm2.forward(&x)?, &x)
+        drop((attended, shortcut));
+        self.mlp.forward_residual(self.norm2.forward(&x)?, &x)
     }
 }
 

@@ -7,7 +7,7 @@ mod trunk;
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Observer, Unobserved};
+use seg_layers::{Conv2d, Observer, Unobserved};
 
 pub use config::{HieraConfig, ImageEncoderConfig, TopDown};
 pub use neck::FpnNeck;
@@ -55,22 +55,56 @@ impl ImageEncoder {
     }
 
     /// Images `[B, 3, H, W]`, normalised by ImageNet's mean and standard deviation, sides multiples of 32.
-    pub fn forward(&self, images: &Tensor) -> Result<ImageEncoderOutput> {
+    pub fn forward(&self, images: Tensor) -> Result<ImageEncoderOutput> {
         self.forward_with(images, &(), &mut Unobserved)
     }
 
     /// As [`ImageEncoder::forward`], with a hook before each block and an observer of the intermediate maps.
     pub fn forward_with(
         &self,
-        images: &Tensor,
+        images: Tensor,
         hook: &dyn BlockHook,
         observer: &mut dyn Observer,
     ) -> Result<ImageEncoderOutput> {
-        let stages = self.trunk.forward_with(images, hook, observer)?;
-        let mut backbone_fpn = self.neck.forward(&stages, observer)?;
-        let kept = backbone_fpn.len() - self.scalp;
-        backbone_fpn.truncate(kept);
-        let vision_features = backbone_fpn[kept - 1].clone();
+        self.run(images, hook, observer, &[])
+    }
+
+    /// As [`ImageEncoder::forward`], with `projections[level]`, a channels-last 1×1 convolution, applied to each of the first levels of
+    /// `backbone_fpn`: what SAM 2 does with the two finest levels, of which its mask decoder needs a few channels only. The whole levels are then
+    /// never made.
+    ///
+    /// # Errors
+    /// If a level is to be projected that takes part in the top-down sum, or that the output does not have.
+    pub fn forward_projected(&self, images: Tensor, projections: &[&Conv2d]) -> Result<ImageEncoderOutput> {
+        let refused = (0..projections.len()).find(|&level| !self.neck.stands_alone(level));
+        if let Some(level) = refused.or((projections.len() > self.kept()).then_some(self.kept())) {
+            candle_core::bail!("ImageEncoder: level {level} cannot be projected: it is summed with others or not kept");
+        }
+        self.run(images, &(), &mut Unobserved, projections)
+    }
+
+    /// Levels of the output.
+    fn kept(&self) -> usize {
+        self.neck.levels() - self.scalp
+    }
+
+    fn run(
+        &self,
+        images: Tensor,
+        hook: &dyn BlockHook,
+        observer: &mut dyn Observer,
+        projections: &[&Conv2d],
+    ) -> Result<ImageEncoderOutput> {
+        // each stage goes through the neck's first layer at once, so that its own map need not wait for the others
+        let mut laterals = Vec::with_capacity(self.neck.levels());
+        self.trunk.forward_stages(images, hook, observer, &mut |stage| {
+            let level = laterals.len();
+            laterals.push(self.neck.lateral(level, stage.clone(), projections.get(level).copied())?);
+            Ok(())
+        })?;
+        let mut backbone_fpn = self.neck.top_down(laterals, observer)?;
+        backbone_fpn.truncate(self.kept());
+        let vision_features = backbone_fpn[self.kept() - 1].clone();
         observer.observe("vision_features", &vision_features)?;
         Ok(ImageEncoderOutput { vision_features, backbone_fpn })
     }

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Conv2d, Observer, Unobserved, conv::nhwc, trace};
+use seg_layers::{Conv2d, Epilogue, Observer, Unobserved, conv::nhwc, trace};
 use seg_ops::Resize;
 
 use crate::block::{BlockSpec, MultiScaleBlock};
@@ -11,13 +11,13 @@ use crate::config::HieraConfig;
 /// Something that changes the token map before each block: an adapter in a frozen trunk.
 pub trait BlockHook {
     /// `x` is the input of block `index`, `[B, H, W, C]`; returns what the block gets, of the same shape.
-    fn before_block(&self, index: usize, x: &Tensor) -> Result<Tensor>;
+    fn before_block(&self, index: usize, x: Tensor) -> Result<Tensor>;
 }
 
 /// No adapter.
 impl BlockHook for () {
-    fn before_block(&self, _index: usize, x: &Tensor) -> Result<Tensor> {
-        Ok(x.clone())
+    fn before_block(&self, _index: usize, x: Tensor) -> Result<Tensor> {
+        Ok(x)
     }
 }
 
@@ -60,39 +60,63 @@ impl Hiera {
 
     /// Normalised images `[B, 3, H, W]` to the four stages' maps, channels last: `[B, H/4, W/4, C]`,
     /// `[B, H/8, W/8, 2C]`, `[B, H/16, W/16, 4C]`, `[B, H/32, W/32, 8C]`. H and W must be multiples of 32.
-    pub fn forward(&self, images: &Tensor) -> Result<Vec<Tensor>> {
-        self.forward_with(images, &(), &mut Unobserved)
-    }
-
-    /// As [`Hiera::forward`], with a hook before each block and an observer that sees `trunk.patch_embed`,
-    /// `trunk.pos_embed`, `trunk.block{i}` (channels last) and `trunk.stage{1..4}` (channels first).
-    pub fn forward_with(
-        &self,
-        images: &Tensor,
-        hook: &dyn BlockHook,
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<Tensor>> {
-        let _trunk = trace::module("trunk");
-        let x = self.patch_embed.forward(&images.permute((0, 2, 3, 1))?)?; // [B, H/4, W/4, C]
-        observer.observe("trunk.patch_embed", &x)?;
-        let (_, h, w, _) = x.dims4()?;
-        let pos_embed = self.position_embedding(h, w)?;
-        observer.observe("trunk.pos_embed", &pos_embed)?;
-        let mut x = x.broadcast_add(&pos_embed)?;
+    pub fn forward(&self, images: Tensor) -> Result<Vec<Tensor>> {
         let mut stages = Vec::with_capacity(self.stage_ends.len());
-        for (i, block) in self.blocks.iter().enumerate() {
-            let _block = trace::part("blocks", i);
-            x = block.forward(&hook.before_block(i, &x)?)?;
-            observer.observe(&format!("trunk.block{i}"), &x)?;
-            if self.stage_ends.contains(&i) {
-                stages.push(x.clone());
-                observer.observe(&format!("trunk.stage{}", stages.len()), &x.permute((0, 3, 1, 2))?)?;
-            }
-        }
+        self.forward_stages(images, &(), &mut Unobserved, &mut |map| {
+            stages.push(map.clone());
+            Ok(())
+        })?;
         Ok(stages)
     }
 
+    /// As [`Hiera::forward`], handing each stage's map to `stage` as soon as it is there, with a hook before each block and an observer that sees
+    /// `trunk.patch_embed`, `trunk.pos_embed`, `trunk.block{i}` (channels last) and `trunk.stage{1..4}` (channels first).
+    ///
+    /// Maps are freed once nobody needs them: `images` behind the first layer, a stage's map inside the next one's first block.
+    pub fn forward_stages(
+        &self,
+        images: Tensor,
+        hook: &dyn BlockHook,
+        observer: &mut dyn Observer,
+        stage: &mut dyn FnMut(&Tensor) -> Result<()>,
+    ) -> Result<()> {
+        let _trunk = trace::module("trunk");
+        let mut x = self.embed(images, observer)?;
+        let mut stages = 0;
+        for (i, block) in self.blocks.iter().enumerate() {
+            {
+                let _block = trace::part("blocks", i);
+                x = block.forward(hook.before_block(i, x)?)?;
+            }
+            observer.observe(&format!("trunk.block{i}"), &x)?;
+            if self.stage_ends.contains(&i) {
+                stages += 1;
+                observer.observe(&format!("trunk.stage{stages}"), &x.permute((0, 3, 1, 2))?)?;
+                stage(&x)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Patches with their positions: `[B, 3, H, W]` to `[B, H/4, W/4, C]`.
+    fn embed(&self, images: Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
+        let (b, _, h, w) = images.dims4()?;
+        let side = |pixels: usize| pixels.div_ceil(Self::PATCH_STRIDE); // the patches overlap and reach beyond the edge
+        let pos_embed = self.position_embedding(side(h), side(w))?;
+        let images = images.permute((0, 2, 3, 1))?;
+        if b == 1 && !observer.active() {
+            return self.patch_embed.forward_with(&images, Epilogue::NONE.with_residual(&pos_embed));
+        }
+        let x = self.patch_embed.forward(&images)?; // [B, H/4, W/4, C]
+        observer.observe("trunk.patch_embed", &x)?;
+        observer.observe("trunk.pos_embed", &pos_embed)?;
+        x.broadcast_add(&pos_embed)
+    }
+
     /// The stretched coarse grid plus the tiled window, `[1, h, w, C]`.
+    ///
+    /// Stretching is linear in the columns as in the rows, and so is repeating: the columns are stretched and repeated first, and one product with
+    /// the rows' factors gives the sum of both in the encoder's layout.
     fn position_embedding(&self, h: usize, w: usize) -> Result<Tensor> {
         let window = self.window;
         if h == 0 || w == 0 || !h.is_multiple_of(window) || !w.is_multiple_of(window) {
@@ -102,9 +126,17 @@ impl Hiera {
                 window * Self::PATCH_STRIDE
             );
         }
-        let background = seg_ops::resize(&self.pos_embed, (h, w), &Resize::bicubic())?;
-        let tiled = self.pos_embed_window.repeat((1, 1, h / window, w / window))?;
-        (background + tiled)?.permute((0, 2, 3, 1))?.contiguous()
+        let (_, c, grid, _) = self.pos_embed.dims4()?;
+        let (dtype, device) = (self.pos_embed.dtype(), self.pos_embed.device());
+        let unit = Tensor::eye(grid, dtype, device)?.reshape((1, 1, grid, grid))?;
+        let stretch = seg_ops::resize(&unit, (h, grid), &Resize::bicubic())?.reshape((h, grid))?;
+        let repeat = Tensor::eye(window, dtype, device)?.repeat((h / window, 1))?;
+        let rows = Tensor::cat(&[stretch, repeat], 1)?; // [h, grid + window]
+        let background = seg_ops::resize(&self.pos_embed, (grid, w), &Resize::bicubic())?;
+        let tiled = self.pos_embed_window.repeat((1, 1, 1, w / window))?;
+        let columns = Tensor::cat(&[background, tiled], 2)?.squeeze(0)?; // [C, grid + window, w]
+        let columns = columns.permute((2, 0, 1))?.reshape((w * c, grid + window))?;
+        seg_ops::linear(&rows, &columns, None, Epilogue::NONE)?.reshape((1, h, w, c))
     }
 }
 

@@ -19,7 +19,7 @@ fn toy() -> ImageEncoderConfig {
 
 /// A loss that every output takes part in.
 fn loss(encoder: &ImageEncoder, image: &Tensor) -> Result<Tensor> {
-    let output = encoder.forward(image)?;
+    let output = encoder.forward(image.clone())?;
     output
         .backbone_fpn
         .iter()
@@ -52,10 +52,26 @@ fn a_frozen_trunk_gets_none() -> Result<()> {
 }
 
 #[test]
+fn bands_give_what_the_whole_map_gives() -> Result<()> {
+    let device = Device::Cpu;
+    let image = Pattern::new("input.image").image(512, 480, &device)?; // large enough for bands, also where windows need padding
+    let images = Tensor::cat(&[&image, &image.flip(&[2])?], 0)?;
+    // weights that are trained need the whole map
+    let trained = TrainableWeights::new(GeneratedWeights::new(""));
+    let whole = ImageEncoder::new(&toy(), trained.var_builder(DType::F32, &device))?.forward(images.clone())?;
+    let encoder = ImageEncoder::new(&toy(), GeneratedWeights::new("").var_builder(DType::F32, &device))?;
+    let in_bands = encoder.forward(images)?;
+    for (whole, in_bands) in whole.backbone_fpn.iter().zip(&in_bands.backbone_fpn) {
+        assert_eq!(whole.flatten_all()?.to_vec1::<f32>()?, in_bands.flatten_all()?.to_vec1::<f32>()?);
+    }
+    Ok(())
+}
+
+#[test]
 fn sides_that_the_windows_do_not_divide_are_refused() -> Result<()> {
     let vb = GeneratedWeights::new("").var_builder(DType::F32, &Device::Cpu);
     let encoder = ImageEncoder::new(&toy(), vb)?;
-    let message = encoder.forward(&Tensor::zeros((1, 3, 64, 80), DType::F32, &Device::Cpu)?).unwrap_err().to_string();
+    let message = encoder.forward(Tensor::zeros((1, 3, 64, 80), DType::F32, &Device::Cpu)?).unwrap_err().to_string();
     assert!(message.contains("16 x 20") && message.contains("multiples of 32"), "{message}");
     Ok(())
 }

@@ -180,19 +180,17 @@ impl MaskDecoder {
         })
     }
 
-    /// The stride-4 and stride-8 pyramid levels `[B, C, 4h, 4w]`, `[B, C, 2h, 2w]` to what the upscaling adds:
-    /// `[B, C/8, 4h, 4w]`, `[B, C/4, 2h, 2w]`. Once an image, however many prompts follow.
-    pub fn high_res_features(&self, level0: &Tensor, level1: &Tensor) -> Result<[Tensor; 2]> {
+    /// The channels-last 1×1 convolutions that turn the stride-4 and stride-8 pyramid levels, of the decoder's width, into `high_res_features`: what
+    /// the upscaling adds, `[B, C/8, 4h, 4w]`, `[B, C/4, 2h, 2w]`. To be applied once an image, however many prompts follow.
+    pub fn high_res_convs(&self) -> Result<[&Conv2d; 2]> {
         let Some((conv_s0, conv_s1)) = &self.high_res_convs else {
-            candle_core::bail!("high_res_features: this mask decoder is configured without them");
+            candle_core::bail!("high_res_convs: this mask decoder is configured without high-resolution features");
         };
-        let project =
-            |conv: &Conv2d, level: &Tensor| conv.forward(&level.permute((0, 2, 3, 1))?)?.permute((0, 3, 1, 2));
-        Ok([project(conv_s0, level0)?, project(conv_s1, level1)?])
+        Ok([conv_s0, conv_s1])
     }
 
     /// All masks. `image_embeddings [B or 1, C, h, w]` (1 is shared by all prompts), `image_pe [1, C, h, w]`,
-    /// `high_res_features` as [`MaskDecoder::high_res_features`] returns them.
+    /// `high_res_features` as [`MaskDecoder::high_res_convs`] makes them.
     pub fn predict_masks(
         &self,
         image_embeddings: &Tensor,

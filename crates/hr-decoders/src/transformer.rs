@@ -140,7 +140,7 @@ impl TwoWayAttentionBlock {
         let queries = self.cross_attn_token_to_image.forward(&q, &k, keys, Epilogue::NONE.with_residual(&queries))?;
         let queries = self.norm2.forward(&queries)?;
 
-        let queries = self.norm3.forward(&self.mlp.forward_residual(&queries, &queries)?)?;
+        let queries = self.norm3.forward(&self.mlp.forward_residual(queries.clone(), &queries)?)?;
 
         let q = (&queries + query_pe)?;
         let keys = self.cross_attn_image_to_token.forward(&k, &q, &queries, Epilogue::NONE.with_residual(keys))?;

@@ -1,11 +1,12 @@
 //! Every weight of the prompt encoder and the mask decoder gets the right gradient.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Module, Result, Tensor};
 use hr_decoders::{
     MaskDecoder, MaskDecoderConfig, MlpKeys, PointPrompts, PromptEncoder, PromptEncoderConfig, TwoWayTransformerConfig,
     label,
 };
 use seg_golden::{GeneratedWeights, TrainableWeights, inputs};
+use seg_layers::Conv2d;
 
 const DIM: usize = 16;
 const SIDE: usize = 4;
@@ -22,6 +23,13 @@ fn small(cfg: MaskDecoderConfig, mlp_keys: MlpKeys) -> MaskDecoderConfig {
         ..TwoWayTransformerConfig::sam(mlp_keys)
     };
     MaskDecoderConfig { transformer, iou_head_hidden_dim: 12, ..cfg }
+}
+
+/// The two finest pyramid levels `[B, C, H, W]` as the decoder takes them.
+fn high_res_features(decoder: &MaskDecoder, levels: [&Tensor; 2]) -> Result<[Tensor; 2]> {
+    let [conv_s0, conv_s1] = decoder.high_res_convs()?;
+    let project = |conv: &Conv2d, level: &Tensor| conv.forward(&level.permute((0, 2, 3, 1))?)?.permute((0, 3, 1, 2));
+    Ok([project(conv_s0, levels[0])?, project(conv_s1, levels[1])?])
 }
 
 fn check(cfg: &MaskDecoderConfig) -> Result<()> {
@@ -41,7 +49,7 @@ fn check(cfg: &MaskDecoderConfig) -> Result<()> {
 
     let loss = || -> Result<Tensor> {
         let high_res =
-            if cfg.use_high_res_features { Some(decoder.high_res_features(&level0, &level1)?) } else { None };
+            if cfg.use_high_res_features { Some(high_res_features(&decoder, [&level0, &level1])?) } else { None };
         let mut sum = Tensor::zeros((), DType::F64, &device)?;
         // with points and padding and no mask, then with a box and a mask
         for (points, boxes, mask) in [(Some(&points), None, None), (Some(&points), Some(&boxes), Some(&mask))] {

@@ -98,6 +98,11 @@ impl Conv2dBn {
         follow(y, epilogue, conv.params.layout)
     }
 
+    /// Whether convolution and norm are kept apart: the weights are variables, or train mode was asked for.
+    pub fn is_trained(&self) -> bool {
+        matches!(self.0, Parts::Apart(..))
+    }
+
     /// The batch norm, where it is kept apart.
     pub fn batch_norm(&self) -> Option<&BatchNorm> {
         match &self.0 {

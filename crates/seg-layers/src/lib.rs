@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod bands;
 mod batch_norm;
 pub mod conv;
 mod conv_bn;

@@ -45,13 +45,12 @@ impl Mlp {
         self
     }
 
-    /// The chain with `residual` added to its output in the same pass.
-    pub fn forward_residual(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    /// The chain with `residual` added to its output in the same pass. Takes `x`, so that it is freed behind the first layer.
+    pub fn forward_residual(&self, x: Tensor, residual: &Tensor) -> Result<Tensor> {
         self.run(x, Epilogue::act(self.output_activation).with_residual(residual))
     }
 
-    fn run(&self, x: &Tensor, last: Epilogue<'_>) -> Result<Tensor> {
-        let mut x = x.clone();
+    fn run(&self, mut x: Tensor, last: Epilogue<'_>) -> Result<Tensor> {
         for (i, layer) in self.layers.iter().enumerate() {
             let epilogue = if i + 1 == self.layers.len() { last } else { Epilogue::act(self.activation) };
             x = layer.forward_with(&x, epilogue)?;
@@ -62,6 +61,6 @@ impl Mlp {
 
 impl Module for Mlp {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.run(x, Epilogue::act(self.output_activation))
+        self.run(x.clone(), Epilogue::act(self.output_activation))
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod assembly;
 mod attention;
 mod batch_norm;
 pub mod composed;
@@ -24,6 +25,7 @@ mod types;
 mod window;
 
 pub use activation::{activate, gelu};
+pub use assembly::Assembly;
 pub use attention::attention;
 pub use batch_norm::{BatchNormed, batch_norm};
 pub use conv::{Conv2dParams, conv2d};

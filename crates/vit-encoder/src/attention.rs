@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Epilogue, Linear, trace};
+use seg_layers::{Epilogue, LayerNorm, Linear, bands, trace};
 use seg_ops::{QkvOrder, RelativePositions, WindowAttention};
 
 /// What is added to the scores of a window.
@@ -53,24 +53,32 @@ impl Attention {
         self.params.window
     }
 
-    /// `[B, H, W, C]` normalised to `[B, H, W, C]` with `residual` added; `pad` is what the projection makes of a
-    /// token that fills up a window, `[3C]`.
-    pub(crate) fn forward(
+    /// `x + attention(norm(x))`, `[B, H, W, C]` to the same; large maps in bands of whole windows. `pad` is what the
+    /// projection makes of a token that fills up a window, `[3C]`.
+    pub(crate) fn forward_residual(
         &self,
-        x: &Tensor,
+        x: Tensor,
+        norm: &LayerNorm,
         pad: Option<&Tensor>,
         positions: &Positions<'_>,
-        residual: &Tensor,
     ) -> Result<Tensor> {
-        let attended = self.attend(x, pad, positions)?;
-        self.proj.forward_with(&attended, Epilogue::NONE.with_residual(residual))
+        let attend = |x: Tensor| {
+            let attended = self.attend(norm.forward(&x)?, pad, positions)?;
+            self.proj.forward_with(&attended, Epilogue::NONE.with_residual(&x))
+        };
+        match bands::rows(&x, self.window())? {
+            Some(rows) if !self.qkv.weight().track_op() => bands::map(x, rows, attend),
+            _ => attend(x),
+        }
     }
 
-    fn attend(&self, x: &Tensor, pad: Option<&Tensor>, positions: &Positions<'_>) -> Result<Tensor> {
-        let qkv = self.qkv.forward(x)?;
+    /// `x` is normalised.
+    fn attend(&self, x: Tensor, pad: Option<&Tensor>, positions: &Positions<'_>) -> Result<Tensor> {
+        let qkv = self.qkv.forward(&x)?;
         let (b, h, w, c) = x.dims4()?;
         let keys = if self.window() == 0 { h * w } else { self.window().pow(2) };
         let flops = || trace::attention_flops(b * self.heads(), h * w, keys, c / self.heads());
+        drop(x);
         let _span = trace::layer("attention", flops);
         match positions {
             Positions::Bias(bias) => seg_ops::window_attention(&qkv, &self.params, pad, Some(bias)),
@@ -81,7 +89,7 @@ impl Attention {
     /// The output of every window with its padding, `[B * windows, window, window, C]`: what the references call the
     /// attention's output. `x` is normalised and padded. For observers only.
     pub(crate) fn forward_windows(&self, x: &Tensor, positions: &Positions<'_>) -> Result<Tensor> {
-        let y = self.proj.forward(&self.attend(x, None, positions)?)?;
+        let y = self.proj.forward(&self.attend(x.clone(), None, positions)?)?;
         let (b, h, w, c) = y.dims4()?;
         let size = self.window();
         if size == 0 {

@@ -35,7 +35,7 @@ fn tiny_vit() -> Result<()> {
         mbconv_expand_ratio: 2,
         out_channels: 8,
     };
-    check((48, 64), |vb| TinyVit::new(&cfg, vb), TinyVit::forward)
+    check((48, 64), |vb| TinyVit::new(&cfg, vb), |encoder, image| encoder.forward(image.clone()))
 }
 
 /// Windows with padding and whole maps; `image_size` is that of the position tables.

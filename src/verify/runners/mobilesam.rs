@@ -33,7 +33,7 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     if run.checks.wants(STALE) {
         let weights = Weights::with(case, WHOLE, |rule| rule.zeroed(".attention_biases"))?;
         let sam = Sam::new(&config, weights.var_builder(device))?;
-        run.checks.tensor(STALE, &sam.encode_image(&input_image(run, &sam)?)?);
+        run.checks.tensor(STALE, &sam.encode_image(input_image(run, &sam)?)?);
     }
     Ok(())
 }

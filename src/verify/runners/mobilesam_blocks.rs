@@ -2,7 +2,7 @@
 
 use super::{Result, Run, field};
 use crate::verify::weights::Weights;
-use candle_core::{Module, Tensor};
+use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use seg_layers::Unobserved;
 use vit_encoder::tiny_vit::{BasicLayer, MbConv, PatchEmbed, PatchMerging, TinyVitBlock, offset_index};
@@ -39,7 +39,7 @@ fn piece(run: &Run<'_, '_>, name: &str, vb: VarBuilder) -> Result<Option<Tensor>
         "mbconv" => {
             let [hidden, dim, ..] = shape(run, name, "conv1.c.weight")?[..] else { return Ok(None) };
             let x = input(run, "input.x4", &[2, dim, h, w])?.permute((0, 2, 3, 1))?.contiguous()?;
-            MbConv::new(dim, hidden / dim, vb)?.forward(&x)?.permute((0, 3, 1, 2))?
+            MbConv::new(dim, hidden / dim, vb)?.forward(x)?.permute((0, 3, 1, 2))?
         }
         "merge2" | "merge320" => {
             let [out_dim, dim, ..] = shape(run, name, "conv1.c.weight")?[..] else { return Ok(None) };
@@ -49,14 +49,14 @@ fn piece(run: &Run<'_, '_>, name: &str, vb: VarBuilder) -> Result<Option<Tensor>
             } else {
                 input(run, "input.x3", &[2, h * w, dim])?.reshape((2, h, w, dim))?
             };
-            tokens(PatchMerging::new(dim, out_dim, vb)?.forward(&x)?)?
+            tokens(PatchMerging::new(dim, out_dim, vb)?.forward(x)?)?
         }
         "block" | "block_exact" => {
             let Sizes { dim, heads, window, mlp_ratio } = sizes(run, name, "")?;
             // the exact one is a map of a single window
             let (name, h, w) = if name == "block" { ("input.xb", h, w) } else { ("input.xe", window, window) };
             let x = input(run, name, &[2, h * w, dim])?.reshape((2, h, w, dim))?;
-            tokens(TinyVitBlock::new(dim, heads, window, mlp_ratio, vb)?.forward_with(&x, "", &mut Unobserved)?)?
+            tokens(TinyVitBlock::new(dim, heads, window, mlp_ratio, vb)?.forward_with(x, "", &mut Unobserved)?)?
         }
         "layer" => {
             let Sizes { dim, heads, window, mlp_ratio } = sizes(run, name, "blocks.0.")?;
@@ -65,7 +65,7 @@ fn piece(run: &Run<'_, '_>, name: &str, vb: VarBuilder) -> Result<Option<Tensor>
             let out_dim = shape(run, name, "downsample.conv1.c.weight").ok().and_then(|s| s.first().copied());
             let x = input(run, "input.xb", &[2, h * w, dim])?.reshape((2, h, w, dim))?;
             let layer = BasicLayer::new(dim, depth, heads, window, mlp_ratio, out_dim, vb)?;
-            tokens(layer.forward_with(&x, "", &mut Unobserved)?)?
+            tokens(layer.forward_with(x, "", &mut Unobserved)?)?
         }
         "patch_embed" => {
             let in_channels = shape(run, name, "seq.0.c.weight")?[1];
@@ -73,7 +73,7 @@ fn piece(run: &Run<'_, '_>, name: &str, vb: VarBuilder) -> Result<Option<Tensor>
             // the output is a quarter of the image on each axis
             let Some([b, _, h4, w4]) = run.case.output(name).map(|o| &o.shape[..]) else { return Ok(None) };
             let x = input(run, "input.img", &[*b, in_channels, 4 * h4, 4 * w4])?.permute((0, 2, 3, 1))?.contiguous()?;
-            PatchEmbed::new(in_channels, embed_dim, vb)?.forward(&x)?.permute((0, 3, 1, 2))?
+            PatchEmbed::new(in_channels, embed_dim, vb)?.forward(x)?.permute((0, 3, 1, 2))?
         }
         _ => return Ok(None),
     }))

@@ -58,7 +58,7 @@ pub(super) fn input_image(run: &Run<'_, '_>, sam: &Sam) -> Result<Tensor> {
 /// The embeddings of `input.image`, every stored map on the way checked.
 pub(super) fn watched_embeddings(run: &mut Run<'_, '_>, sam: &Sam) -> Result<Tensor> {
     let image = input_image(run, sam)?;
-    Ok(sam.image_encoder().forward_with(&image, &mut Watch(run.checks))?)
+    Ok(sam.image_encoder().forward_with(image, &mut Watch(run.checks))?)
 }
 
 /// The masks of the boxes `inputs.<name>`, if the case has any.

@@ -15,7 +15,7 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     weights.check(run.checks, &[]);
     let (h, w) = run.inputs().size("input.image")?;
     let image = run.inputs().tensor("input.image", |p| p.image(h, w, run.device))?;
-    encoder.forward_with(&image, &(), &mut |name: &str, tensor: &_| {
+    encoder.forward_with(image, &(), &mut |name: &str, tensor: &_| {
         run.checks.tensor(name, tensor);
         Ok(())
     })?;

@@ -48,8 +48,7 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let size = config.image_size;
     let (h, w) = run.inputs().size_or("input.image", (size, size))?;
     let image = run.inputs().tensor("input.image", |p| p.image(h, w, device))?;
-    let features = model.encode_image(&image)?;
-    drop(image);
+    let features = model.encode_image(image)?;
     run.checks.tensor("high_res_s0", &features.high_res_features[0]);
     run.checks.tensor("high_res_s1", &features.high_res_features[1]);
     run.checks.tensor("image_embed", &features.image_embed);

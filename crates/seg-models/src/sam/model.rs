@@ -27,18 +27,18 @@ impl SamImageEncoder {
     }
 
     /// Normalised images `[B, 3, S, S]` to embeddings `[B, 256, S/16, S/16]`.
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, images: Tensor) -> Result<Tensor> {
         match self {
             Self::TinyVit(encoder) => encoder.forward(images),
-            Self::Vit(encoder) => encoder.forward(images),
+            Self::Vit(encoder) => encoder.forward(&images),
         }
     }
 
     /// As [`SamImageEncoder::forward`], with the intermediate maps that the encoder shows.
-    pub fn forward_with(&self, images: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
+    pub fn forward_with(&self, images: Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
         match self {
             Self::TinyVit(encoder) => encoder.forward_with(images, observer),
-            Self::Vit(encoder) => encoder.forward_with(images, observer),
+            Self::Vit(encoder) => encoder.forward_with(&images, observer),
         }
     }
 }
@@ -89,7 +89,7 @@ impl Sam {
     }
 
     /// Normalised, padded images `[B, 3, S, S]` to embeddings `[B, 256, S/16, S/16]`.
-    pub fn encode_image(&self, images: &Tensor) -> Result<Tensor> {
+    pub fn encode_image(&self, images: Tensor) -> Result<Tensor> {
         let (_, channels, h, w) = images.dims4()?;
         let size = self.image_size;
         if channels != 3 || (h, w) != (size, size) {

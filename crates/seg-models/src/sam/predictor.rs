@@ -82,7 +82,7 @@ impl PromptableSegmenter for SamPredictor {
         let frame = ResizeLongestSide::new(image.dimensions(), self.model.image_size())?;
         let input = frame.preprocess(image, &self.device)?.to_dtype(self.dtype)?;
         Ok(ImageEmbedding {
-            image_embed: self.model.encode_image(&input)?,
+            image_embed: self.model.encode_image(input)?,
             high_res_features: None,
             original_size: image.dimensions(),
         })

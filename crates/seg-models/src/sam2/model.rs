@@ -74,22 +74,22 @@ impl Sam2ImageModel {
         &self.mask_decoder
     }
 
-    /// Images `[B, 3, S, S]`, normalised by ImageNet's mean and standard deviation.
-    pub fn encode_image(&self, images: &Tensor) -> Result<Sam2ImageFeatures> {
+    /// Images `[B, 3, S, S]`, normalised by ImageNet's mean and standard deviation; freed as soon as the first layer has seen them.
+    pub fn encode_image(&self, images: Tensor) -> Result<Sam2ImageFeatures> {
         let (_, channels, h, w) = images.dims4()?;
         let size = self.image_size;
         if channels != 3 || (h, w) != (size, size) {
             candle_core::bail!("SAM 2: images of shape {:?}, expected [B, 3, {size}, {size}]", images.shape());
         }
-        let output = self.image_encoder.forward(images)?;
-        let [level0, level1, vision_features] = output.backbone_fpn.as_slice() else {
+        let output = self.image_encoder.forward_projected(images, &self.mask_decoder.high_res_convs()?)?;
+        let [high_res0, high_res1, vision_features] = output.backbone_fpn.as_slice() else {
             candle_core::bail!("SAM 2: {} pyramid levels, expected 3", output.backbone_fpn.len());
         };
         let no_mem = self.no_mem_embed.reshape((1, (), 1, 1))?;
         Ok(Sam2ImageFeatures {
             vision_features: vision_features.clone(),
             image_embed: vision_features.broadcast_add(&no_mem)?,
-            high_res_features: self.mask_decoder.high_res_features(level0, level1)?,
+            high_res_features: [high_res0.clone(), high_res1.clone()],
         })
     }
 

@@ -44,8 +44,10 @@ impl Sam2ImagePredictor {
             return Err(Error::EmptyImage { width, height });
         }
         let size = self.model.image_size();
-        let unit = to_tensor(image, ValueRange::Unit, &self.device)?.unsqueeze(0)?;
-        let square = seg_ops::resize(&unit, (size, size), &Resize::bilinear().antialiased())?;
+        let square = {
+            let unit = to_tensor(image, ValueRange::Unit, &self.device)?.unsqueeze(0)?;
+            seg_ops::resize(&unit, (size, size), &Resize::bilinear().antialiased())?
+        };
         Ok(normalize(&square, IMAGENET_MEAN, IMAGENET_STD)?)
     }
 
@@ -89,7 +91,7 @@ impl Sam2ImagePredictor {
 impl PromptableSegmenter for Sam2ImagePredictor {
     fn embed(&self, image: &RgbImage) -> Result<ImageEmbedding> {
         let _encode = trace::module("encode");
-        let features = self.model.encode_image(&self.preprocess(image)?.to_dtype(self.dtype)?)?;
+        let features = self.model.encode_image(self.preprocess(image)?.to_dtype(self.dtype)?)?;
         Ok(ImageEmbedding {
             image_embed: features.image_embed,
             high_res_features: Some(features.high_res_features),

@@ -5,6 +5,7 @@ use crate::{Activation, Epilogue};
 use candle_core::Tensor;
 
 mod alloc;
+pub(crate) mod assembly;
 mod attach;
 mod attach_four;
 pub(crate) mod attention;

@@ -49,23 +49,21 @@ impl SamVitBlock {
 
     /// `[B, H, W, C]` to the same; the observer sees `{name}`, and one that wants it `{name}.attn`: the attention's
     /// output with what fills up the windows, `[B * windows, window, window, C]`, or of a global block `[B, H, W, C]`.
-    pub fn forward_with(&self, x: &Tensor, name: &str, observer: &mut dyn Observer) -> Result<Tensor> {
+    pub fn forward_with(&self, x: Tensor, name: &str, observer: &mut dyn Observer) -> Result<Tensor> {
         let (_, h, w, _) = x.dims4()?;
         let (down, across) = if self.is_global() { (h, w) } else { (self.attn.window(), self.attn.window()) };
         let height = positions::relative(&self.rel_pos_h, down)?;
         let width = positions::relative(&self.rel_pos_w, across)?;
         let tables = Positions::Decomposed(RelativePositions { height: &height, width: &width });
 
-        let normed = self.norm1.forward(x)?;
         let attn_name = format!("{name}.attn");
         if observer.wants(&attn_name) {
-            let padded = pad_to_windows(&normed, self.attn.window())?;
+            let padded = pad_to_windows(&self.norm1.forward(&x)?, self.attn.window())?;
             observer.observe(&attn_name, &self.attn.forward_windows(&padded, &tables)?)?;
         }
         // windows are filled up with zeros behind the norm: to the projection they are its bias
-        let x = self.attn.forward(&normed, self.attn.qkv.bias(), &tables, x)?;
-        drop(normed);
-        let x = self.mlp.forward_residual(&self.norm2.forward(&x)?, &x)?;
+        let x = self.attn.forward_residual(x, &self.norm1, self.attn.qkv.bias(), &tables)?;
+        let x = self.mlp.forward_residual(self.norm2.forward(&x)?, &x)?;
         observer.observe(name, &x)?;
         Ok(x)
     }

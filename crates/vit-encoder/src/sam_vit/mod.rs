@@ -89,7 +89,7 @@ impl ImageEncoderViT {
         let mut x = self.embed(&images.permute((0, 2, 3, 1))?, observer)?; // [B, H/16, W/16, C]
         for (i, block) in self.blocks.iter().enumerate() {
             let _block = trace::part("blocks", i);
-            x = block.forward_with(&x, &format!("block{i}"), observer)?;
+            x = block.forward_with(x, &format!("block{i}"), observer)?;
             if block.is_global() {
                 global(&x);
             }

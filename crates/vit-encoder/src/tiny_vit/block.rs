@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, LayerNorm, Mlp, Observer, conv};
+use seg_layers::{Activation, Conv2dBn, LayerNorm, Mlp, Observer, bands, conv};
 use seg_ops::QkvOrder;
 
 use crate::attention::{Attention, Positions, pad_to_windows};
@@ -44,9 +44,9 @@ impl BiasedAttention {
         self.attn.qkv.forward(&self.norm.bias().unsqueeze(0)?)?.squeeze(0)
     }
 
-    /// `[B, H, W, C]` to `[B, H, W, C]`, with `residual` added.
-    fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.attn.forward(&self.norm.forward(x)?, Some(&self.pad_row()?), &self.bias()?, residual)
+    /// `x + attention(norm(x))`, `[B, H, W, C]` to the same.
+    fn forward_residual(&self, x: Tensor) -> Result<Tensor> {
+        self.attn.forward_residual(x, &self.norm, Some(&self.pad_row()?), &self.bias()?)
     }
 
     /// The output of every window with its padding, `[B * windows, window², C]`. For observers only.
@@ -95,14 +95,18 @@ impl TinyVitBlock {
 
     /// `[B, H, W, C]` to the same; the observer sees `{name}`, `[B, H * W, C]`, and one that wants it `{name}.attn`,
     /// `[B * windows, window², C]`.
-    pub fn forward_with(&self, x: &Tensor, name: &str, observer: &mut dyn Observer) -> Result<Tensor> {
+    pub fn forward_with(&self, x: Tensor, name: &str, observer: &mut dyn Observer) -> Result<Tensor> {
         let attn_name = format!("{name}.attn");
         if observer.wants(&attn_name) {
-            observer.observe(&attn_name, &self.attn.forward_windows(x)?)?;
+            observer.observe(&attn_name, &self.attn.forward_windows(&x)?)?;
         }
-        let x = self.attn.forward(x, x)?;
+        let x = self.attn.forward_residual(x)?;
         let x = self.local_conv.forward(&x)?;
-        let x = self.mlp.forward_residual(&self.mlp_norm.forward(&x)?, &x)?;
+        let mlp = |x: Tensor| self.mlp.forward_residual(self.mlp_norm.forward(&x)?, &x);
+        let x = match bands::rows(&x, 1)? {
+            Some(rows) if !self.mlp_norm.weight().track_op() => bands::map(x, rows, mlp)?,
+            _ => mlp(x)?,
+        };
         observer.observe(name, &x.flatten(1, 2)?)?;
         Ok(x)
     }

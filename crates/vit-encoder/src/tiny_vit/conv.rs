@@ -2,7 +2,8 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, Epilogue, conv, trace};
+use seg_layers::{Activation, Conv2dBn, Epilogue, bands, conv, trace};
+use std::ops::Range;
 
 const GELU: Epilogue<'static> = Epilogue { activation: Activation::Gelu, scale: None, residual: None };
 
@@ -26,9 +27,12 @@ impl PatchEmbed {
     }
 }
 
-impl Module for PatchEmbed {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.conv2.forward(&self.conv1.forward_with(x, GELU)?)
+impl PatchEmbed {
+    /// `[B, H, W, 3]` to `[B, H/4, W/4, C]`.
+    pub fn forward(&self, x: Tensor) -> Result<Tensor> {
+        let half = self.conv1.forward_with(&x, GELU)?;
+        drop(x);
+        self.conv2.forward(&half)
     }
 }
 
@@ -54,11 +58,26 @@ impl MbConv {
     }
 }
 
-impl Module for MbConv {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let hidden = self.conv2.forward_with(&self.conv1.forward_with(x, GELU)?, GELU)?;
+impl MbConv {
+    /// `[B, H, W, C]` to the same; large maps in bands, each with a row more on both sides for the depthwise convolution.
+    pub fn forward(&self, x: Tensor) -> Result<Tensor> {
+        match bands::rows(&x, 1)? {
+            Some(rows) if !self.conv1.is_trained() => bands::map_with_margin(x, rows, 1, |x, rows| self.rows(&x, rows)),
+            _ => {
+                let rows = 0..x.dim(1)?;
+                self.rows(&x, rows)
+            }
+        }
+    }
+
+    /// The given rows of the output; `x` has what they need.
+    fn rows(&self, x: &Tensor, rows: Range<usize>) -> Result<Tensor> {
+        let hidden = self.conv1.forward_with(x, GELU)?;
+        let hidden = self.conv2.forward_with(&hidden, GELU)?.narrow(1, rows.start, rows.len())?;
+        let x = x.narrow(1, rows.start, rows.len())?;
         // the activation comes after the sum here
-        let sum = self.conv3.forward_with(&hidden, Epilogue::NONE.with_residual(x))?;
+        let sum = self.conv3.forward_with(&hidden, Epilogue::NONE.with_residual(&x))?;
+        drop(hidden);
         let _span = trace::layer("gelu", || 0);
         seg_ops::gelu(&sum)
     }
@@ -74,6 +93,7 @@ pub struct PatchMerging {
     conv1: Conv2dBn,
     conv2: Conv2dBn,
     conv3: Conv2dBn,
+    stride: usize,
 }
 
 impl PatchMerging {
@@ -84,13 +104,31 @@ impl PatchMerging {
             conv1: Conv2dBn::new(dim, out_dim, 1, conv::nhwc(1, 0), vb.pp("conv1"))?,
             conv2: Conv2dBn::new(out_dim, out_dim, 3, conv::depthwise_nhwc(out_dim, 3, stride), vb.pp("conv2"))?,
             conv3: Conv2dBn::new(out_dim, out_dim, 1, conv::nhwc(1, 0), vb.pp("conv3"))?,
+            stride,
         })
     }
-}
 
-impl Module for PatchMerging {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.conv2.forward_with(&self.conv1.forward_with(x, GELU)?, GELU)?;
-        self.conv3.forward(&x)
+    /// `[B, H, W, C]` to `[B, H/2, W/2, C']`; large maps in bands, as in [`MbConv`].
+    pub fn forward(&self, x: Tensor) -> Result<Tensor> {
+        let stride = self.stride;
+        match bands::rows(&x, stride)? {
+            Some(rows) if !self.conv1.is_trained() => {
+                bands::map_with_margin(x, rows, stride, |x, rows| self.rows(x, rows))
+            }
+            _ => {
+                let rows = 0..x.dim(1)?;
+                self.rows(x, rows)
+            }
+        }
+    }
+
+    /// The rows of the output that belong to the given ones of the input.
+    fn rows(&self, x: Tensor, rows: Range<usize>) -> Result<Tensor> {
+        let hidden = self.conv1.forward_with(&x, GELU)?;
+        drop(x);
+        let halved = self.conv2.forward_with(&hidden, GELU)?;
+        drop(hidden);
+        let (from, to) = (rows.start / self.stride, rows.end.div_ceil(self.stride));
+        self.conv3.forward(&halved.narrow(1, from, to - from)?)
     }
 }

@@ -5,7 +5,7 @@ mod block;
 mod config;
 mod conv;
 
-use candle_core::{Module, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_layers::{Observer, Unobserved, trace};
 
@@ -47,14 +47,13 @@ impl BasicLayer {
     }
 
     /// `[B, H, W, C]` to `[B, H', W', C']`; the observer sees `{name}.block{i}` and `{name}` as `[B, L, C]`.
-    pub fn forward_with(&self, x: &Tensor, name: &str, observer: &mut dyn Observer) -> Result<Tensor> {
-        let mut x = x.clone();
+    pub fn forward_with(&self, mut x: Tensor, name: &str, observer: &mut dyn Observer) -> Result<Tensor> {
         for (i, block) in self.blocks.iter().enumerate() {
             let _block = trace::part("blocks", i);
-            x = block.forward_with(&x, &format!("{name}.block{i}"), observer)?;
+            x = block.forward_with(x, &format!("{name}.block{i}"), observer)?;
         }
         if let Some(downsample) = &self.downsample {
-            x = downsample.forward(&x)?;
+            x = downsample.forward(x)?;
         }
         observer.observe(name, &x.flatten(1, 2)?)?;
         Ok(x)
@@ -109,27 +108,28 @@ impl TinyVit {
         })
     }
 
-    /// Normalised images `[B, 3, H, W]` to image embeddings `[B, 256, H/16, W/16]`, a view of channels-last memory.
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+    /// Normalised images `[B, 3, H, W]` to image embeddings `[B, 256, H/16, W/16]`, a view of channels-last memory. The images are freed behind the
+    /// first layer.
+    pub fn forward(&self, images: Tensor) -> Result<Tensor> {
         self.forward_with(images, &mut Unobserved)
     }
 
     /// As [`TinyVit::forward`]; the observer sees `patch_embed` and `layer0.block{i}` (channels first),
     /// `layer0.downsample`, `layer{i}.block{j}`, `layer{i}` (`[B, L, C]`), `layer{i}.block{j}.attn` (by window), `neck1`
     /// and `image_embeddings`.
-    pub fn forward_with(&self, images: &Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
-        let mut x = self.patch_embed.forward(&images.permute((0, 2, 3, 1))?)?; // [B, H/4, W/4, 64]
+    pub fn forward_with(&self, images: Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
+        let mut x = self.patch_embed.forward(images.permute((0, 2, 3, 1))?)?; // [B, H/4, W/4, 64]
         observer.observe("patch_embed", &x.permute((0, 3, 1, 2))?)?;
         for (i, block) in self.conv_layer.blocks.iter().enumerate() {
             let _block = trace::part("layers.0.blocks", i);
-            x = block.forward(&x)?;
+            x = block.forward(x)?;
             observer.observe(&format!("layer0.block{i}"), &x.permute((0, 3, 1, 2))?)?;
         }
-        x = self.conv_layer.downsample.forward(&x)?; // [B, H/8, W/8, 128]
+        x = self.conv_layer.downsample.forward(x)?; // [B, H/8, W/8, 128]
         observer.observe("layer0.downsample", &x.flatten(1, 2)?)?;
         for (i, layer) in self.layers.iter().enumerate() {
             let _layer = trace::part("layers", i + 1);
-            x = layer.forward_with(&x, &format!("layer{}", i + 1), observer)?;
+            x = layer.forward_with(x, &format!("layer{}", i + 1), observer)?;
         }
         self.neck.forward_with(&x, observer) // of [B, H/16, W/16, 320]
     }
