@@ -16,6 +16,7 @@ mod dense;
 pub(crate) mod depthwise;
 mod depthwise_kernel;
 mod depthwise_maps;
+mod depthwise_slab;
 mod flash;
 mod flash_backward;
 mod lanes;
@@ -40,7 +41,7 @@ pub(crate) mod window;
 mod winograd;
 
 pub(crate) use alloc::written;
-pub(crate) use attach::{Value, attach1, attach2, attach3};
+pub(crate) use attach::{Value, attach_weighted, attach1, attach2, attach3};
 pub(crate) use view::{Data, tracked};
 
 /// Runs `f` compiled for the widest vectors that this processor has. `f` and what it calls must be `#[inline(always)]` to gain by it.
