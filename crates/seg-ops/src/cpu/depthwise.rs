@@ -41,10 +41,14 @@ fn forward<T: Vector + Lanes>(
     g: Geometry,
     layout: Layout,
 ) -> Result<Value> {
+    let maps = Maps::new(g, layout);
+    let (apart, bias) = if maps.in_slabs::<T>() { (bias, None) } else { (None, bias) };
     let tail = Tail::new(bias, e)?;
     let tail = tail.data::<T>()?;
+    let apart = apart.map(Tensor::contiguous).transpose()?;
+    let apart = apart.as_ref().map(Data::<T>::contiguous).transpose()?;
     let (x, w) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?);
-    let y = convolve(&x, &w, &Maps::new(g, layout), &tail);
+    let y = convolve(&x, &w, apart.as_deref().unwrap_or(&[]), &maps, &tail);
     Ok(Value::new(y, &layout.shape(g.batch, g.outputs, g.out.0, g.out.1)[..]))
 }
 
@@ -60,7 +64,7 @@ fn backward<T: Vector + Lanes>(
     let (dx, dw) = if let Some(reverse) = reversed(g).filter(|_| narrow) {
         // the gradient of the input is a convolution of that of the output with the filters turned around
         let turned: Vec<T> = w.chunks_exact(g.kernel.0 * g.kernel.1).flat_map(|w| w.iter().rev().copied()).collect();
-        let dx = convolve(&dy, &turned, &Maps::new(reverse, layout), &Tail::new(None, Epilogue::NONE)?.data()?);
+        let dx = convolve(&dy, &turned, &[], &Maps::new(reverse, layout), &Tail::new(None, Epilogue::NONE)?.data()?);
         (dx, weight_gradient(&data, &dy, &Maps::new(g, layout)))
     } else {
         depthwise_slab::backward(&data, &w, &dy, &g, layout)

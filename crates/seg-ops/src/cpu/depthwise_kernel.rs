@@ -253,6 +253,8 @@ pub(crate) struct RowSums<'a, T> {
     pub y: &'a mut [T],
     pub x: &'a [T],
     pub w: &'a [T],
+    /// What the sums begin with: as long as `width`, or empty for zeros.
+    pub start: &'a [T],
     /// Where the first tap of the first output reads its input and its weights.
     pub first: Tap,
     pub kernel: (usize, usize),
@@ -284,6 +286,7 @@ impl<T: Vector> WithSimd for RowSums<'_, T> {
         let (kh, kw) = self.kernel;
         let row = (self.count - 1) * self.step + self.width;
         assert!(self.width >= lanes, "less than a vector");
+        assert!(self.start.is_empty() || self.start.len() >= self.width, "start");
         assert!((ROWS - 1) * self.pitch.1 + row <= self.y.len(), "outputs");
         assert!(
             self.first.0 + (ROWS + kh - 2) * self.pitch.0 + (kw - 1) * self.tap.0 + row <= self.x.len()
@@ -334,7 +337,12 @@ impl<T: Vector> RowSums<'_, T> {
 
     #[inline(always)]
     fn block<S: Simd, const KH: usize, const N: usize, const D: u8>(&mut self, s: S, at: usize, j: usize) {
-        let mut sums = [[T::zeros(s); N]; ROWS];
+        let start = match self.start {
+            [] => T::zeros(s),
+            // SAFETY: `with_simd` has seen that it is as long as `width`.
+            start => unsafe { T::load::<S>(start.as_ptr().add(j)) },
+        };
+        let mut sums = [[start; N]; ROWS];
         // SAFETY: `with_simd` has seen that all of this lies inside the slices, for `at + N <= count` and `j + lanes <= width`.
         unsafe {
             let x = self.x.as_ptr().add(self.first.0 + at * self.step + j);
@@ -428,6 +436,7 @@ mod tests {
             y: &mut together,
             x: &x,
             w: &w,
+            start: &[],
             first: (0, 0),
             kernel: (kernel, kernel),
             pitch: (pitch, 60),

@@ -53,6 +53,11 @@ impl Maps {
         Self { g, layout, images, depth }
     }
 
+    /// Whether the convolution goes by [`depthwise_slab`], which takes the bias apart from the tail; the others find it there.
+    pub fn in_slabs<T: Vector>(&self) -> bool {
+        RowSums::<T>::knows(&self.g) && self.taps() > 9 && self.g.inputs >= lanes::<T>()
+    }
+
     fn taps(&self) -> usize {
         self.g.kernel.0 * self.g.kernel.1
     }
@@ -155,6 +160,20 @@ impl Maps {
                 to[left + n..].fill(T::ZERO);
                 continue;
             }
+            if depth == 1 {
+                for (part, to) in to.chunks_exact_mut(band.columns).enumerate() {
+                    // the columns of this remainder that lie inside
+                    let a = g.padding.saturating_sub(part).div_ceil(g.stride).min(to.len());
+                    let b = (width + g.padding).saturating_sub(part).div_ceil(g.stride).clamp(a, to.len());
+                    to[..a].fill(T::ZERO);
+                    to[b..].fill(T::ZERO);
+                    if a < b {
+                        let row = &row[a * g.stride + part - g.padding..];
+                        to[a..b].iter_mut().zip(row.iter().step_by(g.stride)).for_each(|(to, &x)| *to = x);
+                    }
+                }
+                continue;
+            }
             for (j, to) in to.chunks_exact_mut(depth).enumerate() {
                 let column = j % band.columns * g.stride + j / band.columns;
                 match column.checked_sub(g.padding).filter(|&ix| ix < width) {
@@ -175,8 +194,8 @@ fn period(depth: usize, lanes: usize) -> usize {
     depth / a * lanes
 }
 
-/// `x` convolved with `w` (`[C, taps]`), and the tail.
-pub(crate) fn convolve<T: Vector + Lanes>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>) -> Vec<T> {
+/// `x` convolved with `w` (`[C, taps]`), the bias unless it is empty, and the tail.
+pub(crate) fn convolve<T: Vector + Lanes>(x: &[T], w: &[T], bias: &[T], m: &Maps, tail: &TailData<'_, T>) -> Vec<T> {
     let n = m.images * m.sizes().1;
     if n == 0 {
         return Vec::new();
@@ -185,10 +204,10 @@ pub(crate) fn convolve<T: Vector + Lanes>(x: &[T], w: &[T], m: &Maps, tail: &Tai
     // SAFETY: all of them write every row of every image, without reading any before.
     unsafe {
         written(n, |y| {
-            if m.depth < lanes::<T>() {
+            if m.in_slabs::<T>() {
+                depthwise_slab::forward((x, w, bias), &m.g, m.layout, tail, y);
+            } else if m.depth < lanes::<T>() {
                 convolve_bands(x, w, m, tail, y);
-            } else if RowSums::<T>::knows(&m.g) && m.taps() > 9 {
-                depthwise_slab::forward(x, w, &m.g, tail, y);
             } else {
                 convolve_rows(x, w, m, tail, y);
             }
@@ -226,6 +245,7 @@ fn convolve_rows<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>, 
                     y: &mut y[a * c + skip..],
                     x,
                     w: table,
+                    start: &[],
                     first: (start + skip, 0),
                     kernel: g.kernel,
                     pitch: (g.input.1 * c, n),
@@ -304,6 +324,7 @@ fn convolve_bands<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>,
                         y: &mut y[from..],
                         x: scratch,
                         w: table,
+                        start: &[],
                         first: (i * ROWS * band.pitch + from, from % c),
                         kernel: g.kernel,
                         pitch: (band.pitch, n),

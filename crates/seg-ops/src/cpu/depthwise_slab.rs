@@ -107,13 +107,20 @@ impl Plan {
     }
 }
 
-/// A convolution without stride or dilation of a channels-last map; every element of `y` is written.
-pub(crate) fn forward<T: Vector + Lanes>(x: &[T], w: &[T], g: &Geometry, tail: &TailData<'_, T>, y: &mut [T]) {
-    let (layout, channels, lanes, arch) = (Layout::Nhwc, g.inputs, lanes::<T>(), Arch::new());
+/// A convolution without stride or dilation, of `x` with `w` and, unless it is empty, a bias; every element of `y` is written.
+pub(crate) fn forward<T: Vector + Lanes>(
+    (x, w, bias): (&[T], &[T], &[T]),
+    g: &Geometry,
+    layout: Layout,
+    tail: &TailData<'_, T>,
+    y: &mut [T],
+) {
+    let (channels, lanes, arch) = (g.inputs, lanes::<T>(), Arch::new());
     let from = Maps { layout, size: g.input, channels };
     let plan = Plan::new(Maps { layout, size: g.out, channels }, g.batch, lanes);
     let taps = g.kernel.0 * g.kernel.1;
     let table = &plan.pack(w, taps, false)[..];
+    let bias = &plan.pack(bias, 1, false)[..];
     let size = (plan.rows + g.kernel.0 - 1, g.out.1 + g.kernel.1 - 1);
     let (panel, tile) = (size.0 * size.1 * lanes, plan.tile());
     let y = Shared::new(y);
@@ -126,20 +133,14 @@ pub(crate) fn forward<T: Vector + Lanes>(x: &[T], w: &[T], g: &Geometry, tail: &
             arch.dispatch(Fill { x, maps: from, part: &part, at, size, slab });
             for first in (0..plan.rows.min(g.out.0 - part.top)).step_by(ROWS) {
                 for v in 0..part.vectors {
-                    let out = &mut out[v * tile..][..tile];
-                    arch.dispatch(rows_together(
-                        g,
-                        out,
-                        &slab[v * panel..],
-                        &table[(part.panel + v) * taps * lanes..],
-                        size.1,
-                        first,
-                        lanes,
-                    ));
+                    let (x, y) = (&slab[v * panel..][..panel], &mut out[v * tile..][..tile]);
+                    let i = part.panel + v;
+                    let w = (&table[i * taps * lanes..][..taps * lanes], &bias[i * lanes..][..lanes]);
+                    arch.dispatch(rows_together(g, y, x, w, size.1, first, lanes));
                     let channels = (part.channels - v * lanes).min(lanes);
                     simd(
                         #[inline(always)]
-                        || tail.pixels_but_residual(out, lanes, (part.panel + v) * lanes, channels),
+                        || tail.pixels_but_residual(y, lanes, i * lanes, channels),
                     );
                 }
                 arch.dispatch(Put { tile: out, plan: &plan, part: &part, first, y, tail: Some(tail) });
@@ -153,7 +154,7 @@ fn rows_together<'a, T: Vector>(
     g: &Geometry,
     y: &'a mut [T],
     x: &'a [T],
-    w: &'a [T],
+    (w, start): (&'a [T], &'a [T]),
     columns: usize,
     first: usize,
     lanes: usize,
@@ -163,6 +164,7 @@ fn rows_together<'a, T: Vector>(
         y,
         x,
         w,
+        start,
         first: (first * columns * lanes, 0),
         kernel: g.kernel,
         pitch: (columns * lanes, count * lanes),
@@ -245,15 +247,8 @@ impl<T: Vector + Lanes> Back<'_, T> {
                 if together {
                     for v in 0..part.vectors {
                         let w = &self.table[(part.panel + v) * taps * lanes..];
-                        arch.dispatch(rows_together(
-                            g,
-                            &mut out[v * tile..][..tile],
-                            &slab[v * panel..],
-                            w,
-                            size.1,
-                            first,
-                            lanes,
-                        ));
+                        let (x, y) = (&slab[v * panel..][..panel], &mut out[v * tile..][..tile]);
+                        arch.dispatch(rows_together(g, y, x, (w, &[]), size.1, first, lanes));
                     }
                 }
                 for row in first..first + ROWS {
@@ -450,6 +445,12 @@ impl<T: Vector + Lanes> WithSimd for Put<'_, T> {
                         let x = &self.tile[v * size + row * width * lanes..][..width * lanes];
                         // SAFETY: the row of each of `n` planes lies inside the image and is this task's own.
                         unsafe { turn_to((width, n), x, lanes, self.y.start().add(at), plane) };
+                        if let Some(tail) = self.tail {
+                            for at in (at..).step_by(plane).take(n) {
+                                // SAFETY: as above.
+                                tail.residual(unsafe { self.y.part(at, width) }, at);
+                            }
+                        }
                     }
                 }
             }
