@@ -127,6 +127,26 @@ fn transposed_without_overlap() {
     transposed([1, 7, 3, 70], [7, 33, 1, 1], 1);
 }
 
+/// More channels than a vector: slabs of vectors of channels, none of them whole at the end, taps that read no output.
+#[test]
+fn depthwise_slabs() {
+    for (x, w, p) in [
+        ([2, 37, 13, 11], [37, 1, 7, 7], params(1, 3, 1, 37)),
+        ([1, 70, 9, 5], [70, 1, 5, 5], params(1, 2, 1, 70)),
+        ([1, 33, 21, 6], [33, 1, 3, 3], params(1, 1, 1, 33)),
+        ([1, 18, 10, 7], [18, 1, 5, 5], params(1, 0, 1, 18)),
+        ([1, 16, 1, 1], [16, 1, 7, 7], params(1, 3, 1, 16)),
+        ([1, 17, 3, 4], [17, 1, 3, 3], params(1, 5, 1, 17)),
+        ([2, 35, 14, 9], [35, 1, 3, 3], params(2, 1, 1, 35)),
+        ([1, 20, 15, 12], [20, 1, 3, 5], params(2, 3, 2, 20)),
+        ([1, 20, 8, 7], [20, 1, 2, 2], params(3, 0, 1, 20)),
+        ([1, 16, 9, 10], [16, 1, 7, 7], params(1, 6, 2, 16)),
+        ([1, 3, 9, 10], [3, 1, 3, 3], params(2, 1, 1, 3)),
+    ] {
+        check(x, w, p);
+    }
+}
+
 /// One thread, two and seven give the same bits, forward and backward.
 #[test]
 fn threads_do_not_change_the_result() {
@@ -136,6 +156,8 @@ fn threads_do_not_change_the_result() {
         ([1, 3, 70, 90], [33, 3, 7, 7], params(4, 3, 1, 1)),
         ([1, 8, 64, 80], [8, 8, 3, 3], params(2, 1, 1, 1)),
         ([1, 40, 30, 50], [36, 40, 1, 1], params(1, 0, 1, 1)),
+        ([2, 72, 40, 37], [72, 1, 7, 7], params(1, 3, 1, 72)),
+        ([1, 72, 41, 37], [72, 1, 3, 3], params(2, 1, 1, 72)),
     ];
     for (x, w, p) in cases {
         for layout in [Layout::Nchw, Layout::Nhwc] {

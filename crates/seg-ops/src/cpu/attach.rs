@@ -149,3 +149,24 @@ pub(crate) fn attach3(
     let any = a.track_op() || b.track_op() || c.track_op();
     if any { a.apply_op3(b, c, Attach::new(name, value, backward)) } else { value.tensor() }
 }
+
+/// `value` as a function of `x`, a weight and perhaps a bias; `backward(x, weight, gradient)` gives the gradients of the first two, `sums(gradient)`
+/// that of the bias.
+pub(crate) fn attach_weighted(
+    name: &'static str,
+    value: Value,
+    (x, weight, bias): (&Tensor, &Tensor, Option<&Tensor>),
+    backward: impl Fn(&Tensor, &Tensor, &Tensor) -> Result<(Tensor, Tensor)> + Send + Sync + 'static,
+    sums: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    match bias {
+        Some(bias) => attach3(name, value, (x, weight, bias), move |x, w, _, _, g| {
+            let (dx, dw) = backward(x, w, g)?;
+            Ok((Some(dx), Some(dw), Some(sums(g)?)))
+        }),
+        None => attach2(name, value, x, weight, move |x, w, _, g| {
+            let (dx, dw) = backward(x, w, g)?;
+            Ok((Some(dx), Some(dw)))
+        }),
+    }
+}

@@ -7,15 +7,18 @@ use super::alloc::written;
 use super::lanes::Lanes;
 use super::matrix::{Keep, Mat, Shared, product, product_shared};
 use super::patches::Geometry;
+use super::rows::Total;
 use super::tail::{Tail, TailData};
+use super::vector::Vector;
 use super::winograd::{self, Weights};
-use super::{Data, Value, activate_tail, attach2, attach3, dispatch, simd, tracked};
+use super::{Data, Value, activate_tail, attach_weighted, attach2, dispatch, tracked};
 use super::{conv_pixels, conv_planes, conv_weights};
 use crate::error::Result;
 use crate::float::Float;
 use crate::{Conv2dParams, ConvTranspose2dParams, Epilogue, Layout};
 use candle_core::Tensor;
 use gemm::Parallelism;
+use pulp::Arch;
 use rayon::prelude::*;
 
 /// Elements of patches that a block holds.
@@ -41,16 +44,8 @@ pub(crate) fn conv2d(
         let dw = dispatch!(x, self::weight_gradient(x, dy, w, g, layout))?.tensor()?;
         Ok((dx, dw))
     };
-    let y = match bias {
-        Some(bias) => attach3("conv2d", value, (x, weight, bias), move |x, w, _, _, dy| {
-            let (dx, dw) = backward(x, w, dy)?;
-            Ok((Some(dx), Some(dw), Some(channel_sums(dy, layout)?)))
-        })?,
-        None => attach2("conv2d", value, x, weight, move |x, w, _, dy| {
-            let (dx, dw) = backward(x, w, dy)?;
-            Ok((Some(dx), Some(dw)))
-        })?,
-    };
+    let sums = move |dy: &Tensor| channel_sums(dy, layout);
+    let y = attach_weighted("conv2d", value, (x, weight, bias), backward, sums)?;
     activate_tail(y, e, p.layout.channel_axis())
 }
 
@@ -139,30 +134,15 @@ pub(super) fn channel_sums(dy: &Tensor, layout: Layout) -> Result<Tensor> {
     }
 }
 
-fn plane_sums<T: Float>(dy: &Tensor) -> Result<Tensor> {
+fn plane_sums<T: Vector>(dy: &Tensor) -> Result<Tensor> {
     let (b, c, h, w) = dy.dims4()?;
     let dy = Data::<T>::contiguous(dy)?;
-    let mut sums = vec![T::ZERO; c];
+    let (mut sums, arch) = (vec![T::ZERO; c], Arch::new());
     sums.par_iter_mut().enumerate().for_each(|(channel, sum)| {
         for image in 0..b {
+            // pieces, so that a long sum stays accurate
             let plane = &dy[(image * c + channel) * h * w..][..h * w];
-            *sum += simd(
-                #[inline(always)]
-                || {
-                    // pieces, so that a long sum stays accurate
-                    let mut total = T::ZERO;
-                    for piece in plane.chunks(2048) {
-                        let mut lanes = [T::ZERO; 32];
-                        for x in piece.chunks(32) {
-                            for (sum, &x) in lanes.iter_mut().zip(x) {
-                                *sum += x;
-                            }
-                        }
-                        total += lanes.into_iter().sum();
-                    }
-                    total
-                },
-            );
+            *sum += plane.chunks(2048).map(|piece| arch.dispatch(Total(piece))).sum();
         }
     });
     Value::new(sums, c).tensor()

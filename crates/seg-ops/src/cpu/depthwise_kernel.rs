@@ -242,11 +242,19 @@ impl<T: Vector> Gradient<'_, T> {
 /// Output rows that share what they read.
 pub(crate) const ROWS: usize = 4;
 
+/// Distances known when this is compiled: outputs follow each other vector by vector and taps number by number, or both vector by vector.
+const PLANE: u8 = 1;
+const SLAB: u8 = 2;
+/// Distances in variables.
+const ANY: u8 = 0;
+
 /// [`Sums`] for [`ROWS`] rows of a convolution without stride or dilation: each input that is read serves every row whose window it lies in.
 pub(crate) struct RowSums<'a, T> {
     pub y: &'a mut [T],
     pub x: &'a [T],
     pub w: &'a [T],
+    /// What the sums begin with: as long as `width`, or empty for zeros.
+    pub start: &'a [T],
     /// Where the first tap of the first output reads its input and its weights.
     pub first: Tap,
     pub kernel: (usize, usize),
@@ -278,18 +286,27 @@ impl<T: Vector> WithSimd for RowSums<'_, T> {
         let (kh, kw) = self.kernel;
         let row = (self.count - 1) * self.step + self.width;
         assert!(self.width >= lanes, "less than a vector");
+        assert!(self.start.is_empty() || self.start.len() >= self.width, "start");
         assert!((ROWS - 1) * self.pitch.1 + row <= self.y.len(), "outputs");
         assert!(
             self.first.0 + (ROWS + kh - 2) * self.pitch.0 + (kw - 1) * self.tap.0 + row <= self.x.len()
                 && self.first.1 + (kh * kw - 1) * self.tap.1 + self.width <= self.w.len(),
             "taps"
         );
-        match (kh, self.step == lanes && self.tap.0 == 1) {
-            (3, true) => self.rows::<S, 3, true>(s),
-            (3, false) => self.rows::<S, 3, false>(s),
-            (5, _) => self.rows::<S, 5, false>(s),
-            (7, true) => self.rows::<S, 7, true>(s),
-            (7, false) => self.rows::<S, 7, false>(s),
+        let distances = match (self.step == lanes, self.tap.0) {
+            (true, 1) => PLANE,
+            (true, tap) if tap == lanes => SLAB,
+            _ => ANY,
+        };
+        match (kh, distances) {
+            (3, PLANE) => self.rows::<S, 3, PLANE>(s),
+            (3, SLAB) => self.rows::<S, 3, SLAB>(s),
+            (3, _) => self.rows::<S, 3, ANY>(s),
+            (5, SLAB) => self.rows::<S, 5, SLAB>(s),
+            (5, _) => self.rows::<S, 5, ANY>(s),
+            (7, PLANE) => self.rows::<S, 7, PLANE>(s),
+            (7, SLAB) => self.rows::<S, 7, SLAB>(s),
+            (7, _) => self.rows::<S, 7, ANY>(s),
             _ => unreachable!("see `knows`"),
         }
     }
@@ -297,7 +314,7 @@ impl<T: Vector> WithSimd for RowSums<'_, T> {
 
 impl<T: Vector> RowSums<'_, T> {
     #[inline(always)]
-    fn rows<S: Simd, const KH: usize, const UNIT: bool>(&mut self, s: S) {
+    fn rows<S: Simd, const KH: usize, const D: u8>(&mut self, s: S) {
         let lanes = T::lanes::<S>();
         let mut at = 0;
         while at < self.count {
@@ -308,9 +325,9 @@ impl<T: Vector> RowSums<'_, T> {
             while j < self.width {
                 let from = j.min(self.width - lanes);
                 match n {
-                    4 => self.block::<S, KH, 4, UNIT>(s, at, from),
-                    2 => self.block::<S, KH, 2, UNIT>(s, at, from),
-                    _ => self.block::<S, KH, 1, UNIT>(s, at, from),
+                    4 => self.block::<S, KH, 4, D>(s, at, from),
+                    2 => self.block::<S, KH, 2, D>(s, at, from),
+                    _ => self.block::<S, KH, 1, D>(s, at, from),
                 }
                 j = from + lanes;
             }
@@ -319,23 +336,28 @@ impl<T: Vector> RowSums<'_, T> {
     }
 
     #[inline(always)]
-    fn block<S: Simd, const KH: usize, const N: usize, const UNIT: bool>(&mut self, s: S, at: usize, j: usize) {
-        let mut sums = [[T::zeros(s); N]; ROWS];
+    fn block<S: Simd, const KH: usize, const N: usize, const D: u8>(&mut self, s: S, at: usize, j: usize) {
+        let start = match self.start {
+            [] => T::zeros(s),
+            // SAFETY: `with_simd` has seen that it is as long as `width`.
+            start => unsafe { T::load::<S>(start.as_ptr().add(j)) },
+        };
+        let mut sums = [[start; N]; ROWS];
         // SAFETY: `with_simd` has seen that all of this lies inside the slices, for `at + N <= count` and `j + lanes <= width`.
         unsafe {
             let x = self.x.as_ptr().add(self.first.0 + at * self.step + j);
             let w = self.w.as_ptr().add(self.first.1 + j);
             // written out, because which sums a row belongs to must be known when this is compiled
-            self.input_row::<S, KH, N, UNIT, 0>(s, x, w, &mut sums);
-            self.input_row::<S, KH, N, UNIT, 1>(s, x, w, &mut sums);
-            self.input_row::<S, KH, N, UNIT, 2>(s, x, w, &mut sums);
-            self.input_row::<S, KH, N, UNIT, 3>(s, x, w, &mut sums);
-            self.input_row::<S, KH, N, UNIT, 4>(s, x, w, &mut sums);
-            self.input_row::<S, KH, N, UNIT, 5>(s, x, w, &mut sums);
-            self.input_row::<S, KH, N, UNIT, 6>(s, x, w, &mut sums);
-            self.input_row::<S, KH, N, UNIT, 7>(s, x, w, &mut sums);
-            self.input_row::<S, KH, N, UNIT, 8>(s, x, w, &mut sums);
-            self.input_row::<S, KH, N, UNIT, 9>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, D, 0>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, D, 1>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, D, 2>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, D, 3>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, D, 4>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, D, 5>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, D, 6>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, D, 7>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, D, 8>(s, x, w, &mut sums);
+            self.input_row::<S, KH, N, D, 9>(s, x, w, &mut sums);
             let y = self.y.as_mut_ptr().add(at * self.step + j);
             for (r, sums) in sums.into_iter().enumerate() {
                 for (o, sum) in sums.into_iter().enumerate() {
@@ -350,7 +372,7 @@ impl<T: Vector> RowSums<'_, T> {
     /// # Safety
     /// `x` and `w` are where the first tap of the first of `N` outputs reads, and everything from there on is as `with_simd` has checked.
     #[inline(always)]
-    unsafe fn input_row<S: Simd, const KH: usize, const N: usize, const UNIT: bool, const I: usize>(
+    unsafe fn input_row<S: Simd, const KH: usize, const N: usize, const D: u8, const I: usize>(
         &self,
         s: S,
         x: *const T,
@@ -360,9 +382,13 @@ impl<T: Vector> RowSums<'_, T> {
         if I >= ROWS + KH - 1 {
             return;
         }
-        // a known number for the commonest, and distances known where outputs follow each other vector by vector
+        // a known number for the commonest
         let kw = if KH == 3 { 3 } else { self.kernel.1 };
-        let (step, tap) = if UNIT { (T::lanes::<S>(), 1) } else { (self.step, self.tap.0) };
+        let (step, tap) = match D {
+            PLANE => (T::lanes::<S>(), 1),
+            SLAB => (T::lanes::<S>(), T::lanes::<S>()),
+            _ => (self.step, self.tap.0),
+        };
         // SAFETY: as the caller promises.
         unsafe {
             let mut x = x.add(I * self.pitch.0);
@@ -410,6 +436,7 @@ mod tests {
             y: &mut together,
             x: &x,
             w: &w,
+            start: &[],
             first: (0, 0),
             kernel: (kernel, kernel),
             pitch: (pitch, 60),

@@ -5,27 +5,25 @@
 //! the vector (the period): outputs a period apart share their weights, which is what the kernel wants.
 //!
 //! * `depth` of a vector or more: rows are read where they lie; pixels whose window hangs over the border are summed one by one.
+//! * as much, and many taps: [`super::depthwise_slab`].
 //! * less (and one): bands of rows are copied with a border of zeros into scratch memory, columns sorted by their remainder by the stride, so that
 //!   there are neither borders nor strides. Bands stay in the second-level cache.
 //!
 //! Work is cut by sizes alone, so the sums are the same for any number of threads.
 
 use super::depthwise_kernel::{Gradient, ROWS, RowSums, Sums, Tap};
+use super::lanes::Lanes;
 use super::matrix::Shared;
 use super::patches::Geometry;
-use super::product::add_up;
 use super::tail::TailData;
 use super::vector::{Vector, lanes};
-use super::written;
+use super::{depthwise_slab, written};
 use crate::Layout;
 use pulp::Arch;
 use rayon::prelude::*;
 
 /// Elements of a band in scratch memory.
 const BAND: usize = 32 * 1024;
-
-/// Parts that the rows of an image are cut into for the gradient of the weights.
-const PARTS: usize = 16;
 
 /// The images of a depthwise convolution.
 pub(crate) struct Maps {
@@ -55,6 +53,11 @@ impl Maps {
         Self { g, layout, images, depth }
     }
 
+    /// Whether the convolution goes by [`depthwise_slab`], which takes the bias apart from the tail; the others find it there.
+    pub fn in_slabs<T: Vector>(&self) -> bool {
+        RowSums::<T>::knows(&self.g) && self.taps() > 9 && self.g.inputs >= lanes::<T>()
+    }
+
     fn taps(&self) -> usize {
         self.g.kernel.0 * self.g.kernel.1
     }
@@ -75,6 +78,10 @@ impl Maps {
         table.clear();
         for tap in 0..self.taps() {
             let start = table.len();
+            if self.depth == 1 {
+                table.resize(start + length, w[tap]);
+                continue;
+            }
             table.extend(w.iter().skip(tap).step_by(self.taps()));
             while table.len() < start + length {
                 let done = table.len() - start;
@@ -153,6 +160,20 @@ impl Maps {
                 to[left + n..].fill(T::ZERO);
                 continue;
             }
+            if depth == 1 {
+                for (part, to) in to.chunks_exact_mut(band.columns).enumerate() {
+                    // the columns of this remainder that lie inside
+                    let a = g.padding.saturating_sub(part).div_ceil(g.stride).min(to.len());
+                    let b = (width + g.padding).saturating_sub(part).div_ceil(g.stride).clamp(a, to.len());
+                    to[..a].fill(T::ZERO);
+                    to[b..].fill(T::ZERO);
+                    if a < b {
+                        let row = &row[a * g.stride + part - g.padding..];
+                        to[a..b].iter_mut().zip(row.iter().step_by(g.stride)).for_each(|(to, &x)| *to = x);
+                    }
+                }
+                continue;
+            }
             for (j, to) in to.chunks_exact_mut(depth).enumerate() {
                 let column = j % band.columns * g.stride + j / band.columns;
                 match column.checked_sub(g.padding).filter(|&ix| ix < width) {
@@ -173,17 +194,23 @@ fn period(depth: usize, lanes: usize) -> usize {
     depth / a * lanes
 }
 
-/// `x` convolved with `w` (`[C, taps]`), and the tail.
-pub(crate) fn convolve<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>) -> Vec<T> {
+/// `x` convolved with `w` (`[C, taps]`), the bias unless it is empty, and the tail.
+pub(crate) fn convolve<T: Vector + Lanes>(x: &[T], w: &[T], bias: &[T], m: &Maps, tail: &TailData<'_, T>) -> Vec<T> {
     let n = m.images * m.sizes().1;
     if n == 0 {
         return Vec::new();
     }
     #[allow(unsafe_code)]
-    // SAFETY: both write every row of every image, without reading any before.
+    // SAFETY: all of them write every row of every image, without reading any before.
     unsafe {
         written(n, |y| {
-            if m.depth < lanes::<T>() { convolve_bands(x, w, m, tail, y) } else { convolve_rows(x, w, m, tail, y) }
+            if m.in_slabs::<T>() {
+                depthwise_slab::forward((x, w, bias), &m.g, m.layout, tail, y);
+            } else if m.depth < lanes::<T>() {
+                convolve_bands(x, w, m, tail, y);
+            } else {
+                convolve_rows(x, w, m, tail, y);
+            }
         })
     }
 }
@@ -218,6 +245,7 @@ fn convolve_rows<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>, 
                     y: &mut y[a * c + skip..],
                     x,
                     w: table,
+                    start: &[],
                     first: (start + skip, 0),
                     kernel: g.kernel,
                     pitch: (g.input.1 * c, n),
@@ -296,6 +324,7 @@ fn convolve_bands<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>,
                         y: &mut y[from..],
                         x: scratch,
                         w: table,
+                        start: &[],
                         first: (i * ROWS * band.pitch + from, from % c),
                         kernel: g.kernel,
                         pitch: (band.pitch, n),
@@ -335,44 +364,12 @@ fn convolve_bands<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>,
     );
 }
 
-/// The gradient of the weights, `[C, taps]`.
+/// The gradient of the weights, `[C, taps]`, of maps of less than a vector of channels.
 pub(crate) fn weight_gradient<T: Vector>(x: &[T], dy: &[T], m: &Maps) -> Vec<T> {
-    let size = m.g.inputs * m.taps();
-    if x.is_empty() || dy.is_empty() {
-        return vec![T::ZERO; size];
-    }
-    if m.depth < lanes::<T>() { gradient_bands(x, dy, m) } else { gradient_rows(x, dy, m) }
-}
-
-fn gradient_rows<T: Vector>(x: &[T], dy: &[T], m: &Maps) -> Vec<T> {
-    let (g, c, arch) = (&m.g, m.depth, Arch::new());
-    let (a, b) = m.interior();
-    let rows = g.out.0.div_ceil(PARTS);
-    let each = g.out.0.div_ceil(rows);
-    let parts: Vec<Vec<T>> = (0..m.images * each)
-        .into_par_iter()
-        .map(|task| {
-            let (image, from) = (task / each, task % each * rows);
-            let x = &x[image * m.sizes().0..][..m.sizes().0];
-            let mut part = vec![T::ZERO; m.taps() * c];
-            for oy in from..(from + rows).min(g.out.0) {
-                let dy = &dy[(image * g.out.0 + oy) * g.out.1 * c..][..g.out.1 * c];
-                let (out_step, in_step) = (c, g.stride * c);
-                for (ox, count) in (0..a).chain(b..g.out.1).map(|ox| (ox, 1)).chain((a < b).then(|| (a, b - a))) {
-                    let (w, y, taps) = (&mut part[..], &dy[ox * c..], &m.inside(oy, ox, c)[..]);
-                    arch.dispatch(Gradient { w, x, y, taps, count, out_step, in_step, width: c });
-                }
-            }
-            part
-        })
-        .collect();
-    let sum = add_up(parts, m.taps() * c);
-    // back to [C, taps]
-    (0..sum.len()).map(|i| sum[i % m.taps() * c + i / m.taps()]).collect()
-}
-
-fn gradient_bands<T: Vector>(x: &[T], dy: &[T], m: &Maps) -> Vec<T> {
     let (g, c) = (&m.g, m.depth);
+    if x.is_empty() || dy.is_empty() {
+        return vec![T::ZERO; g.inputs * m.taps()];
+    }
     let (arch, band, period) = (Arch::new(), m.band(), period(c, lanes::<T>()));
     let taps = m.band_taps(band, period);
     let n = g.out.1 * c;

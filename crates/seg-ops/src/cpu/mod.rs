@@ -21,6 +21,7 @@ mod dense;
 pub(crate) mod depthwise;
 mod depthwise_kernel;
 mod depthwise_maps;
+mod depthwise_slab;
 mod flash;
 mod flash_backward;
 mod flash_backward_block;
@@ -54,7 +55,7 @@ mod window_tiled;
 mod winograd;
 
 pub(crate) use alloc::written;
-pub(crate) use attach::{Value, attach1, attach2, attach3};
+pub(crate) use attach::{Value, attach_weighted, attach1, attach2, attach3};
 use attach_four::attach4;
 pub(crate) use view::{Data, tracked};
 
