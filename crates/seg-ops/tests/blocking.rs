@@ -147,6 +147,12 @@ fn threads_change_nothing() {
     same_for_all_threads("LayerNorm", &[wide.clone(), w, b], |t| seg_ops::layer_norm(&t[0], &t[1], Some(&t[2]), 1e-6));
     same_for_all_threads("softmax", std::slice::from_ref(&wide), |t| seg_ops::softmax(&t[0]));
     same_for_all_threads("GELU", std::slice::from_ref(&wide), |t| seg_ops::gelu(&t[0]));
+    // each task with panels of its own, and with panels that all share
+    for (rows, inputs, outputs) in [(190, 390, 310), (900, 130, 100)] {
+        let inputs = [random(&[rows, inputs], 1), random(&[outputs, inputs], 2), random(&[outputs], 3)];
+        let gelu = Epilogue::act(seg_ops::Activation::Gelu);
+        same_for_all_threads("linear", &inputs, |t| seg_ops::linear(&t[0], &t[1], Some(&t[2]), gelu));
+    }
     let map = random(&[2, 20, 50, 40], 1);
     let (w, b) = (random(&[20], 2), random(&[20], 3));
     same_for_all_threads("LayerNorm2d", &[map.clone(), w, b], |t| seg_ops::layer_norm_2d(&t[0], &t[1], &t[2], 1e-6));

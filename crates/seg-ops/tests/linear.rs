@@ -95,6 +95,32 @@ fn gelu_in_f32_is_within_a_millionth() {
     }
 }
 
+/// The activation inside the product is written for vectors of its own: whole ones and parts.
+#[test]
+fn gelu_in_the_epilogue_is_within_a_millionth() {
+    let mut x: Vec<f32> = (-12_000..12_000).map(|i| i as f32 * 1e-3).collect();
+    x.extend([-1e30, -500., -88., -50., -20., 20., 88., 500., 1e30, f32::MIN_POSITIVE, 0., -0.]);
+    let input = Tensor::new(&x[..], &Device::Cpu).unwrap().unsqueeze(1).unwrap();
+    let ones = Tensor::ones((19, 1), DType::F32, &Device::Cpu).unwrap();
+    let y = linear(&input, &ones, None, Epilogue::act(Activation::Gelu)).unwrap().to_vec2::<f32>().unwrap();
+    for (x, row) in x.into_iter().zip(y) {
+        let exact = reference(f64::from(x), Activation::Gelu);
+        for y in row {
+            assert!((f64::from(y) - exact).abs() <= 1e-6_f64.max(exact.abs() * 2e-7), "gelu({x}) = {y}, not {exact}");
+        }
+    }
+}
+
+#[test]
+fn a_nan_stays_one_in_the_epilogue() {
+    let x = Tensor::full(f32::NAN, (12, 1), &Device::Cpu).unwrap();
+    let ones = Tensor::ones((19, 1), DType::F32, &Device::Cpu).unwrap();
+    for activation in [Activation::None, Activation::Relu, Activation::Gelu, Activation::Sigmoid] {
+        let y = linear(&x, &ones, None, Epilogue::act(activation)).unwrap().flatten_all().unwrap();
+        assert!(y.to_vec1::<f32>().unwrap().iter().all(|y| y.is_nan()), "{activation:?}");
+    }
+}
+
 #[test]
 fn gelu_in_f64_is_exact() {
     let x = (random(&[1000], 3) * 10.).unwrap();
@@ -173,7 +199,16 @@ fn blocks_join() {
 /// The f32 tiles: sizes that leave rests of rows, columns and depth, forward and backward.
 #[test]
 fn odd_sizes_in_f32() {
-    let sizes = [(12, 1, 1), (13, 5, 16), (97, 300, 17), (25, 257, 33), (193, 64, 273), (12, 7, 600), (211, 513, 31)];
+    let sizes = [
+        (12, 1, 1),
+        (13, 5, 16),
+        (97, 300, 17),
+        (25, 257, 33),
+        (193, 64, 273),
+        (12, 7, 600),
+        (211, 513, 31),
+        (650, 450, 310),
+    ];
     for (rows, inputs, outputs) in sizes {
         let wide = [
             random(&[rows, inputs], 1),

@@ -1,161 +1,263 @@
 //! Products of large f32 matrices on the tiles of [`super::tile`].
 //!
-//! The right-hand matrix (the weight) is packed once, by all threads. Then blocks of at most 96 rows by 256 columns are tasks of their own: over
-//! stretches of at most 256 of the inner dimension, the block's rows are copied together, and each panel is multiplied while its stretch is in the
-//! first-level cache; the block itself stays in the second-level one until its epilogue is done. The stretches depend on the inner dimension alone,
-//! so an element's sum does not depend on the number of threads.
+//! A task has at most 512 rows by 288 columns of the result. Over stretches of at most 384 of the inner dimension, its part of the right-hand matrix (the
+//! weight), packed into panels, stays in the second-level cache; strips of 8 rows (6 with AVX2), which stay in the first-level one, meet all panels in
+//! turn, and what follows the product (bias, activation, ...) is applied to each strip when its sums are complete. Where many tasks share columns, all
+//! threads pack the matrix once beforehand; where few do, each packs its own part, and no thread waits for another. The stretches depend on the inner
+//! dimension alone, so an element's sum does not depend on the number of threads.
 #![allow(unsafe_code)]
 
 use super::matrix::{Mat, Shared};
-use super::tile::{
-    Panel, arch, available, last_width, pack_columns, pack_rows, packed, width, with_packed, with_scratch,
-};
+use super::tail::TailData;
+use super::tile::{Panel, arch, available, copy, packed, transpose, width, with_packed, with_scratch};
 use super::written;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Rows of a block.
-const ROWS: usize = 96;
-/// Columns of a block.
-const COLUMNS: usize = 256;
+/// Rows of a task.
+const ROWS: usize = 512;
+/// Rows that share the packing of a panel at the least, if there are so many.
+const FEW_ROWS: usize = 200;
+/// Rows that are copied together.
+const GROUP: usize = 96;
+/// Columns of a task.
+const COLUMNS: usize = 288;
 /// Terms of a sum that are added up in registers.
-const DEPTH: usize = 256;
+const DEPTH: usize = 384;
+/// Tasks that keep many threads busy.
+const TASKS: usize = 16;
 
 /// `n` in equal parts of at most `most`, each but the last a multiple of `unit`.
 pub(super) fn part(n: usize, most: usize, unit: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).next_multiple_of(unit).max(unit)
 }
 
-/// A matrix in panels.
-struct Packed<'a> {
-    /// The unused half of a last narrow panel is never written nor read.
-    data: &'a [MaybeUninit<f32>],
-    width: usize,
-    by_columns: bool,
-    n: usize,
-    k: usize,
+/// How a product is cut.
+#[derive(Clone, Copy)]
+struct Cut {
+    /// Rows and columns of a task.
+    rows: usize,
+    columns: usize,
+    depth: usize,
+    /// Columns of a panel: three vectors with AVX-512, two with AVX2.
+    panel: usize,
+    /// Rows that are multiplied with all panels in turn: as many as a tile has.
+    strip: usize,
 }
 
-impl<'a> Packed<'a> {
-    /// `b` is k × n, with contiguous rows or contiguous columns.
-    fn new(b: Mat<'_, f32>, n: usize, k: usize, data: &'a mut [MaybeUninit<f32>]) -> Self {
-        let width = width();
-        assert!(data.len() >= packed(n, k, width));
-        let by_columns = b.columns != 1;
-        assert!(b.holds(k, n));
-        let shared = Shared::new(data);
-        if by_columns {
-            let panels = n.div_ceil(width);
-            (0..panels).into_par_iter().with_min_len(panels.div_ceil(64)).for_each(|panel| {
-                let from = panel * width;
-                let row = |i: usize| b.data[(from + i) * b.columns..].as_ptr();
-                let n = width.min(n - from);
-                // SAFETY: panels do not overlap; columns of `b` have `k` contiguous elements, as asserted.
-                unsafe { pack_columns(width, n, k, row, shared.part(from * k, width * k).as_mut_ptr().cast()) };
-            });
-        } else {
-            const PIECE: usize = 64;
-            (0..k.div_ceil(PIECE)).into_par_iter().for_each(|piece| {
-                let rows = piece * PIECE..k.min((piece + 1) * PIECE);
-                // SAFETY: each piece writes rows of its own in every panel; rows of `b` have `n` elements, as asserted.
-                unsafe { pack_rows(width, n, rows, k, |p| b.data[p * b.rows..].as_ptr(), shared.start().cast()) };
-            });
+impl Cut {
+    fn new(m: usize, n: usize, k: usize) -> Self {
+        let (panel, strip) = if width() == 32 { (48, 8) } else { (width(), 6) };
+        let (mut rows, mut columns) = (part(m, ROWS, strip), part(n, COLUMNS, panel));
+        while m.div_ceil(rows) * n.div_ceil(columns) < TASKS {
+            if rows > FEW_ROWS {
+                rows = part(m, rows / 2, strip);
+            } else if columns > panel {
+                columns = part(n, columns / 2, panel);
+            } else {
+                break;
+            }
         }
-        Self { data, width, by_columns, n, k }
-    }
-
-    /// The panel of column `from` from row `p` on, and the step between its rows.
-    fn panel(&self, from: usize, p: usize) -> (*const f32, usize) {
-        let step = if self.by_columns { self.width } else { last_width(self.width, self.n - from) };
-        (self.data[from * self.k + p * step..].as_ptr().cast(), step)
+        Self { rows, columns, depth: part(k, DEPTH, 8), panel, strip }
     }
 }
 
-/// `a b` (m × n), with `tail(y, rows, columns)` called for each finished block; `a` is m × k, `b` k × n, each with contiguous rows or contiguous
-/// columns, none of the sizes 0. For processors with the tiles only.
+/// `a b` (m × n) and what follows; `a` is m × k, `b` k × n, each with contiguous rows or contiguous columns, none of the sizes 0. For processors with the
+/// tiles only.
 pub(super) fn product(
     (m, n, k): (usize, usize, usize),
     a: Mat<'_, f32>,
     b: Mat<'_, f32>,
-    tail: impl Fn(Shared<'_, f32>, Range<usize>, Range<usize>) + Sync,
+    tail: Option<&TailData<'_, f32>>,
 ) -> Vec<f32> {
-    assert!(m * n * k > 0 && a.holds(m, k) && (a.columns == 1 || a.rows == 1) && available());
-    let rows = part(m, ROWS, 12);
-    let depth = part(k, DEPTH, 8);
-    let across = n.div_ceil(COLUMNS);
-    let write = |y: &mut [f32]| {
+    assert!(m * n * k > 0 && a.holds(m, k) && b.holds(k, n) && available());
+    assert!((a.columns == 1 || a.rows == 1) && (b.columns == 1 || b.rows == 1));
+    let cut = Cut::new(m, n, k);
+    let (down, across) = (m.div_ceil(cut.rows), n.div_ceil(cut.columns));
+    let multiply = |y: &mut [f32], packed_before: Option<&[MaybeUninit<f32>]>| {
         let y = Shared::new(y);
-        with_packed(packed(n, k, width()), |data| {
-            let b = &Packed::new(b, n, k, data);
-            (0..m.div_ceil(rows) * across).into_par_iter().for_each(|task| {
-                let (row, column) = (task / across * rows, task % across * COLUMNS);
-                let (rows, columns) = (row..m.min(row + rows), column..n.min(column + COLUMNS));
-                let block = Block { a, b, y, k, n, rows, columns, depth };
-                with_scratch(ROWS * depth, |scratch| arch().dispatch(Run(&block, scratch)));
-                tail(y, block.rows, block.columns);
+        (0..down * across).into_par_iter().with_max_len(1).for_each(|task| {
+            let (row, column) = (task / across * cut.rows, task % across * cut.columns);
+            let (rows, columns) = (row..m.min(row + cut.rows), column..n.min(column + cut.columns));
+            let own = if packed_before.is_some() { 0 } else { packed(cut.columns, cut.depth, cut.panel) };
+            let task = Task { a, b, y, k, n, rows, columns, cut, packed_before, tail };
+            with_scratch(own + GROUP * cut.depth + LINE, |scratch| {
+                let (panels, left) = lines(scratch).split_at_mut(own);
+                arch().dispatch(Run { task: &task, panels, left });
             });
         });
     };
-    // SAFETY: the blocks cover all of it, and the tiles write each element before anybody reads it.
+    let write = |y: &mut [f32]| {
+        if down < SHARED {
+            return multiply(y, None);
+        }
+        with_packed(packed(n, k, cut.panel) + LINE, |panels| {
+            let panels = lines(panels);
+            let room = Shared::new(&mut *panels);
+            (0..n.div_ceil(cut.panel)).into_par_iter().for_each(|i| {
+                let columns = i * cut.panel..n.min((i + 1) * cut.panel);
+                // SAFETY: panels do not overlap.
+                let panels = unsafe { room.part(i * cut.panel * k, cut.panel * k) }.as_mut_ptr().cast();
+                // SAFETY: there is room, as just checked, and the tiles are made for this processor, as asserted.
+                unsafe { pack(b, columns, 0..k, cut.panel, panels) };
+            });
+            multiply(y, Some(panels));
+        });
+    };
+    // SAFETY: the tasks cover all of it, and the tiles write each element before anybody reads it.
     unsafe { written(m * n, write) }
 }
 
-struct Block<'a> {
+/// From the first whole line of the cache on, less than [`LINE`] elements later.
+fn lines<T>(room: &mut [T]) -> &mut [T] {
+    let from = room.as_ptr().align_offset(LINE * size_of::<T>()).min(LINE);
+    &mut room[from..]
+}
+
+/// Tasks that share columns, from which on the columns are packed once for all of them.
+const SHARED: usize = 3;
+/// Terms that are packed together.
+const PIECE: usize = 64;
+/// Elements of a line of the cache.
+const LINE: usize = 16;
+
+struct Task<'a> {
     a: Mat<'a, f32>,
-    b: &'a Packed<'a>,
+    b: Mat<'a, f32>,
     y: Shared<'a, f32>,
     k: usize,
     n: usize,
     rows: Range<usize>,
     columns: Range<usize>,
-    depth: usize,
+    cut: Cut,
+    /// All panels, unless each task packs its own.
+    packed_before: Option<&'a [MaybeUninit<f32>]>,
+    tail: Option<&'a TailData<'a, f32>>,
 }
 
-struct Run<'a>(&'a Block<'a>, &'a mut [f32]);
+struct Run<'a> {
+    task: &'a Task<'a>,
+    panels: &'a mut [f32],
+    left: &'a mut [f32],
+}
 
 impl WithSimd for Run<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let Self(t, scratch) = self;
-        let m = t.rows.len();
-        for from in (0..t.k).step_by(t.depth) {
-            let k = t.depth.min(t.k - from);
-            let (a, rows, columns) = t.left(from, k, scratch);
-            for column in t.columns.clone().step_by(t.b.width) {
-                let (b, step) = t.b.panel(column, from);
-                let n = t.b.width.min(t.columns.end - column);
-                // SAFETY: the block belongs to this task alone and lies inside `y`, as asserted in `product`; `a` and the panel hold `k` terms.
-                unsafe {
-                    let c = t.y.start().add(t.rows.start * t.n + column);
-                    Panel { m, k, a, rows, columns, b, step, c, stride: t.n, n, sum: from > 0 }.run(s);
+        let Self { task: t, panels, left } = self;
+        let Cut { depth, panel, strip, .. } = t.cut;
+        let groups = GROUP / strip * strip;
+        for from in (0..t.k).step_by(depth) {
+            let k = depth.min(t.k - from);
+            // the first panel, and the step from one to the next
+            let (panels, height) = if let Some(all) = t.packed_before {
+                (all[t.columns.start * t.k + from * panel..].as_ptr().cast::<f32>(), t.k)
+            } else {
+                assert!(panels.len() >= packed(t.columns.len(), k, panel));
+                // SAFETY: there is room, as asserted.
+                unsafe { pack(t.b, t.columns.clone(), from..from + k, panel, panels.as_mut_ptr()) };
+                (panels.as_ptr(), k)
+            };
+            for group in t.rows.clone().step_by(groups) {
+                let rows = group..t.rows.end.min(group + groups);
+                let (a, a_rows) = t.left(rows.clone(), from, k, left);
+                for row in rows.clone().step_by(strip) {
+                    let m = strip.min(rows.end - row);
+                    for column in t.columns.clone().step_by(panel) {
+                        let n = panel.min(t.columns.end - column);
+                        // SAFETY: the block belongs to this task alone and lies inside `y`, as asserted in `product`; `a` and the panel hold `k` terms.
+                        unsafe {
+                            let a = a.add((row - group) * a_rows);
+                            let b = panels.add((column - t.columns.start) * height);
+                            let c = t.y.start().add(row * t.n + column);
+                            let sum = from > 0;
+                            Panel { m, k, a, rows: a_rows, columns: 1, b, step: panel, c, stride: t.n, n, sum }.run(s);
+                        }
+                    }
+                    if from + k == t.k {
+                        t.finish(s, row..row + m);
+                    }
                 }
             }
         }
     }
 }
 
-impl Block<'_> {
-    /// The block's rows of `a` over a stretch, close together.
+/// Some columns of `b` over a stretch, panel after panel.
+///
+/// # Safety
+/// `panels` has room for [`packed`] elements that nobody else touches, and the tiles are [`available`].
+#[inline(always)]
+unsafe fn pack(b: Mat<'_, f32>, columns: Range<usize>, terms: Range<usize>, panel: usize, panels: *mut f32) {
+    let k = terms.len();
+    for first in columns.clone().step_by(panel) {
+        let n = panel.min(columns.end - first);
+        let to = panels.wrapping_add((first - columns.start) * k);
+        if b.columns == 1 {
+            for (i, p) in terms.clone().enumerate() {
+                let row = &b.data[p * b.rows + first..][..n];
+                // SAFETY: a row of a panel, as the caller promises.
+                let to = unsafe { std::slice::from_raw_parts_mut(to.add(i * panel).cast::<MaybeUninit<f32>>(), panel) };
+                // SAFETY: `MaybeUninit<f32>` is laid out as `f32`, and the elements are only written.
+                let to = unsafe { &mut *(std::ptr::from_mut(to) as *mut [f32]) };
+                copy(&mut to[..n], row);
+                to[n..].fill(0.);
+            }
+            continue;
+        }
+        // in pieces that stay in the first-level cache until their lines are full
+        for p in (0..k).step_by(PIECE) {
+            let part = PIECE.min(k - p);
+            for column in (0..n).step_by(8) {
+                // columns beyond the last one repeat it
+                let row = |i: usize| {
+                    b.data[(first + (column + i).min(n - 1)) * b.columns + terms.start + p..][..part].as_ptr()
+                };
+                // SAFETY: the rows have so many elements, as just checked; there is room, as the caller promises (a panel's width is a multiple of 8).
+                unsafe { transpose(std::array::from_fn(row), part, to.add(p * panel + column), panel) };
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    /// Some rows of `a` over a stretch, and the step from one to the next: where they stand, or copied close together.
     #[inline(always)]
-    fn left(&self, from: usize, k: usize, scratch: &mut [f32]) -> (*const f32, usize, usize) {
-        let (m, a) = (self.rows.len(), self.a);
-        let start = self.rows.start * a.rows + from * a.columns;
+    fn left(&self, rows: Range<usize>, from: usize, k: usize, room: &mut [f32]) -> (*const f32, usize) {
+        let (a, step) = (self.a, k.next_multiple_of(8));
+        let start = rows.start * a.rows + from * a.columns;
+        assert!(room.len() >= rows.len() * step);
         if a.columns == 1 {
-            if self.k == k {
-                return (a.data[start..].as_ptr(), a.rows, 1);
+            // rows so far apart that they would share few sets of the cache
+            if k == self.k || !a.rows.is_multiple_of(512) {
+                return (a.data[start..].as_ptr(), a.rows);
             }
-            for (i, to) in scratch.chunks_exact_mut(k).take(m).enumerate() {
-                to.copy_from_slice(&a.data[start + i * a.rows..][..k]);
+            for (i, to) in room.chunks_exact_mut(step).take(rows.len()).enumerate() {
+                copy(&mut to[..k], &a.data[start + i * a.rows..][..k]);
             }
-            return (scratch.as_ptr(), k, 1);
+            return (room.as_ptr(), step);
         }
-        for (p, to) in scratch.chunks_exact_mut(m).take(k).enumerate() {
-            to.copy_from_slice(&a.data[start + p * a.columns..][..m]);
+        for p in (0..k).step_by(8) {
+            let term = |i: usize| a.data[start + (p + i).min(k - 1) * a.columns..][..rows.len()].as_ptr();
+            // SAFETY: columns of `a` are contiguous, as asserted in `product`, and these have the rows, as just checked; so has the room.
+            unsafe { transpose(std::array::from_fn(term), rows.len(), room[p..].as_mut_ptr(), step) };
         }
-        (scratch.as_ptr(), 1, m)
+        (room.as_ptr(), step)
+    }
+
+    /// What follows the product, to rows whose sums are complete.
+    #[inline(always)]
+    fn finish<S: Simd>(&self, s: S, rows: Range<usize>) {
+        let Some(tail) = self.tail else { return };
+        for row in rows {
+            let at = row * self.n + self.columns.start;
+            // SAFETY: they belong to this task alone.
+            let y = unsafe { self.y.part(at, self.columns.len()) };
+            tail.row(s, y, self.columns.start, at);
+        }
     }
 }

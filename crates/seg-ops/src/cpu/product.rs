@@ -56,19 +56,8 @@ fn forward_tiled(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue
     let (x, w) = (Data::<f32>::contiguous(x)?, Data::<f32>::contiguous(weight)?);
     let tail = Tail::new(bias, e)?;
     let tail = tail.data::<f32>()?;
-    let y =
-        dense::product((rows, outputs, inputs), Mat::new(&x, inputs), Mat::new(&w, inputs).t(), |y, rows, columns| {
-            // whole rows in one piece, parts of rows one by one
-            let whole = columns.len() == outputs;
-            let (count, length) = if whole { (1, rows.len() * outputs) } else { (rows.len(), columns.len()) };
-            for i in 0..count {
-                let at = (rows.start + i) * outputs + columns.start;
-                #[allow(unsafe_code)]
-                // SAFETY: rows of a block that is finished and belongs to this task.
-                let y = unsafe { y.part(at, length) };
-                tail.across_channels(y, columns.start, columns.len(), at);
-            }
-        });
+    let (x, w) = (Mat::new(&x, inputs), Mat::new(&w, inputs).t());
+    let y = dense::product((rows, outputs, inputs), x, w, tail.some());
     Ok(Value::new(y, dims))
 }
 
@@ -129,8 +118,8 @@ fn gradients(x: &Tensor, weight: &Tensor, g: &Tensor) -> Result<(Tensor, Tensor)
     }
     let (xs, w, g) = (Data::<f32>::contiguous(x)?, Data::<f32>::contiguous(weight)?, Data::<f32>::contiguous(g)?);
     let (xs, w, g) = (Mat::new(&xs, inputs), Mat::new(&w, inputs), Mat::new(&g, outputs));
-    let dx = dense::product((rows, inputs, outputs), g, w, |_, _, _| ());
-    let dw = dense::product((outputs, inputs, rows), g.t(), xs, |_, _, _| ());
+    let dx = dense::product((rows, inputs, outputs), g, w, None);
+    let dw = dense::product((outputs, inputs, rows), g.t(), xs, None);
     Ok((Value::new(dx, x.dims()).tensor()?, Value::new(dw, (outputs, inputs)).tensor()?))
 }
 

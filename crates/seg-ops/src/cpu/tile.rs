@@ -68,7 +68,7 @@ pub(crate) struct Panel {
     pub c: *mut f32,
     /// Elements from one row of `c` to the next.
     pub stride: usize,
-    /// Columns to write, at most two vectors; the panel has whole vectors.
+    /// Columns to write, at most three vectors; the panel has whole vectors.
     pub n: usize,
     pub sum: bool,
 }
@@ -85,11 +85,13 @@ impl Panel {
             fn with_simd<S: Simd>(self, s: S) {
                 // SAFETY: as the caller of `run` promises.
                 unsafe {
-                    match (self.0.columns == 1, self.0.n > S::F32_LANES) {
-                        (true, true) => self.0.strips::<S, true, 2>(s),
-                        (true, false) => self.0.strips::<S, true, 1>(s),
-                        (false, true) => self.0.strips::<S, false, 2>(s),
-                        (false, false) => self.0.strips::<S, false, 1>(s),
+                    match (self.0.columns == 1, self.0.n.div_ceil(S::F32_LANES)) {
+                        (true, 1) => self.0.strips::<S, true, 1>(s),
+                        (true, 2) => self.0.strips::<S, true, 2>(s),
+                        (true, _) => self.0.strips::<S, true, 3>(s),
+                        (false, 1) => self.0.strips::<S, false, 1>(s),
+                        (false, 2) => self.0.strips::<S, false, 2>(s),
+                        (false, _) => self.0.strips::<S, false, 3>(s),
                     }
                 }
             }
@@ -110,21 +112,21 @@ impl Panel {
         // SAFETY: as the caller of `run` promises; `i` counts the rows done.
         unsafe {
             if S::F32_LANES == 16 {
-                while self.m - i >= 12 {
+                while V < 3 && self.m - i >= 12 {
                     self.tile::<S, ROWS, 12, V>(s, i);
                     i += 12;
                 }
-                if self.m - i >= 8 {
+                while self.m - i >= 8 {
                     self.tile::<S, ROWS, 8, V>(s, i);
                     i += 8;
                 }
             } else {
-                while self.m - i >= 6 {
+                while V < 3 && self.m - i >= 6 {
                     self.tile::<S, ROWS, 6, V>(s, i);
                     i += 6;
                 }
             }
-            if self.m - i >= 4 {
+            while self.m - i >= 4 {
                 self.tile::<S, ROWS, 4, V>(s, i);
                 i += 4;
             }
@@ -152,31 +154,47 @@ impl Panel {
         unsafe {
             let (row, column) = if ROWS { (self.rows, 1) } else { (1, self.columns) };
             let a = self.a.add(from * row);
-            let mut sums = [[s.splat_f32s(0.); 2]; 12];
-            for p in 0..self.k {
-                let (a, b) = (a.add(p * column), self.b.add(p * self.step));
+            let mut sums = [[s.splat_f32s(0.); 3]; 12];
+            // a pointer for four rows: few registers hold all addresses
+            let mut a0 = a;
+            let mut a4 = a.wrapping_add(4 * row);
+            let mut a8 = a.wrapping_add(8 * row);
+            let mut b = self.b;
+            for _ in 0..self.k {
                 let first = load(s, b);
-                let second = if V == 2 { load(s, b.add(lanes)) } else { first };
+                let second = if V >= 2 { load(s, b.add(lanes)) } else { first };
+                let third = if V == 3 { load(s, b.add(2 * lanes)) } else { first };
                 macro_rules! add {
-                    ($($i:literal)*) => {$(
-                        if $i < R {
-                            let x = s.splat_f32s(*a.add($i * row));
-                            sums[$i][0] = s.mul_add_f32s(x, first, sums[$i][0]);
-                            if V == 2 {
-                                sums[$i][1] = s.mul_add_f32s(x, second, sums[$i][1]);
+                    ($($r:literal $a:ident $i:literal),*) => {$(
+                        if $r < R {
+                            let x = s.splat_f32s(*$a.add($i * row));
+                            sums[$r][0] = s.mul_add_f32s(x, first, sums[$r][0]);
+                            if V >= 2 {
+                                sums[$r][1] = s.mul_add_f32s(x, second, sums[$r][1]);
+                            }
+                            if V == 3 {
+                                sums[$r][2] = s.mul_add_f32s(x, third, sums[$r][2]);
                             }
                         }
                     )*};
                 }
-                each_row!(add);
+                add!(0 a0 0, 1 a0 1, 2 a0 2, 3 a0 3, 4 a4 0, 5 a4 1, 6 a4 2, 7 a4 3, 8 a8 0, 9 a8 1, 10 a8 2, 11 a8 3);
+                a0 = a0.wrapping_add(column);
+                a4 = a4.wrapping_add(column);
+                a8 = a8.wrapping_add(column);
+                b = b.wrapping_add(self.step);
             }
             let c = self.c.add(from * self.stride);
             macro_rules! put {
                 ($($i:literal)*) => {$(
                     if $i < R {
-                        self.put(s, c.add($i * self.stride), sums[$i][0], self.n.min(lanes));
-                        if V == 2 {
-                            self.put(s, c.add($i * self.stride + lanes), sums[$i][1], self.n - lanes);
+                        let c = c.add($i * self.stride);
+                        self.put(s, c, sums[$i][0], self.n.min(lanes));
+                        if V >= 2 {
+                            self.put(s, c.add(lanes), sums[$i][1], (self.n - lanes).min(lanes));
+                        }
+                        if V == 3 {
+                            self.put(s, c.add(2 * lanes), sums[$i][2], self.n - 2 * lanes);
                         }
                     }
                 )*};
@@ -217,13 +235,25 @@ pub(crate) unsafe fn pack_columns(width: usize, n: usize, k: usize, row: impl Fn
         unsafe {
             let to = to.add(column / width * width * k + column % width);
             let rows: [*const f32; 8] = std::array::from_fn(|i| row((column + i).min(n - 1)));
-            #[cfg(target_arch = "x86_64")]
-            transpose_eight(rows, k, to, width);
-            #[cfg(not(target_arch = "x86_64"))]
-            for (i, row) in rows.into_iter().enumerate() {
-                for p in 0..k {
-                    *to.add(p * width + i) = *row.add(p);
-                }
+            transpose(rows, k, to, width);
+        }
+    }
+}
+
+/// Eight rows of `k` as eight columns, `step` elements from one row of the result to the next.
+///
+/// # Safety
+/// The rows and the room are there, and [`available`].
+#[inline(always)]
+pub(crate) unsafe fn transpose(rows: [*const f32; 8], k: usize, to: *mut f32, step: usize) {
+    // SAFETY: as the caller promises; the tiles are made for processors with AVX2 at the least.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        transpose_eight(rows, k, to, step);
+        #[cfg(not(target_arch = "x86_64"))]
+        for (i, row) in rows.into_iter().enumerate() {
+            for p in 0..k {
+                *to.add(p * step + i) = *row.add(p);
             }
         }
     }
