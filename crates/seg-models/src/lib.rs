@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod automatic;
 pub mod dis_sam;
 mod error;
 pub mod is_net;
@@ -9,6 +10,7 @@ pub mod registry;
 pub mod sam;
 pub mod sam2;
 
+pub use automatic::{AutomaticMask, AutomaticMaskConfig, AutomaticMaskGenerator};
 pub use error::{Error, Result};
 pub use promptable::{
     EmbeddedImage, ImageEmbedding, LowResPrediction, MaskCleanup, MaskPrompt, Point, Prediction, PromptableSegmenter,
