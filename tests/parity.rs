@@ -77,3 +77,19 @@ fn sam2_img() {
 fn mobilesam() {
     all_pass("mobile-sam", "mobilesam", 2);
 }
+
+#[test]
+fn isnet() {
+    all_pass("is-net", "isnet", 4);
+}
+
+#[test]
+fn dissam_nets() {
+    all_pass("dis-sam", "dissam_small", 1);
+    all_pass("dis-sam", "dissam_1024", 1);
+}
+
+#[test]
+fn dissam_pipeline() {
+    all_pass("dis-sam", "dissam_pipeline", 1);
+}

@@ -1,6 +1,8 @@
 //! The runners: one a kind of case.
 
+mod dissam_pipeline;
 mod dissam_swd_optim;
+mod isnet;
 mod mobilesam;
 mod mobilesam_blocks;
 mod pisam_losses;
@@ -41,7 +43,12 @@ type Runner = fn(&mut Run<'_, '_>) -> Result<()>;
 
 /// Kind and runner. A case takes the longest kind that its name begins with.
 const RUNNERS: &[(&str, Runner)] = &[
+    ("dissam", isnet::run),
+    ("dissam_pipeline", dissam_pipeline::run),
     ("dissam_swd_optim", dissam_swd_optim::run),
+    ("isnet", isnet::run),
+    ("isnet_gtencoder", isnet::gt_encoder),
+    ("isnet_rsu_blocks", isnet::blocks),
     ("mobilesam", mobilesam::run),
     ("pisam_losses", pisam_losses::run),
     ("sam1_decoder", sam1_decoder::run),
