@@ -93,3 +93,33 @@ fn dissam_nets() {
 fn dissam_pipeline() {
     all_pass("dis-sam", "dissam_pipeline", 1);
 }
+
+#[test]
+fn pisam_deform() {
+    all_pass("pi-sam", "pisam_deform", 1);
+}
+
+#[test]
+fn pisam_toy() {
+    all_pass("pi-sam", "pisam_toy", 1);
+}
+
+#[test]
+fn pisam_vit() {
+    all_pass("pi-sam", "pisam_vit", 1);
+}
+
+#[test]
+fn pisam_clicksim() {
+    all_pass("pi-sam", "pisam_clicksim", 1);
+}
+
+#[test]
+fn pisam_rgb_embed_seed() {
+    all_pass("pi-sam", "pisam_rgb_embed_seed", 1);
+}
+
+#[test]
+fn pisam_metrics() {
+    all_pass("pi-sam", "pisam_metrics", 1);
+}

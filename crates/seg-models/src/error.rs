@@ -66,7 +66,9 @@ pub enum Error {
         size: (u32, u32),
     },
     /// A model whose every mask begins with a box was asked without one.
-    #[error("{model} needs a box, but there is none ({clicks} clicks): clicks only correct the mask of a box, which may also be given by a mask image")]
+    #[error(
+        "{model} needs a box, but there is none ({clicks} clicks): clicks only correct the mask of a box, which may also be given by a mask image"
+    )]
     NoBox {
         /// The model that was asked.
         model: &'static str,

@@ -5,6 +5,7 @@ pub mod dis_sam;
 mod error;
 pub mod is_net;
 pub mod normalize;
+pub mod pi_sam;
 pub mod promptable;
 pub mod registry;
 pub mod sam;

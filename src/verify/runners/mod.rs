@@ -5,7 +5,12 @@ mod dissam_swd_optim;
 mod isnet;
 mod mobilesam;
 mod mobilesam_blocks;
+mod pisam_clicksim;
+mod pisam_deform;
 mod pisam_losses;
+mod pisam_metrics;
+mod pisam_model;
+mod pisam_rgb_embed_seed;
 mod prompts;
 mod sam1_decoder;
 mod sam1_model;
@@ -50,7 +55,13 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("isnet_gtencoder", isnet::gt_encoder),
     ("isnet_rsu_blocks", isnet::blocks),
     ("mobilesam", mobilesam::run),
+    ("pisam_clicksim", pisam_clicksim::run),
+    ("pisam_deform", pisam_deform::run),
     ("pisam_losses", pisam_losses::run),
+    ("pisam_metrics", pisam_metrics::run),
+    ("pisam_rgb_embed_seed", pisam_rgb_embed_seed::run),
+    ("pisam_toy", pisam_model::run),
+    ("pisam_vit", pisam_model::run),
     ("sam1_decoder", sam1_decoder::run),
     ("sam1_inputs", |run| Ok(seg_golden::check_generators(run.checks)?)),
     ("sam1_predict", sam1_predict::run),
