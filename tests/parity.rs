@@ -77,3 +77,49 @@ fn sam2_img() {
 fn mobilesam() {
     all_pass("mobile-sam", "mobilesam", 2);
 }
+
+#[test]
+fn isnet() {
+    all_pass("is-net", "isnet", 4);
+}
+
+#[test]
+fn dissam_nets() {
+    all_pass("dis-sam", "dissam_small", 1);
+    all_pass("dis-sam", "dissam_1024", 1);
+}
+
+#[test]
+fn dissam_pipeline() {
+    all_pass("dis-sam", "dissam_pipeline", 1);
+}
+
+#[test]
+fn pisam_deform() {
+    all_pass("pi-sam", "pisam_deform", 1);
+}
+
+#[test]
+fn pisam_toy() {
+    all_pass("pi-sam", "pisam_toy", 1);
+}
+
+#[test]
+fn pisam_vit() {
+    all_pass("pi-sam", "pisam_vit", 1);
+}
+
+#[test]
+fn pisam_clicksim() {
+    all_pass("pi-sam", "pisam_clicksim", 1);
+}
+
+#[test]
+fn pisam_rgb_embed_seed() {
+    all_pass("pi-sam", "pisam_rgb_embed_seed", 1);
+}
+
+#[test]
+fn pisam_metrics() {
+    all_pass("pi-sam", "pisam_metrics", 1);
+}

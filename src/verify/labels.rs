@@ -44,3 +44,17 @@ pub(super) fn barred_mask(salt: &str, index: usize, h: usize, w: usize) -> Vec<u
 fn drawn([cx, cy, rx, ry]: [f64; 4], h: usize, w: usize) -> Vec<u8> {
     ellipse((cx, cy), (rx, ry), h, w)
 }
+
+/// The box around a mask of `w` columns, 0 or 1 a pixel, without its last row and column.
+pub(super) fn open_box(mask: &[u8], w: usize) -> Vec<u8> {
+    let inside = || mask.iter().enumerate().filter(|&(_, &v)| v > 0).map(|(i, _)| i);
+    let extent = |of: fn(usize, usize) -> usize| {
+        inside().map(|i| of(i, w)).fold(None, |range: Option<(usize, usize)>, v| match range {
+            None => Some((v, v)),
+            Some((low, high)) => Some((low.min(v), high.max(v))),
+        })
+    };
+    let (Some(rows), Some(columns)) = (extent(|i, w| i / w), extent(|i, w| i % w)) else { return vec![0; mask.len()] };
+    let within = |(low, high): (usize, usize), v: usize| v >= low && v < high;
+    (0..mask.len()).map(|i| u8::from(within(rows, i / w) && within(columns, i % w))).collect()
+}

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod mask_decoder;
+pub mod pi_sam;
 mod prompt_encoder;
 mod transformer;
 
@@ -8,5 +9,6 @@ pub use mask_decoder::{
     DecodedMasks, DynamicMultimask, MaskDecoder, MaskDecoderConfig, MaskDecoderOutput, ObjectScore, argmax,
     stability_scores,
 };
+pub use pi_sam::{PiSamCoarse, PiSamDecoder, PiSamDecoderConfig};
 pub use prompt_encoder::{PointPrompts, PromptEmbeddings, PromptEncoder, PromptEncoderConfig, label};
 pub use transformer::{MlpKeys, TwoWayTransformer, TwoWayTransformerConfig};

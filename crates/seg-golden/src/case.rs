@@ -181,6 +181,11 @@ impl Case {
         self.stored.get(name).map(|tensor| tensor.tensor(device))
     }
 
+    /// The stored sample of the output `name`, in order: for outputs of which a runner must know what the original chose at random.
+    pub fn stored_values(&self, name: &str) -> Option<&[f64]> {
+        self.stored.get(name).map(|stored| stored.values.as_slice())
+    }
+
     /// Names of all outputs to compare.
     pub fn output_names(&self) -> impl Iterator<Item = &str> {
         self.outputs.keys().map(String::as_str)

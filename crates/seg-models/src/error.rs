@@ -105,6 +105,16 @@ pub enum Error {
         /// Height of the image.
         height: u32,
     },
+    /// A setting of the automatic masks that no mask can come from.
+    #[error("automatic masks: {option} is {value}, expected {expected}")]
+    AutomaticMasks {
+        /// Which setting.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: String,
+    },
     /// A model name that nobody knows.
     #[error("unknown model `{name}`, expected one of {}", known.join(", "))]
     UnknownModel {

@@ -1,14 +1,17 @@
 #![doc = include_str!("../README.md")]
 
+pub mod automatic;
 pub mod dis_sam;
 mod error;
 pub mod is_net;
 pub mod normalize;
+pub mod pi_sam;
 pub mod promptable;
 pub mod registry;
 pub mod sam;
 pub mod sam2;
 
+pub use automatic::{AutomaticMask, AutomaticMaskConfig, AutomaticMaskGenerator};
 pub use error::{Error, Result};
 pub use promptable::{
     EmbeddedImage, ImageEmbedding, LowResPrediction, MaskCleanup, MaskPrompt, Point, Prediction, PromptableSegmenter,

@@ -1,9 +1,16 @@
 //! The runners: one a kind of case.
 
+mod dissam_pipeline;
 mod dissam_swd_optim;
+mod isnet;
 mod mobilesam;
 mod mobilesam_blocks;
+mod pisam_clicksim;
+mod pisam_deform;
 mod pisam_losses;
+mod pisam_metrics;
+mod pisam_model;
+mod pisam_rgb_embed_seed;
 mod prompts;
 mod sam1_decoder;
 mod sam1_model;
@@ -41,9 +48,20 @@ type Runner = fn(&mut Run<'_, '_>) -> Result<()>;
 
 /// Kind and runner. A case takes the longest kind that its name begins with.
 const RUNNERS: &[(&str, Runner)] = &[
+    ("dissam", isnet::run),
+    ("dissam_pipeline", dissam_pipeline::run),
     ("dissam_swd_optim", dissam_swd_optim::run),
+    ("isnet", isnet::run),
+    ("isnet_gtencoder", isnet::gt_encoder),
+    ("isnet_rsu_blocks", isnet::blocks),
     ("mobilesam", mobilesam::run),
+    ("pisam_clicksim", pisam_clicksim::run),
+    ("pisam_deform", pisam_deform::run),
     ("pisam_losses", pisam_losses::run),
+    ("pisam_metrics", pisam_metrics::run),
+    ("pisam_rgb_embed_seed", pisam_rgb_embed_seed::run),
+    ("pisam_toy", pisam_model::run),
+    ("pisam_vit", pisam_model::run),
     ("sam1_decoder", sam1_decoder::run),
     ("sam1_inputs", |run| Ok(seg_golden::check_generators(run.checks)?)),
     ("sam1_predict", sam1_predict::run),

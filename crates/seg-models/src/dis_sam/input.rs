@@ -45,7 +45,7 @@ pub fn training_input(
 }
 
 /// The input as the authors' demonstration makes it, `[1, 5, S, S]`: squashed without cutting to whole levels; the box, that
-/// of the coarse mask at the image's size, is made 0 or 1 again afterwards.
+/// of the coarse mask at the image's size (any level but 0 is inside), is made 0 or 1 again afterwards.
 ///
 /// # Errors
 /// When the image is empty, the mask is empty, or its size is not the image's.
@@ -55,7 +55,9 @@ pub fn demo_input(image: &RgbImage, mask: &GrayImage, size: usize, device: &Devi
     }
     let (width, height) = image.dimensions();
     let rgb = centred(&squash(&rgb_levels(image, device)?, size)?)?;
-    let channel = box_channel(mask.as_raw(), width, height)?;
+    // there the mask is 0 or 1, so that nothing of it counts in the box's last row and column
+    let inside: Vec<u8> = mask.as_raw().iter().map(|&v| u8::from(v != 0)).collect();
+    let channel = box_channel(&inside, width, height)?;
     let channel = GrayImage::from_raw(width, height, channel).ok_or(Error::EmptyImage { width, height })?;
     let channel = squash(&grey_levels(&channel, device)?, size)?.gt(127.)?.to_dtype(rgb.dtype())?;
     let mask = (squash(&grey_levels(mask, device)?, size)? / 255.)?;
