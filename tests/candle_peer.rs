@@ -1,10 +1,11 @@
-//! candle-transformers' MobileSAM beside ours: the same made-up weights, the same input, the same numbers.
+//! candle-transformers' SAM and MobileSAM beside ours: the same made-up weights, the same input, the same numbers.
 //!
 //! Where candle 0.11.1 differs from the official code, and therefore from ours:
 //!
 //! - **GELU.** It calls `Tensor::gelu`, the tanh approximation; the official code has the exact one, with the error
-//!   function. They differ by up to 4.7e-4 at every activation, in the encoder and in the decoder's upscaling. With
-//!   weights that make all of GELU's inputs large, both are a ReLU, and everything else can be compared tightly.
+//!   function. They differ by up to 4.7e-4 at every activation, in TinyViT and in the decoder's upscaling. With
+//!   weights that make all of GELU's inputs large, both are a ReLU, and everything else can be compared tightly. In
+//!   SAM's own ViT it has the exact one.
 //! - **Points** come as fractions of the resized image, not of the original; at 1024x1024 that is the same thing.
 //! - **Masks** are enlarged by nearest neighbour in place of bilinear interpolation, and not to the original size: the
 //!   low-resolution logits are compared.
@@ -21,9 +22,10 @@ use hrseg::seg_data::tensor::{ValueRange, to_tensor};
 use hrseg::seg_data::{DecodeLimits, RgbImage, load_image};
 use hrseg::seg_golden::GeneratedWeights;
 use hrseg::seg_golden::fill::fill_tensor;
-use hrseg::seg_models::sam::{ResizeLongestSide, Sam, SamConfig};
+use hrseg::seg_models::sam::{ResizeLongestSide, Sam, SamConfig, SamEncoderConfig};
+use hrseg::vit_encoder::SamVitConfig;
 
-/// Both models on the same weights.
+/// Both models on the same weights: MobileSAM, or a SAM with a narrow ViT.
 struct Pair {
     ours: Sam,
     candle: CandleSam,
@@ -34,6 +36,15 @@ impl Pair {
         let vb = || -> VarBuilder<'static> { weights.var_builder(DType::F32, &Device::Cpu) };
         let ours = Sam::new(&SamConfig::mobile_sam(), vb()).expect("ours");
         Self { ours, candle: CandleSam::new_tiny(vb()).expect("candle's") }
+    }
+
+    fn with_vit(weights: &GeneratedWeights) -> Self {
+        let vb = || -> VarBuilder<'static> { weights.var_builder(DType::F32, &Device::Cpu) };
+        let (embed_dim, depth, num_heads, global) = (128, 3, 2, vec![1]);
+        let candle = CandleSam::new(embed_dim, depth, num_heads, &global, vb()).expect("candle's");
+        let vit = SamVitConfig { embed_dim, depth, num_heads, global_attn_indexes: global, ..SamVitConfig::vit_b() };
+        let config = SamConfig { image_encoder: SamEncoderConfig::Vit(vit), ..SamConfig::vit_b() };
+        Self { ours: Sam::new(&config, vb()).expect("ours"), candle }
     }
 
     /// Embeddings `[1, 256, 64, 64]` of a photo that both resize alike: ours, candle's.
@@ -99,6 +110,15 @@ fn encoder_where_gelu_does_not_matter() {
     let [ours, candle] = Pair::new(&loud()).embeddings();
     let worst = deviation([&ours, &candle]);
     println!("embeddings, loud weights: {worst:.1e} standard deviations");
+    assert!(worst < 1e-4, "{worst}");
+}
+
+/// SAM's own encoder, windows with padding and a global block, and the positions of both.
+#[test]
+fn vit_encoder() {
+    let [ours, candle] = Pair::with_vit(&GeneratedWeights::new("")).embeddings();
+    let worst = deviation([&ours, &candle]);
+    println!("embeddings of a ViT: {worst:.1e} standard deviations");
     assert!(worst < 1e-4, "{worst}");
 }
 

@@ -12,17 +12,17 @@ use super::config::{SamConfig, SamEncoderConfig};
 #[derive(Clone, Debug)]
 pub enum SamImageEncoder {
     /// MobileSAM's.
-    TinyVit(TinyVit),
+    TinyVit(Box<TinyVit>),
     /// SAM's own.
-    Vit(ImageEncoderViT),
+    Vit(Box<ImageEncoderViT>),
 }
 
 impl SamImageEncoder {
     /// Reads the encoder; `vb` is at `image_encoder`.
     pub fn new(cfg: &SamEncoderConfig, vb: VarBuilder) -> Result<Self> {
         match cfg {
-            SamEncoderConfig::TinyVit(cfg) => Ok(Self::TinyVit(TinyVit::new(cfg, vb)?)),
-            SamEncoderConfig::Vit(cfg) => Ok(Self::Vit(ImageEncoderViT::new(cfg, vb)?)),
+            SamEncoderConfig::TinyVit(cfg) => Ok(Self::TinyVit(Box::new(TinyVit::new(cfg, vb)?))),
+            SamEncoderConfig::Vit(cfg) => Ok(Self::Vit(Box::new(ImageEncoderViT::new(cfg, vb)?))),
         }
     }
 
