@@ -45,7 +45,7 @@ impl AutomaticMaskConfig {
         Self {
             points_per_side: 32,
             point_grids: None,
-            points_per_batch: 16,
+            points_per_batch: 8,
             pred_iou_thresh: 0.88,
             stability_score_thresh: 0.95,
             stability_score_offset: 1.0,
