@@ -4,21 +4,22 @@ use super::{Result, Run};
 use crate::verify::error::VerifyError;
 use candle_core::DType;
 use hr_decoders::pi_sam::DeformableConv2d;
-use seg_golden::GeneratedWeights;
 use seg_golden::inputs::filled;
 
-/// The factor of the map, as the JSON says in words.
-const INPUT: f32 = 4.;
+/// The factor of the map that the JSON gives in words, `fill *4`.
+fn factor(run: &Run<'_, '_>) -> Option<f32> {
+    run.case.inputs["doc"].as_str()?.rsplit_once('*')?.1.trim().parse().ok()
+}
 
 pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let (case, device) = (run.case, run.device);
     let dims = run.inputs().shape("input.x")?;
     let x = match case.stored_input("input.x", device) {
         Some(stored) => stored?,
-        None => filled("input.x", &dims, &case.salt, INPUT, device)?,
+        None => filled("input.x", &dims, &case.salt, factor(run).unwrap_or(1.), device)?,
     };
     let last = x.permute((0, 2, 3, 1))?.contiguous()?;
-    let vb = GeneratedWeights::new(case.salt.clone()).var_builder(DType::F32, device);
+    let vb = case.generated("conv")?.var_builder(DType::F32, device);
     let kernels: Vec<String> =
         case.output_names().filter_map(|name| name.strip_suffix(".out")).map(str::to_owned).collect();
     for name in kernels {

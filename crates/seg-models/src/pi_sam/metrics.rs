@@ -63,7 +63,7 @@ fn erode(n: usize, distance: usize, at: impl Fn(usize) -> bool) -> Vec<bool> {
     for i in 0..=n {
         if i == n || !at(i) {
             // the run start..i
-            if i >= start + 2 * distance + 1 {
+            if i > start + 2 * distance {
                 out[start + distance..i - distance].fill(true);
             }
             start = i + 1;
