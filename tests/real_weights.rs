@@ -1,6 +1,7 @@
 //! Real weights on real photos, compared with what the official implementations answered.
 //!
-//! Runs where `HRSEG_TEST_WEIGHTS` names a folder with `mobile_sam.pt`, `sam2_hiera_tiny_image.safetensors`, or both.
+//! Runs where `HRSEG_TEST_WEIGHTS` names a folder with `mobile_sam.pt`, `sam2_hiera_tiny_image.safetensors`,
+//! `isnet_general_use.safetensors`, or some of them.
 //! The masks of `tests/data/references` are compared with; where `HRSEG_TEST_REFERENCE` names a folder with `truck.jpg`,
 //! `truck.json`, `truck.<case>.png` and `truck.safetensors`, those too.
 #![cfg(feature = "cli")]
@@ -184,4 +185,70 @@ fn the_trucks_numbers() {
             assert!(worst < 2e-4, "{case}: low-resolution logits differ by {worst} standard deviations");
         }
     }
+}
+
+/// IS-Net's probability map of the truck: the output at every 4th pixel, and the stretched map that the official code saves.
+#[test]
+fn the_truck_by_is_net() {
+    use hrseg::seg_models::is_net::IsNetPredictor;
+
+    let (Some(weights), Some(reference)) = (folder("HRSEG_TEST_WEIGHTS"), folder("HRSEG_TEST_REFERENCE")) else {
+        return;
+    };
+    let file = weights.join("isnet_general_use.safetensors");
+    if !file.is_file() {
+        println!("skipped: no {}", file.display());
+        return;
+    }
+    let (net, report) = IsNetPredictor::load(&file, &LoadOptions::default()).unwrap();
+    assert!(report.is_ok(), "{report}");
+    let image = load_image(reference.join("truck.jpg"), &DecodeLimits::default()).unwrap().image;
+    let map = net.predict(&image).unwrap();
+    assert_eq!(map.size(), image.dimensions());
+
+    let expected = load_image(reference.join("truck.isnet.png"), &DecodeLimits::default()).unwrap().image;
+    let bytes = map.to_bytes();
+    let errors = bytes.iter().zip(expected.pixels()).map(|(&a, b)| u64::from(a.abs_diff(b.0[0])));
+    let (worst, sum) = errors.fold((0, 0), |(worst, sum), e| (e.max(worst), sum + e));
+    let mae = sum as f64 / bytes.len() as f64 / 255.;
+    println!("truck by IS-Net: mean absolute error {mae:.2e}, worst {worst} of 255");
+    assert!(mae < 1e-3, "mean absolute error {mae}");
+}
+
+/// Where the original IS-Net stands in for DIS-SAM's second stage, and where it must not.
+#[test]
+fn two_stages_and_the_wrong_checkpoints() {
+    use hrseg::seg_models::dis_sam::{DisSamRefiner, Surroundings, TwoStage};
+    use hrseg::seg_models::is_net::IsNetPredictor;
+
+    let Some(weights) = folder("HRSEG_TEST_WEIGHTS") else { return };
+    let (is_net, sam) = (weights.join("isnet_general_use.safetensors"), weights.join("mobile_sam.pt"));
+    if !is_net.is_file() || !sam.is_file() {
+        println!("skipped: no {} or no {}", is_net.display(), sam.display());
+        return;
+    }
+    let options = LoadOptions::default();
+    let text = DisSamRefiner::load(&is_net, &options).map(drop).unwrap_err().to_string();
+    assert!(text.contains("looks like is-net (IS-Net), expected dis-sam"), "{text}");
+    let text = IsNetPredictor::load(&sam, &options).map(drop).unwrap_err().to_string();
+    assert!(text.contains("looks like mobile-sam (MobileSAM), expected is-net"), "{text}");
+
+    let (sam, _) = ModelName::MobileSam.load(&sam, &options).unwrap();
+    let two_stage = TwoStage::sam_is_net(IsNetPredictor::load(&is_net, &options).unwrap().0, Surroundings::default());
+    let image = load_image(photo("rocket.jpg"), &DecodeLimits::default()).unwrap().image;
+    let embedding = sam.embed(&image).unwrap();
+    let refine = |corners| two_stage.predict_embedded(&*sam, &image, &embedding, &Prompts::bbox(corners)).unwrap();
+    let rocket = refine([305., 120., 340., 412.]);
+    assert_eq!(rocket.probability.size(), image.dimensions());
+    println!("the rocket: agreement {:.3}", rocket.agreement());
+    assert!(rocket.agreement() > 0.7, "{}", rocket.agreement());
+
+    // a lattice tower, whose coarse mask takes the sky between the beams for tower
+    let tower = refine([185., 160., 240., 420.]);
+    let pixels = tower.coarse.mask.as_raw().iter().zip(tower.probability.values());
+    let (coarse, kept) = pixels
+        .filter(|(c, _)| **c != 0)
+        .fold((0u32, 0u32), |(all, kept), (_, p)| (all + 1, kept + u32::from(*p > 0.5)));
+    println!("the tower: {kept} of {coarse} pixels of the coarse mask are left");
+    assert!(kept * 4 < coarse * 3 && kept * 4 > coarse, "{kept} of {coarse}");
 }

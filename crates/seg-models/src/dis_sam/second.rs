@@ -58,8 +58,10 @@ pub struct Surroundings {
 }
 
 impl Default for Surroundings {
+    /// Found by eye on photos of lattices, seed hairs, handles, spokes and wings: more padding shows IS-Net other objects that it
+    /// then prefers, less cuts off thin ends; more reach lets neighbours in.
     fn default() -> Self {
-        Self { padding: 0.15, reach: 0.05 }
+        Self { padding: 0.12, reach: 0.04 }
     }
 }
 
