@@ -30,9 +30,13 @@ pub(super) fn training_label(salt: &str, index: usize, h: usize, w: usize) -> Ve
     drawn(all[index % 2], h, w)
 }
 
-/// [`mask`] with a bar of three rows across it.
+/// [`mask`] with a bar across it.
 pub(super) fn barred_mask(salt: &str, index: usize, h: usize, w: usize) -> Vec<u8> {
-    let mut mask = mask(salt, index, h, w);
+    barred(mask(salt, index, h, w), h, w)
+}
+
+/// A mask with a bar of three rows across it.
+pub(super) fn barred(mut mask: Vec<u8>, h: usize, w: usize) -> Vec<u8> {
     let part = |of: f64, side: usize| (of * side as f64) as usize;
     let (top, from, to) = (part(0.7, h), part(0.1, w), part(0.95, w));
     for row in mask.chunks_mut(w).skip(top).take(3) {

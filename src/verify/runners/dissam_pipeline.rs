@@ -1,6 +1,7 @@
 //! `dissam_pipeline`: DIS-SAM's ways from images to the network's input and from its output to masks and measures.
 
 use super::{Result, Run, field};
+use crate::verify::labels::barred;
 use candle_core::{DType, Device, Tensor};
 use seg_data::GrayImage;
 use seg_data::geometry::extent;
@@ -81,16 +82,6 @@ fn ground_truth(salt: &str, h: usize, w: usize) -> Vec<u8> {
 
 fn coarse(salt: &str, h: usize, w: usize) -> Vec<u8> {
     if salt.is_empty() { ellipse((0.47, 0.53), (0.28, 0.26), h, w) } else { ellipse((0.5, 0.42), (0.33, 0.33), h, w) }
-}
-
-/// With a bar of three rows across it.
-fn barred(mut mask: Vec<u8>, h: usize, w: usize) -> Vec<u8> {
-    let part = |of: f64, side: usize| (of * side as f64) as usize;
-    let (top, from, to) = (part(0.7, h), part(0.1, w), part(0.95, w));
-    for row in mask.chunks_mut(w).skip(top).take(3) {
-        row[from..to].fill(1);
-    }
-    mask
 }
 
 fn mask_image(mask: &[u8], (h, w): (usize, usize)) -> GrayImage {
