@@ -7,9 +7,9 @@ use std::time::Instant;
 use anyhow::Context as _;
 use candle_core::Device;
 use clap::Args;
-use seg_data::RgbImage;
-use seg_models::registry::{LoadOptions, ModelName};
-use seg_models::{MaskCleanup, PromptableSegmenter, Prompts};
+use seg_data::{GrayImage, RgbImage};
+use seg_models::registry::{LoadOptions, ModelName, Segmenter};
+use seg_models::{MaskCleanup, Prompts};
 use serde::Serialize;
 
 use super::memory::{peak_rss_bytes, rss_bytes};
@@ -20,8 +20,9 @@ const EXAMPLES: &str = "\
 Example:
   hrseg bench --model sam2-tiny --size 1024 --threads 2 --json
 
-A run encodes one image of --size x --size pixels and decodes one click in it, pre- and post-processing included;
-the first, warming run is not counted. Times are in seconds, memory in bytes.
+A run encodes one image of --size x --size pixels and decodes one click in it (Pi-SAM: a box), pre- and post-processing
+included; the first, warming run is not counted. Models without prompts have no decoding; of two-stage models the second
+stage is timed, on a given mask. Times are in seconds, memory in bytes.
 Without --weights the parameters are made up: the time does not depend on their values.";
 
 /// Time a model on this machine: encoding an image, decoding a click, and the most memory it took.
@@ -74,17 +75,15 @@ pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::
     let model = model(args, common, &device)?;
     let loaded_rss_bytes = rss_bytes();
     let image = pattern(args.size);
-    let prompts = Prompts::point(args.size as f32 * 0.4, args.size as f32 * 0.4);
+    let at = |part: f32| args.size as f32 * part;
+    let prompts = match args.model {
+        ModelName::PiSam(_) => Prompts::bbox([at(0.2), at(0.2), at(0.8), at(0.8)]),
+        _ => Prompts::point(at(0.4), at(0.4)),
+    };
     let mut encode = Vec::with_capacity(args.runs as usize);
     let mut decode = Vec::with_capacity(args.runs as usize);
     for run in 0..=args.runs {
-        let start = Instant::now();
-        let embedding = model.embed(&image)?;
-        device.synchronize()?;
-        let encoded = start.elapsed().as_secs_f64();
-        let prediction = model.predict(&embedding, &prompts)?;
-        prediction.mask(0)?; // waits for the device
-        let total = start.elapsed().as_secs_f64();
+        let (encoded, total) = once(&model, &image, &prompts, &device)?;
         tracing::info!("run {run}: encoding {encoded:.3} s, decoding {:.3} s", total - encoded);
         if let (0, Some(trace)) = (run, trace) {
             trace.clear();
@@ -116,12 +115,45 @@ pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::
     Ok(Outcome::Done)
 }
 
-fn model(args: &BenchArgs, common: &Common, device: &Device) -> anyhow::Result<Box<dyn PromptableSegmenter>> {
+/// Seconds until the image is encoded, and until the mask is there.
+fn once(model: &Segmenter, image: &RgbImage, prompts: &Prompts, device: &Device) -> anyhow::Result<(f64, f64)> {
+    let start = Instant::now();
+    let encoded = match model {
+        Segmenter::Promptable(model) => {
+            let embedding = model.embed(image)?;
+            device.synchronize()?;
+            let encoded = start.elapsed().as_secs_f64();
+            model.predict(&embedding, prompts)?.mask(0)?; // waits for the device
+            Some(encoded)
+        }
+        Segmenter::PromptFree(model) => {
+            model.predict(image)?;
+            None
+        }
+        Segmenter::TwoStage(second) => {
+            second.refine_mask(image, &disc(image.width()))?;
+            None
+        }
+    };
+    let total = start.elapsed().as_secs_f64();
+    Ok((encoded.unwrap_or(total), total))
+}
+
+/// A mask in the middle of a square image.
+fn disc(size: u32) -> GrayImage {
+    let middle = f64::from(size) / 2.0;
+    GrayImage::from_fn(size, size, |x, y| {
+        let inside = (f64::from(x) - middle).hypot(f64::from(y) - middle) < f64::from(size) / 3.0;
+        image::Luma([u8::from(inside) * 255])
+    })
+}
+
+fn model(args: &BenchArgs, common: &Common, device: &Device) -> anyhow::Result<Segmenter> {
     let dtype = common.dtype.dtype();
     match &args.weights {
         Some(path) => {
             let options = LoadOptions { dtype, device: device.clone(), cleanup: MaskCleanup::default() };
-            Ok(args.model.load(path, &options)?.0)
+            Ok(args.model.open(path, None, &options)?.0)
         }
         None => {
             let vb = seg_golden::GeneratedWeights::new("bench").var_builder(dtype, device);

@@ -81,6 +81,12 @@ pub enum Error {
         /// Clicks that were given.
         clicks: usize,
     },
+    /// A model that takes no prompts was asked for as one that does.
+    #[error("{model} is no promptable model, expected one that answers to clicks and boxes, such as mobile-sam")]
+    NotPromptable {
+        /// The model.
+        model: &'static str,
+    },
     /// A low-resolution mask prompt that is not of the decoder's size.
     #[error("the mask prompt has logits of shape {got:?}, expected {expected:?}")]
     LowResMaskShape {

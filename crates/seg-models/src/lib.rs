@@ -6,6 +6,7 @@ mod error;
 pub mod is_net;
 pub mod normalize;
 pub mod pi_sam;
+pub mod prompt_free;
 pub mod promptable;
 pub mod registry;
 pub mod sam;
@@ -13,6 +14,7 @@ pub mod sam2;
 
 pub use automatic::{AutomaticMask, AutomaticMaskConfig, AutomaticMaskGenerator};
 pub use error::{Error, Result};
+pub use prompt_free::PromptFreeSegmenter;
 pub use promptable::{
     EmbeddedImage, ImageEmbedding, LowResPrediction, MaskCleanup, MaskPrompt, Point, Prediction, PromptableSegmenter,
     Prompts,

@@ -6,17 +6,23 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use seg_models::Point;
-use seg_models::registry::ModelName;
+use seg_models::registry::{ModelKind, ModelName};
+use seg_models::{MaskPrompt, Prompts};
 
 const EXAMPLES: &str = "\
 Examples:
   hrseg segment truck.jpg --point 500,375
   hrseg segment photos/ --box 75,275,1725,850 --format mask,cutout -o masks
   hrseg segment 'raw/*.png' --point 500,375 --point 20,20:0 --multimask --model sam2-tiny --weights sam2.safetensors
+  hrseg segment bicycle.jpg --model sam+isnet --box 40,60,900,700        the box's mask, made exact to its thin parts
+  hrseg segment photos/ --model is-net                                   the salient object of each, no prompt
+  hrseg segment chair.jpg --model pi-sam-b --weights pi_sam_b.pth --box 90,45,361,270 --refine 120,90 --refine 300,200:0
 
 Files written, for an image <stem>.jpg:
   DIR/<stem>.mask.png     8-bit grey, 255 inside; with --multimask the best mask, the others <stem>.mask.1.png ...
+                          models of IS-Net: the probability, 0..255; DIR/<stem>.coarse.png what their first stage saw
   DIR/<stem>.cutout.png   the object alone, RGBA
+  DIR/<stem>.compare.png  two-stage models: coarse mask and exact mask side by side
   DIR/<stem>.overlay.png  the photo with the mask and the prompts drawn over it
   DIR/<stem>.json         prompts, predicted IoUs, boxes, areas, COCO RLE of every mask
 
@@ -51,6 +57,19 @@ pub struct SegmentArgs {
     #[arg(long, value_name = "FILE")]
     pub mask: Option<PathBuf>,
 
+    /// Pi-SAM: a click on an error of the box's mask, where the object is missing (1, the default) or something else was
+    /// taken for it (0); each builds on those before it
+    #[arg(long = "refine", value_name = "X,Y[:0|1]", allow_hyphen_values = true, value_parser = parse_point)]
+    pub refine: Vec<Point>,
+
+    /// Two-stage models: the model that finds the object (mobile-sam for sam+isnet, sam-vit-l for dis-sam)
+    #[arg(long, value_name = "NAME", value_parser = ModelName::from_str)]
+    pub stage_one: Option<ModelName>,
+
+    /// Checkpoint of the first stage; for Pi-SAM the one of SAM that its encoder is from
+    #[arg(long, value_name = "FILE|DIR|hub:repo/file")]
+    pub stage_one_weights: Option<String>,
+
     /// Three candidate masks (part, object, whole), the best one first
     #[arg(long)]
     pub multimask: bool,
@@ -61,7 +80,7 @@ pub struct SegmentArgs {
 
     /// What to write
     #[arg(long = "format", value_enum, value_delimiter = ',', value_name = "LIST",
-          default_values_t = [Format::Mask, Format::Cutout, Format::Overlay, Format::Rle])]
+          default_values_t = [Format::Mask, Format::Cutout, Format::Overlay, Format::Rle, Format::Compare])]
     pub formats: Vec<Format>,
 
     /// Write over results that are there already
@@ -92,6 +111,77 @@ pub enum Format {
     Overlay,
     /// JSON with COCO RLE.
     Rle,
+    /// PNG of coarse and exact mask side by side; of two-stage models only.
+    Compare,
+}
+
+impl SegmentArgs {
+    /// The model of the first stage, where there are two.
+    pub fn first_stage(&self) -> Option<ModelName> {
+        self.stage_one.or_else(|| self.model.base())
+    }
+
+    /// Refuses options that the model cannot follow, and a model without the prompts it needs.
+    ///
+    /// # Errors
+    /// One line that says what to give instead.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { model, .. } = self;
+        let pi_sam = matches!(model, ModelName::PiSam(_));
+        let (points, boxed, masked) = (!self.points.is_empty(), self.bbox.is_some(), self.mask.is_some());
+        let refuse = |given: bool, message: String| if given { Err(message) } else { Ok(()) };
+        refuse(!self.refine.is_empty() && !pi_sam, format!("{model} cannot --refine: that is Pi-SAM's way"))?;
+        if let Some(first) = self.stage_one {
+            refuse(
+                model.kind() != ModelKind::TwoStage,
+                format!("{model} has no --stage-one, expected sam+isnet or dis-sam"),
+            )?;
+            let fits = first.kind() == ModelKind::Promptable && !matches!(first, ModelName::PiSam(_));
+            refuse(!fits, format!("--stage-one {first}: expected SAM, MobileSAM or SAM 2"))?;
+        }
+        refuse(
+            self.stage_one_weights.is_some() && model.base().is_none(),
+            format!("{model} has no first stage to give --stage-one-weights for"),
+        )?;
+        match model.kind() {
+            ModelKind::PromptFree => refuse(
+                points || boxed || masked || self.multimask,
+                format!(
+                    "{model} takes no prompts: it cuts out what is salient. To cut out one object, use --model sam+isnet"
+                ),
+            ),
+            ModelKind::TwoStage => {
+                refuse(self.multimask, format!("{model} gives one mask: leave out --multimask"))?;
+                refuse(
+                    masked && (points || boxed),
+                    "--mask is the coarse mask itself: leave out --point and --box".into(),
+                )?;
+                refuse(!(points || boxed || masked), needs_prompt(*model))
+            }
+            ModelKind::Promptable if pi_sam => {
+                refuse(
+                    points,
+                    format!("{model}'s clicks correct the mask of a box: give --box, and --refine instead of --point"),
+                )?;
+                refuse(self.multimask, format!("{model} gives one mask: leave out --multimask"))?;
+                refuse(
+                    !(boxed || masked),
+                    format!("{model} begins with a box: give --box, or --mask to take its extent"),
+                )
+            }
+            ModelKind::Promptable => refuse(!(points || boxed || masked), needs_prompt(*model)),
+        }
+    }
+
+    /// What the model is asked.
+    pub fn prompts(&self, mask: Option<MaskPrompt>) -> Prompts {
+        let points = self.points.iter().chain(&self.refine).copied().collect();
+        Prompts { points, bbox: self.bbox, mask, multimask: self.multimask }
+    }
+}
+
+fn needs_prompt(model: ModelName) -> String {
+    format!("{model} needs to be told what to cut out: give --point, --box or --mask")
 }
 
 fn numbers<const N: usize>(text: &str, expected: &str) -> Result<[f32; N], String> {

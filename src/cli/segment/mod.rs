@@ -3,6 +3,7 @@
 mod args;
 mod load;
 mod output;
+mod segmented;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 use seg_data::output::Overwrite;
 use seg_data::{DataError, DecodeLimits, RgbImage, load_image, load_mask};
-use seg_models::registry::LoadOptions;
-use seg_models::{MaskCleanup, MaskPrompt, PromptableSegmenter, Prompts};
+use seg_models::registry::{LoadOptions, Segmenter};
+use seg_models::{MaskCleanup, MaskPrompt, Prompts};
 
 pub use args::SegmentArgs;
-use load::load_model;
-use output::{CANDIDATES, Outputs, Segmented};
+use load::{Models, load_models};
+use output::{CANDIDATES, Outputs};
+use segmented::{Asked, Segmented};
 
 use super::common::say;
 use super::progress::Progress;
@@ -24,10 +26,7 @@ use super::{Common, Outcome, UsageError};
 
 /// Runs the verb.
 pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
-    if args.points.is_empty() && args.bbox.is_none() && args.mask.is_none() {
-        let message = format!("{} needs to be told what to cut out: give --point, --box or --mask", args.model);
-        return Err(UsageError(message).into());
-    }
+    args.check().map_err(UsageError)?;
     let files = seg_data::inputs::expand(&args.inputs).map_err(|e| UsageError(e.to_string()))?;
     let files = output::without_own_results(files, &args.output);
     seg_data::inputs::check_stems(&files).map_err(|e| UsageError(e.to_string()))?;
@@ -102,7 +101,7 @@ struct Session<'a> {
     options: LoadOptions,
     prompts: Prompts,
     limits: DecodeLimits,
-    model: Option<Box<dyn PromptableSegmenter>>,
+    models: Option<Models>,
     quiet: bool,
 }
 
@@ -120,16 +119,16 @@ impl<'a> Session<'a> {
                 device: common.device.open()?,
                 cleanup: MaskCleanup { max_hole_area: args.fill_holes, max_sprinkle_area: args.remove_sprinkles },
             },
-            prompts: Prompts { points: args.points.clone(), bbox: args.bbox, mask, multimask: args.multimask },
+            prompts: args.prompts(mask),
             limits,
-            model: None,
+            models: None,
             quiet: common.json,
         })
     }
 
     /// Does one image; `None` when its results are there already and may stay.
     fn segment(&mut self, file: &Path, progress: &Progress) -> Result<Option<String>, Failure> {
-        let outputs = Outputs::new(&self.args.output, file, &self.args.formats);
+        let outputs = Outputs::new(&self.args.output, file, &self.args.formats, self.args.model.kind());
         let expected = outputs.files(if self.args.multimask { CANDIDATES } else { 1 });
         let present: Vec<&PathBuf> = expected.iter().filter(|path| path.exists()).collect();
         if self.args.resume && present.len() == expected.len() {
@@ -150,11 +149,11 @@ impl<'a> Session<'a> {
             progress.message(&format!("note: {}: {note}", file.display()));
         }
         self.prompts.check(width, height).with_context(|| file.display().to_string())?;
-        let model = match &mut self.model {
-            Some(model) => model,
-            empty => empty.insert(load_model(self.args, &self.options, progress).map_err(Failure::Model)?),
+        let models = match &mut self.models {
+            Some(models) => models,
+            empty => empty.insert(load_models(self.args, &self.options, progress).map_err(Failure::Model)?),
         };
-        let segmented = masks(self.args, model.as_ref(), &self.prompts, file, &loaded.image, progress)
+        let segmented = masks(self.args, models, &self.prompts, file, &loaded.image, progress)
             .with_context(|| file.display().to_string())?;
         // not before there is something to put in it; without it no image can be done
         seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
@@ -168,20 +167,42 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Encodes the image, answers to the prompts and ranks the masks.
+/// Has the models look at the image, and ranks their masks.
 fn masks(
     args: &SegmentArgs,
-    model: &dyn PromptableSegmenter,
+    models: &Models,
     prompts: &Prompts,
     file: &Path,
     image: &RgbImage,
     progress: &Progress,
 ) -> anyhow::Result<Segmented> {
-    progress.stage(&format!("{}: encoding", file.display()));
-    let embedding = model.embed(image)?;
-    progress.stage(&format!("{}: decoding", file.display()));
-    let prediction = model.predict(&embedding, prompts)?;
-    Segmented::new(file, image.dimensions(), args.model.as_str(), prompts, args.mask.as_deref(), &prediction)
+    let stage = |what: &str| progress.stage(&format!("{}: {what}", file.display()));
+    let asked = Asked { image: file, size: image.dimensions(), args, prompts };
+    match (&models.segmenter, &models.first, &prompts.mask) {
+        (Segmenter::Promptable(model), ..) => {
+            stage("encoding");
+            let embedding = model.embed(image)?;
+            stage("decoding");
+            Segmented::of_prediction(&asked, &model.predict(&embedding, prompts)?)
+        }
+        (Segmenter::PromptFree(model), ..) => {
+            stage("segmenting");
+            Segmented::of_probability(&asked, &model.predict(image)?)
+        }
+        (Segmenter::TwoStage(second), Some(first), _) => {
+            stage("finding the object");
+            let embedding = first.embed(image)?;
+            let coarse = second.find(first.as_ref(), &embedding, prompts)?;
+            drop(embedding);
+            stage("refining");
+            Segmented::of_refinement(&asked, second.refine(image, coarse)?)
+        }
+        (Segmenter::TwoStage(second), None, Some(MaskPrompt::Image(mask))) => {
+            stage("refining");
+            Segmented::of_refinement(&asked, second.refine_mask(image, mask)?)
+        }
+        (Segmenter::TwoStage(_), None, _) => anyhow::bail!("{} has neither a first stage nor a mask", args.model),
+    }
 }
 
 fn disk_full(error: &anyhow::Error) -> bool {

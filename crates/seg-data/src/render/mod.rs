@@ -1,7 +1,10 @@
 //! Pictures for people: cut-outs and overlays.
 
+mod compare;
 mod draw;
 mod edge;
+
+pub use compare::compare;
 
 use image::{GrayImage, Rgb, RgbImage, Rgba, RgbaImage};
 use rayon::prelude::*;

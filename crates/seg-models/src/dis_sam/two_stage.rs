@@ -136,7 +136,20 @@ impl TwoStage {
         embedding: &ImageEmbedding,
         prompts: &Prompts,
     ) -> Result<Refinement> {
-        self.refine(image, CoarseMask::predict(model, embedding, prompts, self.choice)?)
+        self.refine(image, self.find(model, embedding, prompts)?)
+    }
+
+    /// The first stage alone.
+    ///
+    /// # Errors
+    /// As [`TwoStage::predict`].
+    pub fn find(
+        &self,
+        model: &dyn PromptableSegmenter,
+        embedding: &ImageEmbedding,
+        prompts: &Prompts,
+    ) -> Result<CoarseMask> {
+        CoarseMask::predict(model, embedding, prompts, self.choice)
     }
 
     /// The second stage alone, on a mask image: 128 and more is inside.

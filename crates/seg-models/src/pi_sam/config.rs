@@ -60,6 +60,16 @@ impl PiSamConfig {
         Self { rgb_embed_seed: seed, ..self }
     }
 
+    /// The same for a square input of another size, in pixels: a multiple of 16.
+    pub fn with_image_size(self, image_size: usize) -> Self {
+        Self {
+            prompt_encoder: PromptEncoderConfig::new(image_size),
+            interactor: self.interactor.map(|_| PreciseInteractorConfig::new(image_size)),
+            image_encoder: SamVitConfig { image_size, ..self.image_encoder },
+            ..self
+        }
+    }
+
     /// Without the Precise Interactor: what the authors' first stage of training saves.
     pub fn without_interactor(self) -> Self {
         Self { interactor: None, ..self }

@@ -22,7 +22,7 @@ pub fn toy_sam2(cleanup: MaskCleanup) -> Sam2ImagePredictor {
 /// MobileSAM for 256x256 pixels.
 pub fn small_mobile_sam() -> Box<dyn PromptableSegmenter> {
     let vb = GeneratedWeights::new("").var_builder(DType::F32, &Device::Cpu);
-    ModelName::MobileSam.build(256, MaskCleanup::default(), vb).unwrap()
+    ModelName::MobileSam.build(256, MaskCleanup::default(), vb).unwrap().promptable(ModelName::MobileSam).unwrap()
 }
 
 /// Both predictors.

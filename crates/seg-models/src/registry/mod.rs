@@ -1,0 +1,176 @@
+//! Models by name: which there are, and how each is loaded from its checkpoints.
+
+mod name;
+
+use std::path::Path;
+
+use candle_core::{DType, Device};
+use candle_nn::VarBuilder;
+use detail_refine::{IsNet, IsNetConfig};
+use seg_checkpoints::{Checkpoint, LoadPolicy, LoadReport, load_strict};
+
+use crate::dis_sam::{DisSamRefiner, Surroundings, TwoStage};
+use crate::error::{Error, Result};
+use crate::is_net::IsNetPredictor;
+use crate::pi_sam::{self, PiSamEncoder, PiSamFiles, PiSamMaskDecoder, PiSamPredictor};
+use crate::prompt_free::PromptFreeSegmenter;
+use crate::promptable::{MaskCleanup, PromptableSegmenter};
+use crate::sam::{Sam, SamConfig, SamPredictor};
+use crate::sam2::{Sam2ImageModel, Sam2ImagePredictor, Sam2Version};
+
+pub use name::{ModelKind, ModelName, Sam2Size, SamSize};
+
+/// A model in memory, by how it is asked.
+pub enum Segmenter {
+    /// With clicks, boxes or masks.
+    Promptable(Box<dyn PromptableSegmenter>),
+    /// Without prompts.
+    PromptFree(Box<dyn PromptFreeSegmenter>),
+    /// The second stage alone: the first is a promptable model, or a mask.
+    TwoStage(TwoStage),
+}
+
+impl Segmenter {
+    /// The promptable model that this is.
+    ///
+    /// # Errors
+    /// When it is another kind.
+    pub fn promptable(self, name: ModelName) -> Result<Box<dyn PromptableSegmenter>> {
+        match self {
+            Self::Promptable(model) => Ok(model),
+            Self::PromptFree(_) | Self::TwoStage(_) => Err(Error::NotPromptable { model: name.as_str() }),
+        }
+    }
+}
+
+impl ModelName {
+    /// Builds the model on weights from anywhere, for a square input of `image_size` pixels (1024 in all official
+    /// checkpoints). `vb` is at the root of the official state dict; Pi-SAM's two are one.
+    pub fn build(self, image_size: usize, cleanup: MaskCleanup, vb: VarBuilder) -> candle_core::Result<Segmenter> {
+        let (dtype, device) = (vb.dtype(), vb.device().clone());
+        let is_net = |cfg: IsNetConfig, vb| IsNet::new(&cfg, vb);
+        Ok(match self {
+            Self::MobileSam => Segmenter::Promptable(sam(SamConfig::mobile_sam(), image_size, cleanup, vb)?),
+            Self::Sam(size) => Segmenter::Promptable(sam(size.config(), image_size, cleanup, vb)?),
+            Self::Sam2(version, size) => {
+                let cfg = crate::sam2::Sam2Config { image_size, ..size.config(version) };
+                let model = Sam2ImageModel::new(&cfg, vb)?;
+                Segmenter::Promptable(Box::new(Sam2ImagePredictor::new(model, cleanup, dtype, &device)))
+            }
+            Self::PiSam(size) => {
+                let cfg = size.config().with_image_size(image_size);
+                let (encoder, decoder) = (PiSamEncoder::new(&cfg, vb.clone())?, PiSamMaskDecoder::new(&cfg, vb)?);
+                let model = PiSamPredictor::new(encoder, decoder, dtype, &device).map_err(candle_core::Error::wrap)?;
+                Segmenter::Promptable(Box::new(model))
+            }
+            Self::IsNet => {
+                let net = is_net(IsNetConfig::is_net(), vb)?;
+                Segmenter::PromptFree(Box::new(IsNetPredictor::new(net, image_size, dtype, &device)))
+            }
+            Self::DisSam => {
+                let net = is_net(IsNetConfig::dis_sam(), vb)?;
+                Segmenter::TwoStage(TwoStage::dis_sam(DisSamRefiner::new(net, image_size, dtype, &device)))
+            }
+            Self::SamIsNet => {
+                let net = is_net(IsNetConfig::is_net(), vb)?;
+                let net = IsNetPredictor::new(net, image_size, dtype, &device);
+                Segmenter::TwoStage(TwoStage::sam_is_net(net, Surroundings::default()))
+            }
+        })
+    }
+
+    /// What a checkpoint may have or lack.
+    fn policy(self) -> LoadPolicy {
+        let policy = LoadPolicy::strict().expect(self.weights());
+        match self {
+            Self::MobileSam => policy.unused(Sam::MOBILE_SAM_UNUSED),
+            Self::Sam2(..) => policy.unused(Sam2ImageModel::VIDEO_PREFIXES).optional([Sam2ImageModel::OPTIONAL_PREFIX]),
+            _ => policy,
+        }
+    }
+
+    /// Parts of the official checkpoint that this file has nothing of, and that only video needs.
+    fn absent_video_parts(self, checkpoint: &Checkpoint) -> Vec<&'static str> {
+        let Self::Sam2(version, _) = self else { return Vec::new() };
+        let of_2_1 = ["no_obj_embed_spatial", "obj_ptr_tpos_proj."];
+        Sam2ImageModel::VIDEO_PREFIXES
+            .into_iter()
+            .filter(|part| version == Sam2Version::V2_1 || !of_2_1.contains(part))
+            .filter(|part| !checkpoint.keys().any(|key| key.starts_with(part)))
+            .map(|part| part.trim_end_matches('.'))
+            .collect()
+    }
+
+    /// Loads the model from its checkpoint, strictly; the reports, one a file, say what a file has too much or too little of.
+    /// `base` is the checkpoint of [`ModelName::base`] that Pi-SAM needs unless `path` holds both; others do not look at it.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that is not of this model: the message says which one it looks like.
+    pub fn open(self, path: &Path, base: Option<&Path>, options: &LoadOptions) -> Result<(Segmenter, Vec<LoadReport>)> {
+        if let Self::PiSam(size) = self {
+            let files = match base {
+                Some(sam) => PiSamFiles::two(sam, path),
+                None => PiSamFiles::Merged(path.to_path_buf()),
+            };
+            let (model, reports) = pi_sam::load(&size.config(), &files, options)?;
+            return Ok((Segmenter::Promptable(Box::new(model)), reports));
+        }
+        let checkpoint = Checkpoint::open(path)?;
+        let build = |vb: VarBuilder<'static>| self.build(1024, options.cleanup, vb);
+        let (model, mut report) = load_strict(&checkpoint, options.dtype, &options.device, &self.policy(), build)?;
+        let absent = self.absent_video_parts(&checkpoint);
+        if !absent.is_empty() {
+            report.notes.push(format!("good for images, not for video: the file has no {}", absent.join(", ")));
+        }
+        Ok((model, vec![report]))
+    }
+
+    /// Loads a promptable model from its one checkpoint; see [`ModelName::open`].
+    ///
+    /// # Errors
+    /// As there, and a model that takes no prompts.
+    pub fn load(self, path: &Path, options: &LoadOptions) -> Result<(Box<dyn PromptableSegmenter>, LoadReport)> {
+        let (model, reports) = self.open(path, None, options)?;
+        let report = reports.into_iter().next().unwrap_or_default();
+        Ok((model.promptable(self)?, report))
+    }
+}
+
+impl SamSize {
+    fn config(self) -> SamConfig {
+        match self {
+            Self::B => SamConfig::vit_b(),
+            Self::L => SamConfig::vit_l(),
+            Self::H => SamConfig::vit_h(),
+        }
+    }
+}
+
+fn sam(
+    cfg: SamConfig,
+    image_size: usize,
+    cleanup: MaskCleanup,
+    vb: VarBuilder,
+) -> candle_core::Result<Box<dyn PromptableSegmenter>> {
+    let (dtype, device) = (vb.dtype(), vb.device().clone());
+    let model = Sam::new(&cfg.with_image_size(image_size), vb)?;
+    Ok(Box::new(SamPredictor::new(model, cleanup, dtype, &device)))
+}
+
+/// Where and in which number type a model computes.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Type of weights and activations.
+    pub dtype: DType,
+    /// CPU or GPU.
+    pub device: Device,
+    /// Holes filled and specks removed from every mask; none by default.
+    pub cleanup: MaskCleanup,
+}
+
+impl Default for LoadOptions {
+    /// 32-bit floats on the CPU.
+    fn default() -> Self {
+        Self { dtype: DType::F32, device: Device::Cpu, cleanup: MaskCleanup::default() }
+    }
+}
