@@ -9,6 +9,9 @@ use candle_nn::var_builder::{SimpleBackend, VarBuilder};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Parts of the names of batch norms' running statistics.
+const STATISTICS: [&str; 2] = ["running_mean", "running_var"];
+
 /// [`GeneratedWeights`] as variables, but for the frozen ones: to prove that every trainable path of a model gets the
 /// right gradient, and no frozen one any.
 #[derive(Debug, Clone)]
@@ -27,7 +30,7 @@ struct Made {
 impl TrainableWeights {
     /// Every weight is trainable, but batch norms' running statistics, which no gradient changes.
     pub fn new(weights: GeneratedWeights) -> Self {
-        let frozen = vec!["running_mean".into(), "running_var".into()];
+        let frozen = STATISTICS.map(String::from).to_vec();
         Self { weights, frozen, made: Arc::default() }
     }
 
@@ -35,6 +38,23 @@ impl TrainableWeights {
     pub fn freeze(mut self, part: impl Into<String>) -> Self {
         self.frozen.push(part.into());
         self
+    }
+
+    /// Makes variables of batch norms' running statistics, though no gradient reaches them: to see what training makes of them.
+    pub fn watch_statistics(mut self) -> Self {
+        self.frozen.retain(|part| !STATISTICS.contains(&part.as_str()));
+        self
+    }
+
+    /// The trainable variables that a model has asked for, with their names in order; no statistics.
+    pub fn variables(&self) -> Vec<(String, Var)> {
+        let is_statistic = |name: &str| STATISTICS.iter().any(|part| name.contains(part));
+        self.lock().vars.iter().filter(|(n, _)| !is_statistic(n)).map(|(n, v)| (n.clone(), v.clone())).collect()
+    }
+
+    /// A running statistic as it is now, where [`Self::watch_statistics`] was asked for.
+    pub fn statistic(&self, name: &str) -> Option<Tensor> {
+        self.lock().vars.get(name).map(Var::as_detached_tensor)
     }
 
     /// A builder at the root of the state dict.

@@ -2,6 +2,7 @@
 
 mod dissam_pipeline;
 mod dissam_swd_optim;
+mod dissam_train;
 mod isnet;
 mod mobilesam;
 mod mobilesam_blocks;
@@ -51,6 +52,7 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("dissam", isnet::run),
     ("dissam_pipeline", dissam_pipeline::run),
     ("dissam_swd_optim", dissam_swd_optim::run),
+    ("dissam_train", dissam_train::run),
     ("isnet", isnet::run),
     ("isnet_gtencoder", isnet::gt_encoder),
     ("isnet_rsu_blocks", isnet::blocks),

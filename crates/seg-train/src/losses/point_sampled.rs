@@ -83,7 +83,7 @@ impl PointSampledMaskLoss {
             return Err(TrainError::Shape { tensor: "logits", got, expected: "[B, 1, H, W]".into() });
         }
         let setting = |name, got, expected| Err(TrainError::Setting { name, got, expected });
-        if !(self.oversample_ratio >= 1.) {
+        if self.oversample_ratio.is_nan() || self.oversample_ratio < 1. {
             return setting("oversample_ratio", self.oversample_ratio, "1 or more");
         }
         if !(0. ..=1.).contains(&self.importance_sample_ratio) {
