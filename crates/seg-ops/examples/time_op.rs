@@ -24,6 +24,7 @@ fn answer(seconds: f64, flops: f64) -> Result<()> {
 }
 
 fn main() -> Result<()> {
+    seg_ops::keep_freed_memory(); // as the `hrseg` command does
     let mut prepared: HashMap<String, (runs::Run, f64)> = HashMap::new();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
