@@ -1,6 +1,7 @@
 //! `dissam_train`: one training step of IS-Net in DIS-SAM's form, with DIS-SAM's loss and with IS-Net's own, batch norms in train
 //! mode and in evaluation.
 
+use super::isnet::planes;
 use super::{Result, Run, field};
 use crate::verify::labels;
 use candle_core::{DType, Device, Tensor, Var};
@@ -154,28 +155,20 @@ impl Network {
     }
 }
 
-/// Images with mask and box as channels, `[B, 5, H, W]`, and labels `[B, 1, H, W]`.
+/// Images with mask and box as channels, `[B, 5, H, W]`, and labels `[B, 1, H, W]`. Unlike in other cases, images of a batch have
+/// numbers from 0 and are not shifted.
 fn batch(case: &Case, device: &Device) -> Result<Batch> {
-    let shape: [usize; 4] = field(case, "inputs.shape", &case.inputs["shape"])?;
-    let [count, _, h, w] = shape;
-    let (mut images, mut masks, mut targets) = (Vec::new(), Vec::new(), Vec::new());
-    for index in 0..count {
-        let pattern = match index {
-            0 => Pattern::salted(&case.salt, "input.image"),
-            b => Pattern::salted(&case.salt, &format!("input.image.{b}")).shifted(0.04 * b as f64),
-        };
-        images.push(pattern.map((3, h, w), device, |_, v| v - 0.5)?);
-        let mask = labels::mask(&case.salt, index, h, w);
-        let planes = [mask.clone(), labels::open_box(&mask, w)].concat();
-        masks.push(plane(planes, 2, (h, w), device)?);
-        targets.push(plane(labels::training_label(&case.salt, index, h, w), 1, (h, w), device)?);
-    }
-    let images = Tensor::cat(&[Tensor::cat(&images, 0)?, Tensor::cat(&masks, 0)?], 1)?;
-    Ok(Batch { images, labels: Tensor::cat(&targets, 0)? })
-}
-
-fn plane(values: Vec<u8>, channels: usize, (h, w): (usize, usize), device: &Device) -> Result<Tensor> {
-    Ok(Tensor::from_vec(values, (1, channels, h, w), device)?.to_dtype(DType::F32)?)
+    let [count, _, h, w]: [usize; 4] = field(case, "inputs.shape", &case.inputs["shape"])?;
+    let image = |index: usize| {
+        let pattern = Pattern::salted(&case.salt, &format!("input.image{index}"));
+        pattern.map((3, h, w), device, |_, v| v - 0.5)
+    };
+    let images = Tensor::cat(&(0..count).map(image).collect::<candle_core::Result<Vec<_>>>()?, 0)?;
+    let mask = |index| labels::mask(&case.salt, index, h, w);
+    let masks = planes(count, (h, w), device, mask)?;
+    let boxes = planes(count, (h, w), device, |index| labels::open_box(&mask(index), w))?;
+    let labels = planes(count, (h, w), device, |index| labels::training_label(&case.salt, index, h, w))?;
+    Ok(Batch { images: Tensor::cat(&[images, masks, boxes], 1)?, labels })
 }
 
 fn scalar(x: &Tensor) -> Result<f64> {
