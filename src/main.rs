@@ -4,6 +4,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // models free and ask for tens of megabytes at every layer
-    hrseg::seg_ops::keep_freed_memory();
+    seg_ops::keep_freed_memory();
     hrseg::cli::main()
 }

@@ -168,10 +168,26 @@ pub fn mobile_sam() -> &'static Path {
     })
 }
 
+/// An IS-Net of generated weights, written once a test binary: of three channels, or DIS-SAM's of five.
+pub fn is_net(channels: usize) -> &'static Path {
+    static FILES: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
+    let (slot, case) = if channels == 3 { (0, "is-net/isnet_1024.json") } else { (1, "dis-sam/dissam_1024.json") };
+    FILES[slot].get_or_init(|| {
+        let path = weights_file(&format!("{}_is_net_{channels}.safetensors", env!("CARGO_CRATE_NAME")));
+        let module = Case::read(&repository("tests/golden").join(case)).unwrap().modules().next().unwrap().to_owned();
+        write_generated(&path, official(case, &module), |_, tensor| tensor);
+        path
+    })
+}
+
 /// A MobileSAM of generated weights, each tensor through `change`.
 pub fn write_mobile_sam(path: &Path, change: impl Fn(&str, Tensor) -> Tensor) {
+    write_generated(path, official("mobile-sam/mobilesam_1024.json", "sam"), change);
+}
+
+fn write_generated(path: &Path, names: Vec<NamedShape>, change: impl Fn(&str, Tensor) -> Tensor) {
     let generated = GeneratedWeights::new("");
-    let tensors: BTreeMap<String, Tensor> = official("mobile-sam/mobilesam_1024.json", "sam")
+    let tensors: BTreeMap<String, Tensor> = names
         .into_iter()
         .map(|NamedShape { name, shape }| {
             let tensor = if name.ends_with("num_batches_tracked") {

@@ -8,6 +8,7 @@
 mod common;
 
 mod files;
+mod models;
 mod outputs;
 mod prompts;
 mod refusals;

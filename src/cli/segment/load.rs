@@ -63,10 +63,13 @@ fn holds_encoder(path: &std::path::Path) -> anyhow::Result<bool> {
 
 fn tell(reports: &[LoadReport], progress: &Progress) {
     for report in reports {
-        if report.zero_filled.is_empty() && report.notes.is_empty() {
-            tracing::info!("{report}");
-        } else {
+        if !report.zero_filled.is_empty() {
             progress.message(report.to_string().trim_end());
+            continue;
+        }
+        tracing::info!("{report}");
+        for note in &report.notes {
+            progress.message(&format!("note: {note}"));
         }
     }
 }

@@ -126,8 +126,10 @@ impl Outputs {
         }
         if let (true, Some(coarse)) = (self.has(Format::Compare), &result.coarse) {
             let path = self.path("compare.png");
-            let style = render::OverlayStyle::default();
-            write_png(&path, &render::compare(image, &[coarse, best], &result.drawn_prompts, &style)?, overwrite)?;
+            // a line along the edge would hide what is as thin as itself
+            let style = render::OverlayStyle { contour_width: 0.0, tint_opacity: 0.7, dim: 0.5, ..Default::default() };
+            let drawn = render::Prompts::default();
+            write_png(&path, &render::compare(image, &[coarse, best], &drawn, &style)?, overwrite)?;
             written.push(path);
         }
         // last: a JSON says that the image is complete

@@ -7,7 +7,7 @@ use super::{OverlayStyle, Prompts, overlay};
 use crate::error::Result;
 use crate::geometry::extent;
 
-/// Longest side of a panel, in pixels.
+/// Longest side of a panel, in pixels: larger ones are reduced to it, and those under half of it enlarged to that.
 const PANEL: u32 = 1200;
 /// Pixels between panels.
 const GAP: u32 = 12;
@@ -20,8 +20,9 @@ const GAP: u32 = 12;
 pub fn compare(image: &RgbImage, masks: &[&GrayImage], prompts: &Prompts, style: &OverlayStyle) -> Result<RgbImage> {
     let [x0, y0, x1, y1] = window(image, masks)?;
     let (width, height) = (x1 - x0, y1 - y0);
-    let shrink = (f64::from(PANEL) / f64::from(width.max(height).max(1))).min(1.0);
-    let scaled = |side: u32| ((f64::from(side) * shrink).round() as u32).max(1);
+    let longer = f64::from(width.max(height).max(1));
+    let scale = (f64::from(PANEL) / longer).min((f64::from(PANEL / 2) / longer).max(1.0));
+    let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
     let (panel_width, panel_height) = (scaled(width), scaled(height));
     let count = masks.len() as u32;
     let mut out = RgbImage::from_pixel(
@@ -32,7 +33,7 @@ pub fn compare(image: &RgbImage, masks: &[&GrayImage], prompts: &Prompts, style:
     for (i, mask) in masks.iter().enumerate() {
         let drawn = overlay(image, mask, prompts, style)?;
         let cut = crop_imm(&drawn, x0, y0, width, height).to_image();
-        let panel = if shrink < 1.0 { resize(&cut, panel_width, panel_height, FilterType::Triangle) } else { cut };
+        let panel = if scale == 1.0 { cut } else { resize(&cut, panel_width, panel_height, FilterType::Triangle) };
         image::imageops::replace(&mut out, &panel, i64::from(i as u32 * (panel_width + GAP)), 0);
     }
     Ok(out)
@@ -66,12 +67,12 @@ mod tests {
         };
         let (left, right) = (square(10), square(30));
         let out = compare(&image, &[&left, &right], &Prompts::default(), &OverlayStyle::default()).unwrap();
-        // x 10..50 and y 10..30 with a margin of 4
-        assert_eq!(out.dimensions(), (48 * 2 + GAP, 28));
-        assert_ne!(out.get_pixel(14, 14), out.get_pixel(48 + GAP + 14, 14), "each panel has its own mask");
+        // x 10..50 and y 10..30 with a margin of 4, enlarged
+        assert_eq!(out.dimensions(), (600 * 2 + GAP, 350));
+        assert_ne!(out.get_pixel(175, 175), out.get_pixel(600 + GAP + 175, 175), "each panel has its own mask");
         let empty = GrayImage::new(100, 60);
         let whole = compare(&image, &[&empty], &Prompts::default(), &OverlayStyle::default()).unwrap();
-        assert_eq!(whole.dimensions(), (100, 60));
+        assert_eq!(whole.dimensions(), (600, 360));
         let small = GrayImage::new(10, 10);
         assert!(compare(&image, &[&small], &Prompts::default(), &OverlayStyle::default()).is_err());
     }
