@@ -115,6 +115,11 @@ fn pisam_clicksim() {
 }
 
 #[test]
+fn pisam_losses() {
+    all_pass("pi-sam", "pisam_losses", 1);
+}
+
+#[test]
 fn pisam_rgb_embed_seed() {
     all_pass("pi-sam", "pisam_rgb_embed_seed", 1);
 }
