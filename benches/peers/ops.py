@@ -1,4 +1,4 @@
-"""Times our operations against PyTorch's on the same shapes, threads and machine, run by run in turn, and prints ratios.
+"""Times our operations against PyTorch's on the same shapes, threads and machine, in turns, and prints ratios.
 
     python3 -m venv venv && venv/bin/pip install torch==2.5.1
     cargo build --release -p seg-ops --example time_op
@@ -13,8 +13,12 @@ import argparse, json, os, statistics, subprocess, sys, time
 import torch
 import torch.nn.functional as F
 
-# seconds before each run: the threads of the run before spin for a while, waiting for work
+# seconds before a turn: the other side's threads spin for a while, waiting for work
 PAUSE = 0.02
+# seconds of a turn: as many runs as fit, at most TURN_RUNS, behind one that wakes the threads and is not counted; their median counts. A single short
+# run would tell how fast threads wake up.
+TURN = 0.05
+TURN_RUNS = 9
 
 # group, name, operation, parameters; maps are channels first for PyTorch, in the models' layout for ours
 SHAPES = [
@@ -248,6 +252,19 @@ def torch_op(op, p):
     return both
 
 
+def timed(f):
+    t = time.perf_counter()
+    f()
+    return time.perf_counter() - t
+
+
+def turn(seconds_of_a_run):
+    time.sleep(PAUSE)
+    first = seconds_of_a_run()
+    count = max(1, min(TURN_RUNS, int(TURN / first)))
+    return statistics.median(seconds_of_a_run() for _ in range(count))
+
+
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--threads", type=int, default=2)
@@ -271,7 +288,7 @@ def main():
     # the best of a few: what else runs on the machine only takes from it
     peak = max(flops / seconds for seconds, flops in (ask("fma_peak") for _ in range(9)))
     rows = []
-    print(f"PyTorch {torch.__version__}, {a.threads} threads, medians of {a.runs} runs in turn; "
+    print(f"PyTorch {torch.__version__}, {a.threads} threads, medians of {a.runs} turns; "
           f"fused multiply-adds alone: {peak / 1e9:.0f} GFLOP/s\n")
     print(f"| {'group':<15} | {'what':<42} | ours ms | PyTorch ms | ratio | GFLOP/s | share of peak |\n|---|---|---|---|---|---|---|")
     for group, name, op, p in SHAPES:
@@ -283,12 +300,10 @@ def main():
         with grad():
             f = torch_op(op, p)
             f()
+            flops = ask(line)[1]
             for _ in range(a.runs):
-                time.sleep(PAUSE)
-                seconds, flops = ask(line)
-                mine.append(seconds)
-                time.sleep(PAUSE)
-                t = time.perf_counter(); f(); theirs.append(time.perf_counter() - t)
+                mine.append(turn(lambda: ask(line)[0]))
+                theirs.append(turn(lambda: timed(f)))
         m, t = statistics.median(mine), statistics.median(theirs)
         rows.append(dict(group=group, name=name, op=op, ours_s=m, torch_s=t, ratio=m / t, flops=flops, peak=peak))
         rate = f"{flops / m / 1e9:7.0f} | {flops / m / peak:11.0%}  " if flops else f"{'':7} | {'':13}"

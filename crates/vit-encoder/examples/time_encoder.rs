@@ -9,7 +9,7 @@
 use std::error::Error;
 use std::time::Instant;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use seg_golden::{GeneratedWeights, Pattern};
 use vit_encoder::{ImageEncoderViT, SamVitConfig, TinyVit, TinyVitConfig};
 
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let encode: Box<dyn Fn(&_) -> _> = match model.as_str() {
         "vit_t" => {
             let encoder = TinyVit::new(&TinyVitConfig::mobile_sam(), vb.clone())?;
-            Box::new(move |image| encoder.forward(image))
+            Box::new(move |image: &Tensor| encoder.forward(image.clone()))
         }
         name => {
             let encoder = match name {

@@ -62,7 +62,7 @@ mod tests {
         let image = RgbImage::from_pixel(100, 60, image::Rgb([200, 100, 50]));
         let square = |x0: u32| {
             GrayImage::from_fn(100, 60, |x, y| {
-                image::Luma([u8::from(x >= x0 && x < x0 + 20 && y >= 10 && y < 30) * 255])
+                image::Luma([u8::from((x0..x0 + 20).contains(&x) && (10..30).contains(&y)) * 255])
             })
         };
         let (left, right) = (square(10), square(30));
