@@ -120,6 +120,11 @@ fn pisam_losses() {
 }
 
 #[test]
+fn pisam_train_toy() {
+    all_pass("pi-sam", "pisam_train_toy", 1);
+}
+
+#[test]
 fn pisam_rgb_embed_seed() {
     all_pass("pi-sam", "pisam_rgb_embed_seed", 1);
 }

@@ -18,6 +18,8 @@ const STATISTICS: [&str; 2] = ["running_mean", "running_var"];
 pub struct TrainableWeights {
     weights: GeneratedWeights,
     frozen: Vec<String>,
+    /// Beginnings of the names that are trained; `None`: all.
+    trained: Option<Vec<String>>,
     made: Arc<Mutex<Made>>,
 }
 
@@ -31,12 +33,18 @@ impl TrainableWeights {
     /// Every weight is trainable, but batch norms' running statistics, which no gradient changes.
     pub fn new(weights: GeneratedWeights) -> Self {
         let frozen = STATISTICS.map(String::from).to_vec();
-        Self { weights, frozen, made: Arc::default() }
+        Self { weights, frozen, trained: None, made: Arc::default() }
     }
 
     /// Weights whose name contains `part` are frozen.
     pub fn freeze(mut self, part: impl Into<String>) -> Self {
         self.frozen.push(part.into());
+        self
+    }
+
+    /// Weights whose name begins with none of `parts` are frozen.
+    pub fn train_only<'a>(mut self, parts: impl IntoIterator<Item = &'a str>) -> Self {
+        self.trained = Some(parts.into_iter().map(String::from).collect());
         self
     }
 
@@ -152,7 +160,9 @@ impl SimpleBackend for TrainableWeights {
 impl TrainableWeights {
     fn keep(&self, name: &str, tensor: Tensor) -> candle_core::Result<Tensor> {
         let mut made = self.lock();
-        if self.frozen.iter().any(|part| name.contains(part.as_str())) {
+        let trained =
+            self.trained.as_ref().is_none_or(|parts| parts.iter().any(|part| name.starts_with(part.as_str())));
+        if !trained || self.frozen.iter().any(|part| name.contains(part.as_str())) {
             made.frozen.insert(name.to_owned(), tensor.clone());
             return Ok(tensor);
         }

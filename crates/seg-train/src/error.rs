@@ -35,6 +35,9 @@ pub enum TrainError {
         /// Values that would have been right, in words.
         expected: &'static str,
     },
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] seg_models::Error),
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+pub mod dis_sam;
 mod error;
 pub mod losses;
 pub mod optim;
+pub mod pi_sam;
 pub mod random;
 
 pub use error::TrainError;

@@ -12,6 +12,7 @@ mod pisam_losses;
 mod pisam_metrics;
 mod pisam_model;
 mod pisam_rgb_embed_seed;
+mod pisam_train_toy;
 mod prompts;
 mod sam1_decoder;
 mod sam1_model;
@@ -63,6 +64,7 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("pisam_metrics", pisam_metrics::run),
     ("pisam_rgb_embed_seed", pisam_rgb_embed_seed::run),
     ("pisam_toy", pisam_model::run),
+    ("pisam_train_toy", pisam_train_toy::run),
     ("pisam_vit", pisam_model::run),
     ("sam1_decoder", sam1_decoder::run),
     ("sam1_inputs", |run| Ok(seg_golden::check_generators(run.checks)?)),
