@@ -95,6 +95,11 @@ fn dissam_pipeline() {
 }
 
 #[test]
+fn dissam_train() {
+    all_pass("dis-sam", "dissam_train", 2);
+}
+
+#[test]
 fn pisam_deform() {
     all_pass("pi-sam", "pisam_deform", 1);
 }

@@ -198,6 +198,11 @@ impl Case {
 
     /// Compare `tensor` with the stored output `name`.
     pub fn compare(&self, name: &str, tensor: &Tensor) -> Comparison {
+        self.compare_above(name, tensor, 0.)
+    }
+
+    /// As [`Self::compare`], where differences up to `floor` are rounding whatever the values.
+    pub(crate) fn compare_above(&self, name: &str, tensor: &Tensor, floor: f64) -> Comparison {
         let Some(spec) = self.outputs.get(name) else {
             return Comparison::failed(name, "the case has no such output");
         };
@@ -208,6 +213,6 @@ impl Case {
             None if spec.shape.contains(&0) => &nothing,
             None => return Comparison::failed(name, "described in the JSON but not stored in the safetensors file"),
         };
-        compare(name, spec, stored, self.tolerance, tensor)
+        compare(name, spec, stored, (self.tolerance, floor), tensor)
     }
 }

@@ -130,6 +130,13 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// As [`Self::tensor`], where differences up to `floor` are rounding whatever the values: the caller must have measured how much rounding does.
+    pub fn tensor_above(&mut self, name: &str, tensor: &Tensor, floor: f64) {
+        if self.wants(name) {
+            self.comparisons.insert(name.to_string(), self.case.compare_above(name, tensor, floor));
+        }
+    }
+
     /// Record a check of something that is not a stored tensor.
     pub fn fact(&mut self, name: &str, agrees: bool, problem: impl Into<String>) {
         self.comparisons.insert(name.to_string(), Comparison::of_fact(name, agrees, problem));

@@ -133,12 +133,12 @@ impl Comparison {
     }
 }
 
-/// Compare `tensor` with the values in `stored`, of which `spec` says where they lie.
+/// Compare `tensor` with the values in `stored`, of which `spec` says where they lie; `floor` is added to the tolerance.
 pub(crate) fn compare(
     name: &str,
     spec: &OutputSpec,
     stored: &Stored,
-    tolerance: Option<Tolerance>,
+    (tolerance, floor): (Option<Tolerance>, f64),
     tensor: &Tensor,
 ) -> Comparison {
     if tensor.dims() != spec.shape {
@@ -158,6 +158,7 @@ pub(crate) fn compare(
     let statistics = Statistics::of(&stored.values);
     let std = spec.std.unwrap_or(statistics.std);
     let tolerance = spec.tolerance.or(tolerance).unwrap_or_else(|| Tolerance::of_std(std));
+    let tolerance = Tolerance { atol: tolerance.atol + floor, ..tolerance };
     let mut result = Comparison { compared: stored.values.len(), ..Comparison::empty(name) };
     for (i, (&expected, actual)) in stored.values.iter().zip(actual.iter().step_by(stride)).enumerate() {
         let actual = f64::from(*actual);
@@ -241,7 +242,7 @@ mod tests {
     fn run(spec: &OutputSpec, stored: &[f64], values: &[f32]) -> Comparison {
         let stored = Stored { shape: vec![stored.len()], values: stored.to_vec() };
         let tensor = Tensor::from_slice(values, spec.shape.as_slice(), &Device::Cpu).unwrap();
-        compare("x", spec, &stored, None, &tensor)
+        compare("x", spec, &stored, (None, 0.), &tensor)
     }
 
     #[test]
@@ -276,7 +277,7 @@ mod tests {
             "x",
             &spec(&[4], 1),
             &Stored { shape: vec![4], values: vec![0.0; 4] },
-            None,
+            (None, 0.),
             &Tensor::zeros((2, 2), DType::F32, &Device::Cpu).unwrap(),
         );
         assert_eq!(wrong.problem.as_deref(), Some("shape [2, 2], expected [4]"));

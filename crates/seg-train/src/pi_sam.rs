@@ -1,4 +1,18 @@
 //! Pi-SAM's two stages of training (`segment_anything/modeling/mask_decoder_pi.py` and `loss.py` of lmzpai/pi-sam).
+//!
+//! ```no_run
+//! use candle_nn::Optimizer;
+//! use seg_models::pi_sam::{PiSamMaskDecoder, TorchGenerator};
+//! use seg_train::pi_sam::{Batch, Simulated, Stage, forward};
+//! use seg_train::random::Seeded;
+//!
+//! # fn step(decoder: &PiSamMaskDecoder, batch: &Batch<'_>, optimiser: &mut impl Optimizer) -> seg_train::Result<()> {
+//! let mut clicker = Simulated { rules: Default::default(), random: TorchGenerator::new(42) };
+//! let pass = forward(decoder, Stage::Interactor, batch, &mut clicker, &mut Seeded::new(42), &mut seg_layers::Unobserved)?;
+//! optimiser.backward_step(&pass.losses.total)?;
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::Result;
 use crate::losses::{MaskLosses, PointSampledMaskLoss};
