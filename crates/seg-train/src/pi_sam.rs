@@ -181,3 +181,39 @@ pub fn small_labels(labels: &Tensor, masks: &Tensor) -> Result<Tensor> {
     let size = (masks.dim(D::Minus2)?, masks.dim(D::Minus1)?);
     Ok(seg_ops::resize(&(labels * 255.)?, size, &Resize::bilinear())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn stages_share_nothing() {
+        let stages = |key| (Stage::Decoder.trains(key), Stage::Interactor.trains(key));
+        assert_eq!(stages("hf_mlp.layers.0.weight"), (true, false));
+        assert_eq!(stages("interact_2.out_cov.0.weight"), (false, true));
+        for frozen in ["interact_2.img_pe", "interact_2.pe_layer.x", "output_upscaling.0.weight", "transformer.x"] {
+            assert_eq!(stages(frozen), (false, false), "{frozen}");
+        }
+    }
+
+    #[test]
+    fn clicks_are_on_what_is_missing() -> Result<()> {
+        // a square of 12 × 12 at row 10 and column 14 is missing in the first mask, nothing in the second
+        let mut label = vec![0f32; 32 * 32];
+        for row in 10..22 {
+            label[row * 32 + 14..row * 32 + 26].fill(1.);
+        }
+        let labels = Tensor::from_vec([label, vec![0.; 32 * 32]].concat(), (2, 1, 32, 32), &Device::Cpu)?;
+        let masks = (labels.zeros_like()? - 4.)?;
+        let mut clicker = Simulated { rules: ClickSimulation::default(), random: TorchGenerator::new(3) };
+        let (clicks, valid) = clicker.click(&masks, &small_labels(&labels, &masks)?)?;
+        assert_eq!(valid.to_vec1::<f32>()?, [1., 0.]);
+        assert_eq!(clicks.coords.dims(), [2, 10, 2]);
+        let first = clicks.coords.get(0)?.get(0)?.to_vec1::<f32>()?;
+        // the region has lost its edge
+        assert!((11. ..21.).contains(&(first[0] * 32.)) && (15. ..25.).contains(&(first[1] * 32.)), "{first:?}");
+        assert_eq!(clicks.flags.get(0)?.get(0)?.to_scalar::<u32>()?, 1);
+        Ok(())
+    }
+}
