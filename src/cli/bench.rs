@@ -131,7 +131,7 @@ fn once(model: &Segmenter, image: &RgbImage, prompts: &Prompts, device: &Device)
             None
         }
         Segmenter::TwoStage(second) => {
-            second.refine_mask(image, &disc(image.width()))?;
+            second.refine_mask(image, &disc(image.width())?)?;
             None
         }
     };
@@ -140,12 +140,10 @@ fn once(model: &Segmenter, image: &RgbImage, prompts: &Prompts, device: &Device)
 }
 
 /// A mask in the middle of a square image.
-fn disc(size: u32) -> GrayImage {
-    let middle = f64::from(size) / 2.0;
-    GrayImage::from_fn(size, size, |x, y| {
-        let inside = (f64::from(x) - middle).hypot(f64::from(y) - middle) < f64::from(size) / 3.0;
-        image::Luma([u8::from(inside) * 255])
-    })
+fn disc(size: u32) -> seg_data::Result<GrayImage> {
+    let side = size as usize;
+    let inside = seg_golden::inputs::ellipse((0.5, 0.5), (1. / 3., 1. / 3.), side, side);
+    seg_data::mask::from_binary(&inside, size, size)
 }
 
 fn model(args: &BenchArgs, common: &Common, device: &Device) -> anyhow::Result<Segmenter> {

@@ -123,6 +123,19 @@ fn parse_fill(text: &str) -> Option<(Vec<usize>, f32)> {
     Some((dims, factor))
 }
 
+/// Batch, height and width of the labels that a case checks as its output `labels`, `[B, 1, H, W]`.
+pub(super) fn labels_shape(case: &Case) -> Result<(usize, usize, usize)> {
+    match case.output("labels").map(|o| o.shape.as_slice()) {
+        Some(&[batch, 1, h, w]) => Ok((batch, h, w)),
+        other => Err(case.field_error("outputs.labels", format!("{other:?}, expected [B, 1, H, W]")).into()),
+    }
+}
+
+/// The value of a tensor without dimensions.
+pub(super) fn scalar(x: &Tensor) -> candle_core::Result<f64> {
+    x.to_dtype(DType::F64)?.to_scalar()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

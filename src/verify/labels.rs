@@ -2,32 +2,38 @@
 
 use seg_golden::inputs::ellipse;
 
-/// Centre and radii, as parts of the sides, of the masks of a batch; the batch goes round them again.
-type Ellipses = [[f64; 4]; 2];
+/// Centre and radii, as parts of the sides, of the two masks that a batch goes round: of the cases' own salt and of held-out ones.
+struct Ellipses {
+    own: [[f64; 4]; 2],
+    held_out: [[f64; 4]; 2],
+}
 
-/// The ellipses of a salt: the cases' own and the held-out ones.
-fn ellipses(salt: &str, own: Ellipses, held_out: Ellipses) -> Ellipses {
-    if salt.is_empty() { own } else { held_out }
+const MASKS: Ellipses = Ellipses {
+    own: [[0.45, 0.55, 0.3, 0.25], [0.6, 0.4, 0.2, 0.35]],
+    held_out: [[0.5, 0.5, 0.45, 0.1], [0.3, 0.3, 0.22, 0.27]],
+};
+/// Not quite the masks.
+const TRAINING_LABELS: Ellipses = Ellipses {
+    own: [[0.47, 0.52, 0.32, 0.24], [0.58, 0.43, 0.21, 0.33]],
+    held_out: [[0.5, 0.5, 0.4, 0.12], [0.33, 0.3, 0.2, 0.3]],
+};
+
+impl Ellipses {
+    /// That of image `index`, 0 or 1 a pixel.
+    fn draw(&self, salt: &str, index: usize, h: usize, w: usize) -> Vec<u8> {
+        let [cx, cy, rx, ry] = if salt.is_empty() { self.own } else { self.held_out }[index % 2];
+        ellipse((cx, cy), (rx, ry), h, w)
+    }
 }
 
 /// The mask of image `index`, 0 or 1 a pixel.
 pub(super) fn mask(salt: &str, index: usize, h: usize, w: usize) -> Vec<u8> {
-    let all = ellipses(
-        salt,
-        [[0.45, 0.55, 0.3, 0.25], [0.6, 0.4, 0.2, 0.35]],
-        [[0.5, 0.5, 0.45, 0.1], [0.3, 0.3, 0.22, 0.27]],
-    );
-    drawn(all[index % 2], h, w)
+    MASKS.draw(salt, index, h, w)
 }
 
-/// The label of image `index` of DIS-SAM's training case, 0 or 1 a pixel: not quite its mask.
+/// The label of image `index` of DIS-SAM's training case, 0 or 1 a pixel.
 pub(super) fn training_label(salt: &str, index: usize, h: usize, w: usize) -> Vec<u8> {
-    let all = ellipses(
-        salt,
-        [[0.47, 0.52, 0.32, 0.24], [0.58, 0.43, 0.21, 0.33]],
-        [[0.5, 0.5, 0.4, 0.12], [0.33, 0.3, 0.2, 0.3]],
-    );
-    drawn(all[index % 2], h, w)
+    TRAINING_LABELS.draw(salt, index, h, w)
 }
 
 /// [`mask`] with a bar across it.
@@ -45,20 +51,14 @@ pub(super) fn barred(mut mask: Vec<u8>, h: usize, w: usize) -> Vec<u8> {
     mask
 }
 
-fn drawn([cx, cy, rx, ry]: [f64; 4], h: usize, w: usize) -> Vec<u8> {
-    ellipse((cx, cy), (rx, ry), h, w)
-}
-
-/// The box around a mask of `w` columns, 0 or 1 a pixel, without its last row and column.
-pub(super) fn open_box(mask: &[u8], w: usize) -> Vec<u8> {
-    let inside = || mask.iter().enumerate().filter(|&(_, &v)| v > 0).map(|(i, _)| i);
-    let extent = |of: fn(usize, usize) -> usize| {
-        inside().map(|i| of(i, w)).fold(None, |range: Option<(usize, usize)>, v| match range {
-            None => Some((v, v)),
-            Some((low, high)) => Some((low.min(v), high.max(v))),
-        })
-    };
-    let (Some(rows), Some(columns)) = (extent(|i, w| i / w), extent(|i, w| i % w)) else { return vec![0; mask.len()] };
-    let within = |(low, high): (usize, usize), v: usize| v >= low && v < high;
-    (0..mask.len()).map(|i| u8::from(within(rows, i / w) && within(columns, i % w))).collect()
+/// The box around a mask of `h` rows and `w` columns, 0 or 1 a pixel, without its last row and column.
+pub(super) fn open_box(mask: &[u8], h: usize, w: usize) -> seg_data::Result<Vec<u8>> {
+    let mut inside = vec![0; mask.len()];
+    if let Some([x0, y0, x1, y1]) = seg_data::geometry::extent(mask, w as u32, h as u32)? {
+        let (x0, x1) = (x0 as usize, x1 as usize - 1);
+        for row in inside.chunks_mut(w).take(y1 as usize - 1).skip(y0 as usize) {
+            row[x0..x1].fill(1);
+        }
+    }
+    Ok(inside)
 }

@@ -1,7 +1,7 @@
 //! What all models that answer to prompts share: prompts in, masks out.
 
 use candle_core::{DType, Device, Tensor};
-use hr_decoders::{PointPrompts, label};
+use hr_decoders::{MaskDecoderOutput, PointPrompts, label};
 use seg_data::{GrayImage, RgbImage};
 use seg_ops::Resize;
 
@@ -165,8 +165,21 @@ pub struct LowResPrediction {
 }
 
 impl LowResPrediction {
+    /// One for each set of prompts, in their order; neighbours of the same kinds go through `decode` together.
+    pub(crate) fn in_batches(
+        prompts: &[Prompts],
+        decode: impl Fn(&[Prompts]) -> Result<MaskDecoderOutput>,
+    ) -> Result<Vec<Self>> {
+        let mut predictions = Vec::with_capacity(prompts.len());
+        for batch in prompts.chunk_by(Prompts::same_kinds) {
+            let output = decode(batch)?;
+            predictions.extend(Self::split(&output.masks, &output.iou_predictions)?);
+        }
+        Ok(predictions)
+    }
+
     /// One for each set of prompts: `masks` `[B, M, 4h, 4w]`, `iou_predictions` `[B, M]`, of any float type.
-    pub(crate) fn split(masks: &Tensor, iou_predictions: &Tensor) -> Result<Vec<Self>> {
+    fn split(masks: &Tensor, iou_predictions: &Tensor) -> Result<Vec<Self>> {
         let masks = masks.to_dtype(DType::F32)?;
         let ious = iou_predictions.to_dtype(DType::F32)?.to_vec2()?;
         let split = |(i, iou_predictions)| Ok(Self { low_res_masks: masks.get(i)?, iou_predictions });

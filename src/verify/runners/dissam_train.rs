@@ -7,8 +7,8 @@
 //! forward pass, losses and everything in evaluation mode have the usual tolerance, and so has everything of cases in float64
 //! (`values.dtype`), which prove the same gradients without rounding.
 
-use super::isnet::planes;
-use super::{Result, Run, field};
+use super::isnet::{planes, with_mask_and_box};
+use super::{Result, Run, field, scalar};
 use crate::verify::labels;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
@@ -218,13 +218,6 @@ fn batch(case: &Case, device: &Device) -> Result<Batch> {
         pattern.map((3, h, w), device, |_, v| v - 0.5)
     };
     let images = Tensor::cat(&(0..count).map(image).collect::<candle_core::Result<Vec<_>>>()?, 0)?;
-    let mask = |index| labels::mask(&case.salt, index, h, w);
-    let masks = planes(count, (h, w), device, mask)?;
-    let boxes = planes(count, (h, w), device, |index| labels::open_box(&mask(index), w))?;
     let labels = planes(count, (h, w), device, |index| labels::training_label(&case.salt, index, h, w))?;
-    Ok(Batch { images: Tensor::cat(&[images, masks, boxes], 1)?, labels })
-}
-
-fn scalar(x: &Tensor) -> candle_core::Result<f64> {
-    x.to_dtype(DType::F64)?.to_scalar()
+    Ok(Batch { images: with_mask_and_box(case, images)?, labels })
 }

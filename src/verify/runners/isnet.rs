@@ -1,9 +1,9 @@
 //! `isnet_*`, `dissam_small`, `dissam_1024`: IS-Net in both forms, its ground-truth encoder, its blocks.
 
-use super::{Result, Run, field, fill_spec};
+use super::{Result, Run, field, fill_spec, scalar};
 use crate::verify::labels;
 use crate::verify::weights::Weights;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use detail_refine::{IsNet, IsNetConfig, IsNetGtConfig, IsNetGtEncoder, Rsu, RsuConfig};
 use seg_golden::{Case, Pattern};
 
@@ -55,8 +55,7 @@ fn losses(run: &mut Run<'_, '_>, probabilities: &[Tensor], masks: &Tensor) -> Re
         let terms = loss.forward(probabilities, masks, None)?;
         for (part, actual) in [("target", &terms.first), ("total", &terms.total)] {
             let expected: f64 = field(run.case, &format!("values.{name}.{part}"), &expected[part])?;
-            let actual: f64 = actual.to_dtype(DType::F64)?.to_scalar()?;
-            run.checks.number(&format!("{name}.{part}"), actual, expected, 0.);
+            run.checks.number(&format!("{name}.{part}"), scalar(actual)?, expected, 0.);
         }
     }
     Ok(())
@@ -113,8 +112,16 @@ pub(super) fn images(case: &Case, [count, channels, h, w]: [usize; 4], device: &
     if channels == 3 {
         return Ok(rgb);
     }
-    let masks = planes(count, (h, w), device, |index| labels::mask(&case.salt, index, h, w))?;
-    let boxes = planes(count, (h, w), device, |index| labels::open_box(&labels::mask(&case.salt, index, h, w), w))?;
+    with_mask_and_box(case, rgb)
+}
+
+/// `[B, 3, H, W]` to `[B, 5, H, W]`: each image's mask and the box around it behind its colours.
+pub(super) fn with_mask_and_box(case: &Case, rgb: Tensor) -> Result<Tensor> {
+    let (count, _, h, w) = rgb.dims4()?;
+    let mask = |index| labels::mask(&case.salt, index, h, w);
+    let boxes = (0..count).map(|index| labels::open_box(&mask(index), h, w)).collect::<seg_data::Result<Vec<_>>>()?;
+    let masks = planes(count, (h, w), rgb.device(), mask)?;
+    let boxes = planes(count, (h, w), rgb.device(), |index| boxes[index].clone())?;
     Ok(Tensor::cat(&[rgb, masks, boxes], 1)?)
 }
 

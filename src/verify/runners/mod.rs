@@ -26,7 +26,7 @@ mod sam2_img;
 mod sam2_interp;
 
 use super::error::VerifyError;
-use super::inputs::{Inputs, field, fill_spec};
+use super::inputs::{Inputs, field, fill_spec, labels_shape, scalar};
 use candle_core::Device;
 use prompts::{boxes, points};
 use seg_golden::{Case, Checker};

@@ -3,7 +3,7 @@
 //! Which pixel of a region is clicked is random in the original; here the case's pixels are checked to lie in the regions that we find, and
 //! everything else to agree.
 
-use super::{Result, Run, field};
+use super::{Result, Run, field, labels_shape};
 use crate::verify::labels::barred_mask;
 use candle_core::Tensor;
 use seg_golden::inputs::{ellipse, filled};
@@ -24,10 +24,7 @@ fn prediction(salt: &str, index: usize, h: usize, w: usize) -> Vec<u8> {
 
 pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let (case, device) = (run.case, run.device);
-    let (batch, h, w) = match case.output("labels").map(|o| o.shape.as_slice()) {
-        Some(&[batch, 1, h, w]) => (batch, h, w),
-        other => return Err(case.field_error("outputs.labels", format!("{other:?}, expected [B, 1, H, W]")).into()),
-    };
+    let (batch, h, w) = labels_shape(case)?;
     let stored = |name: &str| case.stored_input(name, &candle_core::Device::Cpu);
     let labels: Vec<f32> = match stored("input.labels") {
         Some(stored) => stored?.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1()?,

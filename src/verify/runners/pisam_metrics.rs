@@ -1,6 +1,6 @@
 //! `pisam_metrics`: Pi-SAM's box prompt and the measures of its validation.
 
-use super::{Result, Run, field};
+use super::{Result, Run, field, labels_shape};
 use crate::verify::labels::barred_mask;
 use candle_core::{Device, Tensor};
 use seg_golden::inputs::filled;
@@ -10,10 +10,7 @@ use std::collections::BTreeMap;
 
 pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let (case, device) = (run.case, run.device);
-    let (batch, h, w) = match case.output("labels").map(|o| o.shape.as_slice()) {
-        Some(&[batch, 1, h, w]) => (batch, h, w),
-        other => return Err(case.field_error("outputs.labels", format!("{other:?}, expected [B, 1, H, W]")).into()),
-    };
+    let (batch, h, w) = labels_shape(case)?;
     let labels: Vec<f32> =
         (0..batch).flat_map(|i| barred_mask(&case.salt, i, h, w)).map(|v| f32::from(v) * 255.).collect();
     run.checks.tensor("labels", &Tensor::from_slice(&labels, (batch, 1, h, w), device)?);

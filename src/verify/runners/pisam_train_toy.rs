@@ -2,7 +2,7 @@
 
 use super::pisam_losses::NamedRandom;
 use super::pisam_model::{config, images};
-use super::{Result, Run, boxes, field};
+use super::{Result, Run, boxes, field, scalar};
 use crate::verify::labels::barred_mask;
 use candle_core::{DType, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
@@ -207,8 +207,4 @@ fn stored_clicks(
         rows.push(row);
     }
     stack_clicks(&rows, (h, w), most, masks.device())
-}
-
-fn scalar(x: &Tensor) -> candle_core::Result<f64> {
-    x.to_dtype(DType::F64)?.to_scalar()
 }

@@ -6,6 +6,7 @@ use image::{GrayImage, RgbImage};
 use super::{OverlayStyle, Prompts, overlay};
 use crate::error::Result;
 use crate::geometry::extent;
+use crate::mask::to_binary;
 
 /// Longest side of a panel, in pixels: larger ones are reduced to it, and those under half of it enlarged to that.
 const PANEL: u32 = 1200;
@@ -44,8 +45,7 @@ fn window(image: &RgbImage, masks: &[&GrayImage]) -> Result<[u32; 4]> {
     let (w, h) = image.dimensions();
     let mut all: Option<[u32; 4]> = None;
     for mask in masks {
-        let inside: Vec<u8> = mask.as_raw().iter().map(|&v| u8::from(v >= 128)).collect();
-        let Some([a, b, c, d]) = extent(&inside, mask.width(), mask.height())? else { continue };
+        let Some([a, b, c, d]) = extent(&to_binary(mask), mask.width(), mask.height())? else { continue };
         all = Some(all.map_or([a, b, c, d], |[x0, y0, x1, y1]| [x0.min(a), y0.min(b), x1.max(c), y1.max(d)]));
     }
     let Some([x0, y0, x1, y1]) = all else { return Ok([0, 0, w, h]) };

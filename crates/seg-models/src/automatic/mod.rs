@@ -194,8 +194,7 @@ impl<'a> AutomaticMaskGenerator<'a> {
         if threshold > 0.0 && stability_score < threshold {
             return Ok(None);
         }
-        let width = crop.size().0 as usize;
-        let bbox = PixelBox::around(&mask, width).shifted(crop.x0, crop.y0);
+        let bbox = PixelBox::around(&mask, crop.size())?.shifted(crop.x0, crop.y0);
         if select::near_crop_edge(bbox, crop, image) {
             return Ok(None);
         }
@@ -221,7 +220,7 @@ impl<'a> AutomaticMaskGenerator<'a> {
             let changed = regions::remove_small_regions(&mut mask, size, self.cfg.min_mask_region_area)?;
             if changed {
                 candidate.rle = Rle::encode(&mask, size.0, size.1)?;
-                candidate.bbox = PixelBox::around(&mask, size.0 as usize);
+                candidate.bbox = PixelBox::around(&mask, size)?;
             }
             // masks that needed no cleaning are preferred
             Ok((candidate, if changed { 0.0 } else { 1.0 }))

@@ -1,6 +1,7 @@
 //! Judging masks and leaving out those that are there already.
 
 use super::grid::Crop;
+use crate::error::Result;
 
 /// A box of pixels: the first and the last column and row that have any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,19 +13,10 @@ pub(super) struct PixelBox {
 }
 
 impl PixelBox {
-    /// Around the inside of a row-major mask; zeros for an empty one.
-    pub fn around(mask: &[u8], width: usize) -> Self {
-        let mut found: Option<Self> = None;
-        for (y, row) in mask.chunks_exact(width.max(1)).enumerate() {
-            let Some(first) = row.iter().position(|&v| v != 0) else { continue };
-            let last = row.iter().rposition(|&v| v != 0).unwrap_or(first);
-            let (x0, x1, y) = (first as u32, last as u32, y as u32);
-            found = Some(match found {
-                Some(b) => Self { x0: b.x0.min(x0), y0: b.y0, x1: b.x1.max(x1), y1: y },
-                None => Self { x0, y0: y, x1, y1: y },
-            });
-        }
-        found.unwrap_or_default()
+    /// Around the inside of a row-major mask of `(width, height)` pixels; zeros for an empty one.
+    pub fn around(mask: &[u8], (width, height): (u32, u32)) -> Result<Self> {
+        let found = seg_data::geometry::extent(mask, width, height)?;
+        Ok(found.map_or_else(Self::default, |[x0, y0, x1, y1]| Self { x0, y0, x1: x1 - 1, y1: y1 - 1 }))
     }
 
     pub fn shifted(self, x: u32, y: u32) -> Self {
@@ -103,9 +95,9 @@ mod tests {
     #[test]
     fn boxes_around_masks() {
         let mask = [0, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0, 0];
-        assert_eq!(PixelBox::around(&mask, 4), of(0, 1, 1, 2));
-        assert_eq!(PixelBox::around(&mask, 4).shifted(10, 20).xywh(), [10, 21, 1, 1]);
-        assert_eq!(PixelBox::around(&[0; 12], 4), PixelBox::default());
+        assert_eq!(PixelBox::around(&mask, (4, 3)).unwrap(), of(0, 1, 1, 2));
+        assert_eq!(PixelBox::around(&mask, (4, 3)).unwrap().shifted(10, 20).xywh(), [10, 21, 1, 1]);
+        assert_eq!(PixelBox::around(&[0; 12], (4, 3)).unwrap(), PixelBox::default());
     }
 
     #[test]

@@ -112,12 +112,7 @@ impl PromptableSegmenter for Sam2ImagePredictor {
 
     fn predict_low_res(&self, embedding: &ImageEmbedding, prompts: &[Prompts]) -> Result<Vec<LowResPrediction>> {
         let _decode = trace::module("decode");
-        let mut predictions = Vec::with_capacity(prompts.len());
-        for batch in prompts.chunk_by(Prompts::same_kinds) {
-            let output = self.decode(embedding, batch)?;
-            predictions.extend(LowResPrediction::split(&output.masks, &output.iou_predictions)?);
-        }
-        Ok(predictions)
+        LowResPrediction::in_batches(prompts, |batch| self.decode(embedding, batch))
     }
 
     fn enlarge(&self, embedding: &ImageEmbedding, low_res_masks: &Tensor) -> Result<Tensor> {
