@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // models free and ask for tens of megabytes at every layer
+    seg_ops::keep_threads_awake();
     seg_ops::keep_freed_memory();
     hrseg::cli::main()
 }

@@ -24,7 +24,9 @@ fn answer(seconds: f64, flops: f64) -> Result<()> {
 }
 
 fn main() -> Result<()> {
-    seg_ops::keep_freed_memory(); // as the `hrseg` command does
+    // as the `hrseg` command does
+    seg_ops::keep_threads_awake();
+    seg_ops::keep_freed_memory();
     let mut prepared: HashMap<String, (runs::Run, f64)> = HashMap::new();
     for line in std::io::stdin().lock().lines() {
         let line = line?;

@@ -22,6 +22,7 @@ mod resize_concat;
 mod rope;
 mod sample;
 mod softmax;
+mod threads;
 mod types;
 mod window;
 
@@ -42,5 +43,6 @@ pub use resize_concat::resize_concat;
 pub use rope::rope_2d;
 pub use sample::grid_sample;
 pub use softmax::softmax;
+pub use threads::keep_threads_awake;
 pub use types::{Activation, Epilogue, Layout};
 pub use window::{QkvOrder, RelativePositions, WindowAttention, window_attention, window_attention_with_rel_pos};

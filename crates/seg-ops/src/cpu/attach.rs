@@ -33,6 +33,7 @@ pub(crate) struct Value {
 
 impl Value {
     pub fn new<T: crate::float::Float>(elements: Vec<T>, shape: impl Into<Shape>) -> Self {
+        crate::threads::stay_awake();
         Self { storage: T::storage(elements), shape: shape.into() }
     }
 

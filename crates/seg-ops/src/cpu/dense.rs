@@ -1,10 +1,11 @@
 //! Products of large f32 matrices on the tiles of [`super::tile`].
 //!
-//! A task has at most 512 rows by 288 columns of the result. Over stretches of at most 384 of the inner dimension, its part of the right-hand matrix (the
-//! weight), packed into panels, stays in the second-level cache; strips of 8 rows (6 with AVX2), which stay in the first-level one, meet all panels in
-//! turn, and what follows the product (bias, activation, ...) is applied to each strip when its sums are complete. Where many tasks share columns, all
-//! threads pack the matrix once beforehand; where few do, each packs its own part, and no thread waits for another. The stretches depend on the inner
-//! dimension alone, so an element's sum does not depend on the number of threads.
+//! A task has at most 512 rows of the result. Over stretches of at most 384 of the inner dimension, the right-hand matrix (the weight), packed into
+//! panels, is taken by 288 columns, which stay in the second-level cache; strips of 8 rows (6 with AVX2), which stay in the first-level one, meet these
+//! panels in turn, and what follows the product (bias, activation, ...) is applied to each strip when its sums are complete. Where many tasks share
+//! columns, all threads pack the matrix once beforehand; where few do, each packs its own part, and no thread waits for another. Where rows of the
+//! left-hand matrix must be copied, a task has all columns, so that it copies each row once. The stretches depend on the inner dimension alone, so an
+//! element's sum does not depend on the number of threads.
 #![allow(unsafe_code)]
 
 use super::matrix::{Mat, Shared};
@@ -16,13 +17,13 @@ use rayon::prelude::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Rows of a task.
+/// Rows of a task at most.
 const ROWS: usize = 512;
 /// Rows that share the packing of a panel at the least, if there are so many.
 const FEW_ROWS: usize = 200;
 /// Rows that are copied together.
 const GROUP: usize = 96;
-/// Columns of a task.
+/// Columns that are multiplied with the same rows in turn: a whole number of panels of any width.
 const COLUMNS: usize = 288;
 /// Terms of a sum that are added up in registers.
 const DEPTH: usize = 384;
@@ -45,11 +46,18 @@ struct Cut {
     panel: usize,
     /// Rows that are multiplied with all panels in turn: as many as a tile has.
     strip: usize,
+    /// Whether all columns are packed before.
+    before: bool,
 }
 
 impl Cut {
-    fn new(m: usize, n: usize, k: usize) -> Self {
+    fn new((m, n, k): (usize, usize, usize), a: Mat<'_, f32>) -> Self {
         let (panel, strip) = if width() == 32 { (48, 8) } else { (width(), 6) };
+        let depth = part(k, DEPTH, 8);
+        if m >= MANY_ROWS && copies(a, depth, k) {
+            let rows = part(m, ROWS.min(m.div_ceil(TASKS)), strip);
+            return Self { rows, columns: n, depth, panel, strip, before: true };
+        }
         let (mut rows, mut columns) = (part(m, ROWS, strip), part(n, COLUMNS, panel));
         while m.div_ceil(rows) * n.div_ceil(columns) < TASKS {
             if rows > FEW_ROWS {
@@ -60,7 +68,7 @@ impl Cut {
                 break;
             }
         }
-        Self { rows, columns, depth: part(k, DEPTH, 8), panel, strip }
+        Self { rows, columns, depth, panel, strip, before: m.div_ceil(rows) >= SHARED }
     }
 }
 
@@ -74,7 +82,7 @@ pub(super) fn product(
 ) -> Vec<f32> {
     assert!(m * n * k > 0 && a.holds(m, k) && b.holds(k, n) && available());
     assert!((a.columns == 1 || a.rows == 1) && (b.columns == 1 || b.rows == 1));
-    let cut = Cut::new(m, n, k);
+    let cut = Cut::new((m, n, k), a);
     let (down, across) = (m.div_ceil(cut.rows), n.div_ceil(cut.columns));
     let multiply = |y: &mut [f32], packed_before: Option<&[MaybeUninit<f32>]>| {
         let y = Shared::new(y);
@@ -90,7 +98,7 @@ pub(super) fn product(
         });
     };
     let write = |y: &mut [f32]| {
-        if down < SHARED {
+        if !cut.before {
             return multiply(y, None);
         }
         with_packed(packed(n, k, cut.panel) + LINE, |panels| {
@@ -110,12 +118,20 @@ pub(super) fn product(
     unsafe { written(m * n, write) }
 }
 
+/// Whether rows of `a` are copied for stretches of `k` of `all`: columns, and rows so far apart that they would share few sets of the cache.
+#[inline(always)]
+fn copies(a: Mat<'_, f32>, k: usize, all: usize) -> bool {
+    a.columns != 1 || (k < all && a.rows.is_multiple_of(512))
+}
+
 /// From the first whole line of the cache on, less than [`LINE`] elements later.
 fn lines<T>(room: &mut [T]) -> &mut [T] {
     let from = room.as_ptr().align_offset(LINE * size_of::<T>()).min(LINE);
     &mut room[from..]
 }
 
+/// Rows from which on a task has all columns, if rows are copied.
+const MANY_ROWS: usize = 640;
 /// Tasks that share columns, from which on the columns are packed once for all of them.
 const SHARED: usize = 3;
 /// Terms that are packed together.
@@ -150,7 +166,6 @@ impl WithSimd for Run<'_> {
     fn with_simd<S: Simd>(self, s: S) {
         let Self { task: t, panels, left } = self;
         let Cut { depth, panel, strip, .. } = t.cut;
-        let groups = GROUP / strip * strip;
         for from in (0..t.k).step_by(depth) {
             let k = depth.min(t.k - from);
             // the first panel, and the step from one to the next
@@ -162,24 +177,29 @@ impl WithSimd for Run<'_> {
                 unsafe { pack(t.b, t.columns.clone(), from..from + k, panel, panels.as_mut_ptr()) };
                 (panels.as_ptr(), k)
             };
+            let groups = if copies(t.a, k, t.k) { GROUP / strip * strip } else { t.rows.len() };
             for group in t.rows.clone().step_by(groups) {
                 let rows = group..t.rows.end.min(group + groups);
                 let (a, a_rows) = t.left(rows.clone(), from, k, left);
-                for row in rows.clone().step_by(strip) {
-                    let m = strip.min(rows.end - row);
-                    for column in t.columns.clone().step_by(panel) {
-                        let n = panel.min(t.columns.end - column);
-                        // SAFETY: the block belongs to this task alone and lies inside `y`, as asserted in `product`; `a` and the panel hold `k` terms.
-                        unsafe {
-                            let a = a.add((row - group) * a_rows);
-                            let b = panels.add((column - t.columns.start) * height);
-                            let c = t.y.start().add(row * t.n + column);
-                            let sum = from > 0;
-                            Panel { m, k, a, rows: a_rows, columns: 1, b, step: panel, c, stride: t.n, n, sum }.run(s);
+                for first in t.columns.clone().step_by(COLUMNS) {
+                    let columns = first..t.columns.end.min(first + COLUMNS);
+                    for row in rows.clone().step_by(strip) {
+                        let m = strip.min(rows.end - row);
+                        for column in columns.clone().step_by(panel) {
+                            let n = panel.min(columns.end - column);
+                            // SAFETY: the block belongs to this task alone and lies inside `y`, as asserted in `product`; `a` and the panel hold `k` terms.
+                            unsafe {
+                                let a = a.add((row - group) * a_rows);
+                                let b = panels.add((column - t.columns.start) * height);
+                                let c = t.y.start().add(row * t.n + column);
+                                let sum = from > 0;
+                                Panel { m, k, a, rows: a_rows, columns: 1, b, step: panel, c, stride: t.n, n, sum }
+                                    .run(s);
+                            }
                         }
-                    }
-                    if from + k == t.k {
-                        t.finish(s, row..row + m);
+                        if from + k == t.k {
+                            t.finish(s, row..row + m, columns.clone());
+                        }
                     }
                 }
             }
@@ -230,12 +250,11 @@ impl Task<'_> {
     fn left(&self, rows: Range<usize>, from: usize, k: usize, room: &mut [f32]) -> (*const f32, usize) {
         let (a, step) = (self.a, k.next_multiple_of(8));
         let start = rows.start * a.rows + from * a.columns;
+        if !copies(a, k, self.k) {
+            return (a.data[start..].as_ptr(), a.rows);
+        }
         assert!(room.len() >= rows.len() * step);
         if a.columns == 1 {
-            // rows so far apart that they would share few sets of the cache
-            if k == self.k || !a.rows.is_multiple_of(512) {
-                return (a.data[start..].as_ptr(), a.rows);
-            }
             for (i, to) in room.chunks_exact_mut(step).take(rows.len()).enumerate() {
                 copy(&mut to[..k], &a.data[start + i * a.rows..][..k]);
             }
@@ -251,13 +270,13 @@ impl Task<'_> {
 
     /// What follows the product, to rows whose sums are complete.
     #[inline(always)]
-    fn finish<S: Simd>(&self, s: S, rows: Range<usize>) {
+    fn finish<S: Simd>(&self, s: S, rows: Range<usize>, columns: Range<usize>) {
         let Some(tail) = self.tail else { return };
         for row in rows {
-            let at = row * self.n + self.columns.start;
+            let at = row * self.n + columns.start;
             // SAFETY: they belong to this task alone.
-            let y = unsafe { self.y.part(at, self.columns.len()) };
-            tail.row(s, y, self.columns.start, at);
+            let y = unsafe { self.y.part(at, columns.len()) };
+            tail.row(s, y, columns.start, at);
         }
     }
 }

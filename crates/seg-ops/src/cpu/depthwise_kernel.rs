@@ -5,6 +5,7 @@
 //! channels together fill whole vectors), vectors of one row of a plane.
 #![allow(unsafe_code)]
 
+use super::matrix::Shared;
 use super::vector::Vector;
 use pulp::{Simd, WithSimd};
 
@@ -250,7 +251,9 @@ const ANY: u8 = 0;
 
 /// [`Sums`] for [`ROWS`] rows of a convolution without stride or dilation: each input that is read serves every row whose window it lies in.
 pub(crate) struct RowSums<'a, T> {
-    pub y: &'a mut [T],
+    /// Where the sums go, from element `at` on; nobody else may touch these elements meanwhile.
+    pub y: Shared<'a, T>,
+    pub at: usize,
     pub x: &'a [T],
     pub w: &'a [T],
     /// What the sums begin with: as long as `width`, or empty for zeros.
@@ -263,7 +266,8 @@ pub(crate) struct RowSums<'a, T> {
     /// From a tap to the next: of the input, of the weights.
     pub tap: Tap,
     pub count: usize,
-    pub step: usize,
+    /// From an output's input to the next one's, from the output itself to the next.
+    pub step: (usize, usize),
     pub width: usize,
 }
 
@@ -284,16 +288,16 @@ impl<T: Vector> WithSimd for RowSums<'_, T> {
             return;
         }
         let (kh, kw) = self.kernel;
-        let row = (self.count - 1) * self.step + self.width;
+        let reach = |step: usize| (self.count - 1) * step + self.width;
         assert!(self.width >= lanes, "less than a vector");
         assert!(self.start.is_empty() || self.start.len() >= self.width, "start");
-        assert!((ROWS - 1) * self.pitch.1 + row <= self.y.len(), "outputs");
+        assert!(self.at + (ROWS - 1) * self.pitch.1 + reach(self.step.1) <= self.y.len(), "outputs");
         assert!(
-            self.first.0 + (ROWS + kh - 2) * self.pitch.0 + (kw - 1) * self.tap.0 + row <= self.x.len()
+            self.first.0 + (ROWS + kh - 2) * self.pitch.0 + (kw - 1) * self.tap.0 + reach(self.step.0) <= self.x.len()
                 && self.first.1 + (kh * kw - 1) * self.tap.1 + self.width <= self.w.len(),
             "taps"
         );
-        let distances = match (self.step == lanes, self.tap.0) {
+        let distances = match (self.step.0 == lanes, self.tap.0) {
             (true, 1) => PLANE,
             (true, tap) if tap == lanes => SLAB,
             _ => ANY,
@@ -345,7 +349,7 @@ impl<T: Vector> RowSums<'_, T> {
         let mut sums = [[start; N]; ROWS];
         // SAFETY: `with_simd` has seen that all of this lies inside the slices, for `at + N <= count` and `j + lanes <= width`.
         unsafe {
-            let x = self.x.as_ptr().add(self.first.0 + at * self.step + j);
+            let x = self.x.as_ptr().add(self.first.0 + at * self.step.0 + j);
             let w = self.w.as_ptr().add(self.first.1 + j);
             // written out, because which sums a row belongs to must be known when this is compiled
             self.input_row::<S, KH, N, D, 0>(s, x, w, &mut sums);
@@ -358,10 +362,10 @@ impl<T: Vector> RowSums<'_, T> {
             self.input_row::<S, KH, N, D, 7>(s, x, w, &mut sums);
             self.input_row::<S, KH, N, D, 8>(s, x, w, &mut sums);
             self.input_row::<S, KH, N, D, 9>(s, x, w, &mut sums);
-            let y = self.y.as_mut_ptr().add(at * self.step + j);
+            let y = self.y.start().add(self.at + at * self.step.1 + j);
             for (r, sums) in sums.into_iter().enumerate() {
                 for (o, sum) in sums.into_iter().enumerate() {
-                    T::store::<S>(y.add(r * self.pitch.1 + o * self.step), sum);
+                    T::store::<S>(y.add(r * self.pitch.1 + o * self.step.1), sum);
                 }
             }
         }
@@ -387,7 +391,7 @@ impl<T: Vector> RowSums<'_, T> {
         let (step, tap) = match D {
             PLANE => (T::lanes::<S>(), 1),
             SLAB => (T::lanes::<S>(), T::lanes::<S>()),
-            _ => (self.step, self.tap.0),
+            _ => (self.step.0, self.tap.0),
         };
         // SAFETY: as the caller promises.
         unsafe {
@@ -433,7 +437,8 @@ mod tests {
         }
         let mut together = vec![0.; 4 * 60];
         s.vectorize(RowSums {
-            y: &mut together,
+            y: Shared::new(&mut together),
+            at: 0,
             x: &x,
             w: &w,
             start: &[],
@@ -442,7 +447,7 @@ mod tests {
             pitch: (pitch, 60),
             tap: (1, width),
             count,
-            step: width,
+            step: (width, width),
             width,
         });
         let mut gradient = vec![0.; w.len()];

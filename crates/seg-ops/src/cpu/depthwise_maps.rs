@@ -242,7 +242,8 @@ fn convolve_rows<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>, 
             let start = ((from - g.padding) * g.input.1 + a - g.padding) * c;
             for (skip, count, width) in [(0, done / period, period), (done, 1, inner - done)] {
                 arch.dispatch(RowSums {
-                    y: &mut y[a * c + skip..],
+                    y: Shared::new(y),
+                    at: a * c + skip,
                     x,
                     w: table,
                     start: &[],
@@ -251,7 +252,7 @@ fn convolve_rows<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>, 
                     pitch: (g.input.1 * c, n),
                     tap: (c, period),
                     count: if width == 0 { 0 } else { count },
-                    step: period,
+                    step: (period, period),
                     width,
                 });
             }
@@ -321,7 +322,8 @@ fn convolve_bands<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>,
                         continue;
                     }
                     arch.dispatch(RowSums {
-                        y: &mut y[from..],
+                        y: Shared::new(y),
+                        at: from,
                         x: scratch,
                         w: table,
                         start: &[],
@@ -330,7 +332,7 @@ fn convolve_bands<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>,
                         pitch: (band.pitch, n),
                         tap: (c, length),
                         count,
-                        step: period,
+                        step: (period, period),
                         width,
                     });
                 }

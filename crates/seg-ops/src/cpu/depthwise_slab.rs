@@ -132,27 +132,41 @@ pub(crate) fn forward<T: Vector + Lanes>(
             let (slab, out) = scratch.split_at_mut(part.vectors * panel);
             arch.dispatch(Fill { x, maps: from, part: &part, at, size, slab });
             for first in (0..plan.rows.min(g.out.0 - part.top)).step_by(ROWS) {
+                // whole rows of whole vectors, with nothing after the sums, go where they belong at once
+                let top = part.top + first;
+                let at_once = layout == Layout::Nhwc
+                    && part.channels % lanes == 0
+                    && top + ROWS <= g.out.0
+                    && tail.some().is_none();
                 for v in 0..part.vectors {
-                    let (x, y) = (&slab[v * panel..][..panel], &mut out[v * tile..][..tile]);
-                    let i = part.panel + v;
+                    let (x, i) = (&slab[v * panel..][..panel], part.panel + v);
                     let w = (&table[i * taps * lanes..][..taps * lanes], &bias[i * lanes..][..lanes]);
-                    arch.dispatch(rows_together(g, y, x, w, size.1, first, lanes));
+                    if at_once {
+                        let at = ((part.image * g.out.0 + top) * g.out.1) * channels + i * lanes;
+                        arch.dispatch(rows_together(g, (y, at, channels), x, w, size.1, first, lanes));
+                        continue;
+                    }
+                    let own = &mut out[v * tile..][..tile];
+                    arch.dispatch(rows_together(g, (Shared::new(own), 0, lanes), x, w, size.1, first, lanes));
                     let channels = (part.channels - v * lanes).min(lanes);
                     simd(
                         #[inline(always)]
-                        || tail.pixels_but_residual(y, lanes, i * lanes, channels),
+                        || tail.pixels_but_residual(own, lanes, i * lanes, channels),
                     );
                 }
-                arch.dispatch(Put { tile: out, plan: &plan, part: &part, first, y, tail: Some(tail) });
+                if !at_once {
+                    arch.dispatch(Put { tile: out, plan: &plan, part: &part, first, y, tail: Some(tail) });
+                }
             }
         });
     });
 }
 
-/// The sums of [`ROWS`] rows of one vector of channels, from row `first` of a slab with rows of `columns` pixels.
+/// The sums of [`ROWS`] rows of one vector of channels, from row `first` of a slab with rows of `columns` pixels, to `y`: from which element on, and
+/// how far apart its pixels are.
 fn rows_together<'a, T: Vector>(
     g: &Geometry,
-    y: &'a mut [T],
+    (y, at, pixel): (Shared<'a, T>, usize, usize),
     x: &'a [T],
     (w, start): (&'a [T], &'a [T]),
     columns: usize,
@@ -162,15 +176,16 @@ fn rows_together<'a, T: Vector>(
     let count = columns + 1 - g.kernel.1;
     RowSums {
         y,
+        at,
         x,
         w,
         start,
         first: (first * columns * lanes, 0),
         kernel: g.kernel,
-        pitch: (columns * lanes, count * lanes),
+        pitch: (columns * lanes, count * pixel),
         tap: (lanes, lanes),
         count,
-        step: lanes,
+        step: (lanes, pixel),
         width: lanes,
     }
 }
@@ -247,8 +262,8 @@ impl<T: Vector + Lanes> Back<'_, T> {
                 if together {
                     for v in 0..part.vectors {
                         let w = &self.table[(part.panel + v) * taps * lanes..];
-                        let (x, y) = (&slab[v * panel..][..panel], &mut out[v * tile..][..tile]);
-                        arch.dispatch(rows_together(g, y, x, (w, &[]), size.1, first, lanes));
+                        let (x, y) = (&slab[v * panel..][..panel], Shared::new(&mut out[v * tile..][..tile]));
+                        arch.dispatch(rows_together(g, (y, 0, lanes), x, (w, &[]), size.1, first, lanes));
                     }
                 }
                 for row in first..first + ROWS {

@@ -6,6 +6,7 @@
 
 use crate::float::Float;
 use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
 use std::cell::RefCell;
 
 /// An element type with vectors.
@@ -241,14 +242,22 @@ impl Panels {
     }
 
     /// Rows `0..depth` of elements `at(row, column)`, panel by panel.
-    pub fn pack<T: Lanes>(self, depth: usize, at: impl Fn(usize, usize) -> T) -> Vec<T> {
-        let mut out = Vec::with_capacity(self.size(depth));
-        for i in 0..self.count() {
+    pub fn pack<T: Lanes>(self, depth: usize, at: impl Fn(usize, usize) -> T + Sync) -> Vec<T> {
+        const FEW: usize = 1 << 14;
+        let mut out = vec![T::ZERO; self.size(depth)];
+        let fill = |(i, out): (usize, &mut [T])| {
             let (start, len) = (self.start(i), self.len(i));
-            for k in 0..depth {
-                out.extend((start..start + len).map(|j| at(k, j)));
-                out.resize(out.len() + self.vectors(i) * self.lanes - len, T::ZERO);
+            for (k, out) in out.chunks_exact_mut(self.vectors(i) * self.lanes).enumerate() {
+                for (j, out) in out[..len].iter_mut().enumerate() {
+                    *out = at(k, start + j);
+                }
             }
+        };
+        let panel = (depth * 2 * self.lanes).max(1);
+        if out.len() > FEW {
+            out.par_chunks_mut(panel).enumerate().for_each(fill);
+        } else {
+            out.chunks_mut(panel).enumerate().for_each(fill);
         }
         out
     }

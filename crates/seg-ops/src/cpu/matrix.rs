@@ -56,6 +56,10 @@ impl<'a, T> Shared<'a, T> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
     }
 
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// The first element.
     #[inline(always)]
     pub fn start(&self) -> *mut T {

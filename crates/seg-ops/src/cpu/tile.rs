@@ -43,6 +43,18 @@ pub(crate) unsafe fn load<S: Simd>(_: S, from: *const f32) -> S::f32s {
     unsafe { from.cast::<S::f32s>().read_unaligned() }
 }
 
+/// Has what is at `from` brought to the first-level cache, if it is anything.
+#[inline(always)]
+fn prefetch(from: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE belongs to x86-64; any address will do.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(from.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
+}
+
 /// The reverse of [`load`].
 ///
 /// # Safety
@@ -154,6 +166,15 @@ impl Panel {
         unsafe {
             let (row, column) = if ROWS { (self.rows, 1) } else { (1, self.columns) };
             let a = self.a.add(from * row);
+            if self.sum {
+                // what is there comes while the products are made
+                let c = self.c.wrapping_add(from * self.stride);
+                for i in 0..R {
+                    for v in 0..V {
+                        prefetch(c.wrapping_add(i * self.stride + v * lanes));
+                    }
+                }
+            }
             let mut sums = [[s.splat_f32s(0.); 3]; 12];
             // a pointer for four rows: few registers hold all addresses
             let mut a0 = a;
@@ -351,9 +372,9 @@ thread_local! {
     static PACKED: Cell<Vec<MaybeUninit<f32>>> = const { Cell::new(Vec::new()) };
 }
 
-/// `f` with room for `n` packed elements that tasks share. Up to 16 MiB are kept from call to call: fresh memory would cost more than the packing.
+/// `f` with room for `n` packed elements that tasks share. Up to 24 MiB are kept from call to call: fresh memory would cost more than the packing.
 pub(crate) fn with_packed<R>(n: usize, f: impl FnOnce(&mut [MaybeUninit<f32>]) -> R) -> R {
-    const KEPT: usize = 4 << 20;
+    const KEPT: usize = 6 << 20;
     if n > KEPT {
         return f(&mut uninit_vec(n));
     }
