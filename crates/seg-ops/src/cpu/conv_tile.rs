@@ -1,6 +1,6 @@
 //! The product at the heart of the convolutions: rows of numbers times a packed panel of weights.
 //!
-//! A tile of the output, up to 12 rows (pixels) × 2 vectors (outputs), stays in registers while the depth passes: 24 sums, two vectors of weights
+//! A tile of the output, up to 13 rows (pixels) × 2 vectors (outputs), stays in registers while the depth passes: 26 sums, two vectors of weights
 //! and one broadcast number fill the 32 registers of AVX-512 and NEON; with 16 registers it is 4 rows. The depth comes in runs of adjacent
 //! numbers: a convolution over channels-last pixels reads a row of its taps in one run, so no patches are ever built.
 #![allow(unsafe_code)]
@@ -40,9 +40,12 @@ pub(crate) unsafe fn panel<S: Simd, T: Lanes>(s: S, n: usize, a: Rows<'_, T>, b:
         // SAFETY: as the caller promises, for these rows.
         unsafe {
             i += match (vectors, left) {
+                // rather than a last row alone, whose sums wait for each other
+                (2, 13) if many => tile::<S, T, 13, 2>(s, a, b, y),
                 (2, 12..) if many => tile::<S, T, 12, 2>(s, a, b, y),
                 (2, 8..) if many => tile::<S, T, 8, 2>(s, a, b, y),
                 (2, 4..) => tile::<S, T, 4, 2>(s, a, b, y),
+                (2, 2..) => tile::<S, T, 2, 2>(s, a, b, y),
                 (2, _) => tile::<S, T, 1, 2>(s, a, b, y),
                 (_, 12..) if many => tile::<S, T, 12, 1>(s, a, b, y),
                 (_, 8..) => tile::<S, T, 8, 1>(s, a, b, y),
@@ -66,11 +69,11 @@ unsafe fn tile<S: Simd, T: Lanes, const R: usize, const N: usize>(
     // written out, with constant places, so that the sums become registers; those beyond R and N are never used
     let z = T::splat(s, T::ZERO);
     let z2 = [z, z];
-    let mut sum = [z2, z2, z2, z2, z2, z2, z2, z2, z2, z2, z2, z2];
+    let mut sum = [z2, z2, z2, z2, z2, z2, z2, z2, z2, z2, z2, z2, z2];
     // SAFETY: as the caller promises.
     unsafe {
         for &run in a.runs {
-            // a pointer for four rows: few registers hold all addresses
+            // a pointer for four rows or five: few registers hold all addresses
             let mut x0 = a.start.add(run);
             let mut x4 = x0.wrapping_add(4 * a.stride);
             let mut x8 = x0.wrapping_add(8 * a.stride);
@@ -88,7 +91,7 @@ unsafe fn tile<S: Simd, T: Lanes, const R: usize, const N: usize>(
                         }
                     )*};
                 }
-                row!(0 x0 0, 1 x0 1, 2 x0 2, 3 x0 3, 4 x4 0, 5 x4 1, 6 x4 2, 7 x4 3, 8 x8 0, 9 x8 1, 10 x8 2, 11 x8 3);
+                row!(0 x0 0, 1 x0 1, 2 x0 2, 3 x0 3, 4 x4 0, 5 x4 1, 6 x4 2, 7 x4 3, 8 x8 0, 9 x8 1, 10 x8 2, 11 x8 3, 12 x8 4);
                 x0 = x0.wrapping_add(1);
                 x4 = x4.wrapping_add(1);
                 x8 = x8.wrapping_add(1);
@@ -102,7 +105,7 @@ unsafe fn tile<S: Simd, T: Lanes, const R: usize, const N: usize>(
                 }
             )*};
         }
-        write!(0 1 2 3 4 5 6 7 8 9 10 11);
+        write!(0 1 2 3 4 5 6 7 8 9 10 11 12);
     }
     R
 }
