@@ -15,8 +15,8 @@ import torch.nn.functional as F
 
 # seconds before a turn: the other side's threads spin for a while, waiting for work
 PAUSE = 0.02
-# seconds of a turn: as many runs as fit, at most TURN_RUNS, behind one that wakes the threads and is not counted; their median counts. A single short
-# run would tell how fast threads wake up.
+# seconds of a turn: as many runs as fit, at most TURN_RUNS, one after the other within a process, behind one that wakes the threads and is not counted;
+# their median counts. A single short run would tell how fast threads wake up, runs asked for one by one how fast pipes are.
 TURN = 0.05
 TURN_RUNS = 9
 
@@ -258,11 +258,11 @@ def timed(f):
     return time.perf_counter() - t
 
 
-def turn(seconds_of_a_run):
+def turn(seconds_of_runs):
+    """The median of a turn; `seconds_of_runs(n)` times n runs."""
     time.sleep(PAUSE)
-    first = seconds_of_a_run()
-    count = max(1, min(TURN_RUNS, int(TURN / first)))
-    return statistics.median(seconds_of_a_run() for _ in range(count))
+    first = seconds_of_runs(1)[0]
+    return statistics.median(seconds_of_runs(max(1, min(TURN_RUNS, int(TURN / first)))))
 
 
 def main():
@@ -278,15 +278,15 @@ def main():
                             env=dict(os.environ, RAYON_NUM_THREADS=str(a.threads)))
 
     def ask(line):
-        """Seconds and floating-point operations of one run of ours."""
+        """Floating-point operations of a run of ours, and the seconds of each."""
         ours.stdin.write(line + "\n"); ours.stdin.flush()
         answer = ours.stdout.readline().split()
-        if len(answer) != 2:
+        if len(answer) < 2:
             sys.exit(f"our side stopped at: {line}")
-        return float(answer[0]), float(answer[1])
+        return float(answer[0]), [float(s) for s in answer[1:]]
 
     # the best of a few: what else runs on the machine only takes from it
-    peak = max(flops / seconds for seconds, flops in (ask("fma_peak") for _ in range(9)))
+    peak = max(flops / seconds for flops, (seconds,) in (ask("fma_peak") for _ in range(9)))
     rows = []
     print(f"PyTorch {torch.__version__}, {a.threads} threads, medians of {a.runs} turns; "
           f"fused multiply-adds alone: {peak / 1e9:.0f} GFLOP/s\n")
@@ -300,10 +300,10 @@ def main():
         with grad():
             f = torch_op(op, p)
             f()
-            flops = ask(line)[1]
+            flops = ask(line)[0]
             for _ in range(a.runs):
-                mine.append(turn(lambda: ask(line)[0]))
-                theirs.append(turn(lambda: timed(f)))
+                mine.append(turn(lambda n: ask(f"{n}*{line}")[1]))
+                theirs.append(turn(lambda n: [timed(f) for _ in range(n)]))
         m, t = statistics.median(mine), statistics.median(theirs)
         rows.append(dict(group=group, name=name, op=op, ours_s=m, torch_s=t, ratio=m / t, flops=flops, peak=peak))
         rate = f"{flops / m / 1e9:7.0f} | {flops / m / peak:11.0%}  " if flops else f"{'':7} | {'':13}"

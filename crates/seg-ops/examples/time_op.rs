@@ -1,7 +1,8 @@
 //! Times one operation at a time on request, for comparison with other programs: `benches/peers/ops.py` drives it.
 //!
-//! Reads lines `NAME key=value …` and answers each with the seconds of one run and its floating-point operations (0 for what is bound by memory) on
-//! standard output. Tensors are made once per distinct line, the first run of a line is not timed. The line `fma_peak` times multiply-adds alone.
+//! Reads lines `[COUNT*]NAME key=value …` and answers each with the floating-point operations (0 for what is bound by memory) and the seconds of as many
+//! runs, one after the other, on standard output. Tensors are made once per distinct operation, whose first run is not timed. The line `fma_peak` times
+//! multiply-adds alone.
 
 #[path = "../benches/ops/ours.rs"]
 mod ours;
@@ -18,34 +19,41 @@ use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-fn answer(seconds: f64, flops: f64) -> Result<()> {
-    println!("{seconds:.9} {flops:.0}");
+fn answer(flops: f64, seconds: &[f64]) -> Result<()> {
+    let seconds: Vec<String> = seconds.iter().map(|s| format!("{s:.9}")).collect();
+    println!("{flops:.0} {}", seconds.join(" "));
     Ok(std::io::stdout().flush()?)
 }
 
 fn main() -> Result<()> {
     // as the `hrseg` command does
-    seg_ops::keep_threads_awake();
     seg_ops::keep_freed_memory();
+    seg_ops::keep_threads_awake();
     let mut prepared: HashMap<String, (runs::Run, f64)> = HashMap::new();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         if line == "fma_peak" {
             let (seconds, flops) = peak::fma_peak();
-            answer(seconds, flops)?;
+            answer(flops, &[seconds])?;
             continue;
         }
-        if !prepared.contains_key(&line) {
+        let (count, line) = line.split_once('*').unwrap_or(("1", &line));
+        let count: usize = count.parse().map_err(candle_core::Error::wrap)?;
+        if !prepared.contains_key(line) {
             prepared.clear(); // one operation's tensors at a time
-            let spec = Spec::parse(&line);
+            let spec = Spec::parse(line);
             let run = runs::prepare(&spec, ours::forward(&spec)?)?;
             run()?;
-            prepared.insert(line.clone(), (run, spec.flops().unwrap_or(0.)));
+            prepared.insert(line.to_owned(), (run, spec.flops().unwrap_or(0.)));
         }
-        let (run, flops) = &prepared[&line];
-        let start = Instant::now();
-        drop(run()?);
-        answer(start.elapsed().as_secs_f64(), *flops)?;
+        let (run, flops) = &prepared[line];
+        let mut seconds = Vec::with_capacity(count);
+        for _ in 0..count {
+            let start = Instant::now();
+            drop(run()?);
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        answer(*flops, &seconds)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! partial results keep an addition from waiting for the one before; what is left at the end of a row is read and written in part. Sums depend on the
 //! processor's vectors and on nothing else.
 
-use super::vector::Vector;
+use super::vector::{Vector, fetch, fetch_to_write};
 use pulp::{Simd, WithSimd};
 
 /// The parts of rows that are whole vectors, and what is left.
@@ -111,6 +111,9 @@ pub(crate) struct Softmax<'a, T> {
 const SIDE: usize = 4;
 const SHORT: usize = 512;
 
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
+
 /// Unfinished rows, each from the beginning of a line of the cache on.
 #[repr(align(64))]
 struct Lines<T>([T; SIDE * SHORT]);
@@ -187,6 +190,8 @@ fn short_rows<T: Vector, S: Simd, const N: usize>(s: S, y: &mut [T], x: &[T], n:
             // a row that is masked out altogether gives NaN, as in PyTorch
             let e = T::exp(s, T::minus(s, get(s, rows[i], at, lanes, true), maxima[i]));
             put(s, lines, i * padded + at, lanes, true, e);
+            // of the rows that come next
+            fetch(x, (N + i) * n + at);
             sums[i] = T::plus(s, sums[i], e);
         }
     }
@@ -325,6 +330,12 @@ impl<T: Vector> WithSimd for Norm<'_, T> {
 #[inline(always)]
 fn norm_rows<T: Vector, S: Simd, const N: usize>(s: S, y: &mut [T], x: &[T], weight: &[T], bias: &[T], eps: T) {
     let n = weight.len();
+    // what the processor fetches ahead of its own accord begins anew with every short row
+    if n <= SHORT {
+        for at in (0..N * n).step_by(LINE / size_of::<T>()) {
+            fetch_to_write(y, at);
+        }
+    }
     let moments = moments::<T, S, N>(s, x, n, eps);
     let (mut means, mut inverses) = ([T::zeros(s); N], [T::zeros(s); N]);
     for i in 0..N {

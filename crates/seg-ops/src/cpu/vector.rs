@@ -218,3 +218,29 @@ pub(crate) fn lanes<T: Vector>() -> usize {
     }
     pulp::Arch::new().dispatch(Lanes::<T>(std::marker::PhantomData))
 }
+
+/// Has the processor fetch the line of element `at`, which may lie behind the end, to be read soon.
+#[inline(always)]
+pub(crate) fn fetch<T>(x: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (x, at);
+}
+
+/// [`fetch`], to be written soon.
+#[inline(always)]
+pub(crate) fn fetch_to_write<T>(y: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_ET0>(y.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (y, at);
+}
