@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod distance;
 mod error;
 mod plane;
 
