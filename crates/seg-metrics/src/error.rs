@@ -36,6 +36,16 @@ pub enum Error {
         /// Height of the ground truth.
         gt_height: usize,
     },
+    /// A predicted value is NaN or infinite.
+    #[error("the prediction is {value} at ({x}, {y}), expected a number from 0 to 1")]
+    NotFinite {
+        /// The value.
+        value: String,
+        /// Its column.
+        x: usize,
+        /// Its row.
+        y: usize,
+    },
 }
 
 /// A result of the metrics.
