@@ -260,11 +260,6 @@ impl BitMask {
         out
     }
 
-    /// The words of all rows.
-    pub(crate) fn words(&self) -> &[u64] {
-        &self.words
-    }
-
     /// The words of all rows. The bits beyond the width have to stay 0.
     pub(crate) fn words_mut(&mut self) -> &mut [u64] {
         &mut self.words

@@ -46,6 +46,14 @@ pub enum Error {
         /// Its row.
         y: usize,
     },
+    /// A label image has a label that is too high.
+    #[error("the prediction has label {label}, the highest allowed here is {limit}")]
+    Label {
+        /// The label.
+        label: u8,
+        /// The highest allowed.
+        limit: u8,
+    },
 }
 
 /// A result of the metrics.

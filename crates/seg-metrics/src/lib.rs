@@ -2,9 +2,12 @@
 
 pub mod bits;
 pub mod borders;
+pub mod boundary;
 pub mod distance;
 mod error;
 pub mod hce;
+pub mod msiou;
+pub mod overlap;
 mod pixel;
 mod plane;
 pub mod polyline;
@@ -15,6 +18,7 @@ mod regions;
 pub mod resize;
 mod tally;
 pub mod thin;
+pub mod video;
 
 pub use error::{Error, Result};
 pub use pixel::confusion::{Confusion, Ratio};

@@ -122,25 +122,20 @@ impl<'a> Prepared<'a> {
             return Ok(Self { pixels: Pixels::Bytes(pred.data().into()), values, gt });
         }
         match protocol.resize {
-            Resize::Refuse | Resize::PilBicubic => Err(pred.same_size(gt_plane).err().unwrap_or(Error::Empty {
-                width: gt_plane.width(),
-                height: gt_plane.height(),
-            })),
+            Resize::Refuse | Resize::PilBicubic => Err(pred
+                .same_size(gt_plane)
+                .err()
+                .unwrap_or(Error::Empty { width: gt_plane.width(), height: gt_plane.height() })),
             Resize::OpencvBilinear => {
                 let bytes = bilinear_u8(pred, gt_plane.width(), gt_plane.height());
                 let (low, high) = range(&bytes);
-                Ok(Self {
-                    pixels: Pixels::Bytes(bytes.into()),
-                    values: stretched(low, high, protocol.stretch),
-                    gt,
-                })
+                Ok(Self { pixels: Pixels::Bytes(bytes.into()), values: stretched(low, high, protocol.stretch), gt })
             }
             Resize::BilinearAfterStretch => {
                 let (low, high) = range(pred.data());
                 let table = stretched(low, high, protocol.stretch);
                 let values: Vec<f64> = pred.data().iter().map(|&level| table[usize::from(level)]).collect();
-                let resized =
-                    bilinear(&values, (pred.width(), pred.height()), (gt_plane.width(), gt_plane.height()));
+                let resized = bilinear(&values, (pred.width(), pred.height()), (gt_plane.width(), gt_plane.height()));
                 Ok(Self::from_values(&resized, gt))
             }
         }

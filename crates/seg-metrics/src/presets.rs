@@ -1,7 +1,7 @@
 //! The named protocols.
 
 use crate::protocol::{
-    Clamp, ERule, EPS, EmptyGt, EmptyPart, FRule, GtRule, HceRule, MaeRule, MaxF, Metric, MsiouRule, Protocol, Resize,
+    Clamp, EPS, ERule, EmptyGt, EmptyPart, FRule, GtRule, HceRule, MaeRule, MaxF, Metric, MsiouRule, Protocol, Resize,
     SRule, Stretch, Thresholds, WeightedFRule,
 };
 

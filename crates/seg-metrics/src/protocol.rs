@@ -220,7 +220,10 @@ pub struct HceRule {
 pub enum MsiouRule {
     /// In integers.
     Exact,
-    /// In half precision, as PySODMetrics under NumPy 2.
+    /// In half precision, as PySODMetrics under NumPy 1. Counts beyond 2048 lose bits; from 65,520 on they are infinite
+    /// and the ratio is 0.
+    HalfNumpy1,
+    /// The same under NumPy 2: the 1 is added in half precision, too.
     HalfNumpy2,
 }
 

@@ -74,9 +74,8 @@ pub(crate) fn bilinear(image: &[f64], from: (usize, usize), to: (usize, usize)) 
     let mut out = Vec::with_capacity(to.0 * to.1);
     for tap in taps(from.1, to.1) {
         let (upper, lower) = (&image[tap.first * from.0..][..from.0], &image[tap.second * from.0..][..from.0]);
-        let across = |row: &[f64], c: &Tap| {
-            row[c.first] * f64::from(1. - c.weight) + row[c.second] * f64::from(c.weight)
-        };
+        let across =
+            |row: &[f64], c: &Tap| row[c.first] * f64::from(1. - c.weight) + row[c.second] * f64::from(c.weight);
         let (a, b) = (f64::from(1. - tap.weight), f64::from(tap.weight));
         out.extend(columns.iter().map(|c| across(upper, c) * a + across(lower, c) * b));
     }

@@ -125,7 +125,8 @@ fn count_bytes(pixels: &[u8], gt: Foreground<'_>, (above, left): (usize, usize))
         halves
     };
     let mut parts: [Tally; 4] = std::array::from_fn(|_| Tally::new(256));
-    for (half, rows) in [0..above.min(plane.height()), above.min(plane.height())..plane.height()].into_iter().enumerate()
+    for (half, rows) in
+        [0..above.min(plane.height()), above.min(plane.height())..plane.height()].into_iter().enumerate()
     {
         let bands: Vec<_> = rows.clone().step_by(band).map(|y| y..(y + band).min(rows.end)).collect();
         let counted: Vec<_> = if plane.len() < PARALLEL {

@@ -36,12 +36,7 @@ impl Confusion {
 
     /// Counts of two images together.
     pub fn plus(&self, other: &Self) -> Self {
-        Self {
-            tp: self.tp + other.tp,
-            fp: self.fp + other.fp,
-            tn: self.tn + other.tn,
-            fn_: self.fn_ + other.fn_,
-        }
+        Self { tp: self.tp + other.tp, fp: self.fp + other.fp, tn: self.tn + other.tn, fn_: self.fn_ + other.fn_ }
     }
 }
 

@@ -20,7 +20,8 @@ pub(crate) fn smeasure(pair: &Prepared<'_>, rule: &SRule) -> Option<SMeasure> {
     let (above, left) = centroid(&pred, pair.width())?;
     let on = pred.iter().zip(&truth).filter(|(p, _)| **p == 1.).map(|(_, t)| *t);
     let off = pred.iter().zip(&truth).filter(|(p, _)| **p == 0.).map(|(_, t)| 1. - t);
-    let object = average * score(&on.collect::<Vec<_>>(), rule) + (1. - average) * score(&off.collect::<Vec<_>>(), rule);
+    let object =
+        average * score(&on.collect::<Vec<_>>(), rule) + (1. - average) * score(&off.collect::<Vec<_>>(), rule);
     let (w, h) = (pair.width(), pair.height());
     let weight = |x: usize, y: usize| (x * y) as f64 / (w * h) as f64;
     let (a, b, c) = (weight(left, above), weight(w - left, above), weight(left, h - above));

@@ -52,20 +52,26 @@ fn carry<L: Level>(pixels: &[L], pair: &Prepared<'_>, carried: &mut [L]) -> f64 
     let (width, gt) = (pair.width(), pair.gt);
     let weights = weights();
     let sums: Vec<AtomicU64> = (0..pair.height()).map(|_| AtomicU64::new(0)).collect();
-    nearest_features(gt.plane().data(), width, |&t| gt.holds(t), carried, |y, nearest: &[Nearest], carried| {
-        let (pred, truth) = (&pixels[y * width..][..width], gt.plane().row(y));
-        let mut sum = 0.;
-        for (x, (out, at)) in carried.iter_mut().zip(nearest).enumerate() {
-            *out = pixels[at.index(width)];
-            let error = pair.values[pred[x].index()];
-            if error > 0. && !gt.holds(truth[x]) {
-                let squared = at.squared_distance(y, x) as usize;
-                sum += error * weights.get(squared).copied().unwrap_or(2.);
+    nearest_features(
+        gt.plane().data(),
+        width,
+        |&t| gt.holds(t),
+        carried,
+        |y, nearest: &[Nearest], carried| {
+            let (pred, truth) = (&pixels[y * width..][..width], gt.plane().row(y));
+            let mut sum = 0.;
+            for (x, (out, at)) in carried.iter_mut().zip(nearest).enumerate() {
+                *out = pixels[at.index(width)];
+                let error = pair.values[pred[x].index()];
+                if error > 0. && !gt.holds(truth[x]) {
+                    let squared = at.squared_distance(y, x) as usize;
+                    sum += error * weights.get(squared).copied().unwrap_or(2.);
+                }
             }
-        }
-        // each row is written once; the sums are added in order below
-        sums[y].store(sum.to_bits(), Ordering::Relaxed);
-    });
+            // each row is written once; the sums are added in order below
+            sums[y].store(sum.to_bits(), Ordering::Relaxed);
+        },
+    );
     sums.iter().map(|bits| f64::from_bits(bits.load(Ordering::Relaxed))).sum()
 }
 
