@@ -159,7 +159,7 @@ impl<'a> Prepared<'a> {
         let high = pred.iter().copied().map(scaled).fold(f32::NEG_INFINITY, f32::max);
         let values: Vec<f64> = match protocol.stretch {
             Stretch::None => pred.iter().map(|&v| f64::from(scaled(v))).collect(),
-            Stretch::MinMax if low == high => vec![f64::from(low); pred.len()],
+            Stretch::MinMax | Stretch::MinMaxDirect if low == high => vec![f64::from(low); pred.len()],
             Stretch::ScaleShift if low == high => vec![0.; pred.len()],
             _ => pred.iter().map(|&v| f64::from((scaled(v) - low) / (high - low))).collect(),
         };
@@ -229,8 +229,9 @@ fn stretched(low: u8, high: u8, stretch: Stretch) -> Vec<f64> {
     let (low, high) = (f64::from(low), f64::from(high));
     let value = |level: f64| match stretch {
         Stretch::None => unit(level),
-        Stretch::MinMax if low == high => unit(level),
+        Stretch::MinMax | Stretch::MinMaxDirect if low == high => unit(level),
         Stretch::MinMax => (unit(level) - unit(low)) / (unit(high) - unit(low)),
+        Stretch::MinMaxDirect => (level - low) / (high - low),
         Stretch::ScaleShift if low == high => 0.,
         Stretch::ScaleShift => {
             let scale = 1. / (high - low);

@@ -1,8 +1,9 @@
 //! The named protocols.
 
+use crate::hce::HceRule;
 use crate::protocol::{
-    Clamp, EPS, ERule, EmptyGt, EmptyPart, FRule, GtRule, HceRule, MaeRule, MaxF, Metric, MsiouRule, Protocol, Resize,
-    SRule, Stretch, Thresholds, WeightedFRule,
+    Clamp, EPS, ERule, EmptyGt, EmptyPart, FRule, GtRule, HceProtocol, MaeRule, MaxF, Metric, MsiouRule, Protocol,
+    Resize, SRule, Stretch, Thresholds, Undefined, WeightedFRule,
 };
 
 /// Names that [`Protocol::named`] knows.
@@ -43,8 +44,9 @@ impl Default for Protocol {
             emeasure: ERule { align_eps: EPS, total_eps: EPS, curve: true },
             smeasure: S_CLEAN,
             weighted_f: WeightedFRule { beta2: vec![1., 0.3], eps: EPS, empty_undefined: false },
-            hce: HceRule { stretched: true, segment_distance: false, whole_image_counts: true },
+            hce: HceProtocol { stretched: true, rule: HceRule::default() },
             msiou: MsiouRule::Exact,
+            undefined: Undefined::IsCounted,
             metrics: Metric::ALL
                 .into_iter()
                 .filter(|metric| !matches!(metric, Metric::Threshold125 | Metric::Smoothed))
@@ -74,6 +76,7 @@ impl Protocol {
             name: "pysodmetrics".into(),
             smeasure: SRule { empty_part: EmptyPart::Undefined, ..S_CLEAN },
             msiou: MsiouRule::HalfNumpy2,
+            undefined: Undefined::Spreads,
             ..Self::default()
         }
     }
@@ -92,9 +95,9 @@ impl Protocol {
                 maximum: MaxF::OfMeanPrecisionRecall,
                 ..F_256
             },
-            hce: HceRule { stretched: false, segment_distance: false, whole_image_counts: false },
+            hce: HceProtocol { stretched: false, rule: HceRule::dis() },
             metrics: vec![Metric::Mae, Metric::Fmeasure, Metric::Hce],
-            ..Self::default()
+            ..Self::pysodmetrics()
         }
     }
 
@@ -111,7 +114,7 @@ impl Protocol {
                 ..S_CLEAN
             },
             weighted_f: WeightedFRule { beta2: vec![1.], eps: EPS, empty_undefined: false },
-            hce: HceRule { stretched: false, segment_distance: false, whole_image_counts: false },
+            hce: HceProtocol { stretched: false, rule: HceRule::dis() },
             metrics: vec![
                 Metric::Mae,
                 Metric::Mse,
@@ -123,7 +126,7 @@ impl Protocol {
                 Metric::Mba,
                 Metric::Biou,
             ],
-            ..Self::default()
+            ..Self::pysodmetrics()
         }
     }
 
@@ -142,7 +145,7 @@ impl Protocol {
                 Metric::Wfm,
                 Metric::Threshold125,
             ],
-            ..Self::default()
+            ..Self::pysodmetrics()
         }
     }
 
@@ -164,7 +167,7 @@ impl Protocol {
             smeasure: SRule { population: true, empty_part: EmptyPart::Undefined, swapped: true, ..S_CLEAN },
             weighted_f: WeightedFRule { beta2: vec![1.], eps: EPS, empty_undefined: true },
             metrics: Metric::STANDARD.to_vec(),
-            ..Self::default()
+            ..Self::pysodmetrics()
         }
     }
 
@@ -173,6 +176,7 @@ impl Protocol {
         Self {
             name: "mvanet".into(),
             ground_truth: GtRule::AboveHalfOfMaximum,
+            stretch: Stretch::MinMaxDirect,
             resize: Resize::PilBicubic,
             fmeasure: FRule {
                 thresholds: Thresholds::Levels255,
@@ -191,7 +195,7 @@ impl Protocol {
             },
             weighted_f: WeightedFRule { beta2: vec![1.], eps: 1e-6, empty_undefined: false },
             metrics: [&Metric::STANDARD[..], &[Metric::Smoothed, Metric::Hce]].concat(),
-            ..Self::default()
+            ..Self::pysodmetrics()
         }
     }
 }

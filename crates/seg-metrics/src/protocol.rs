@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::hce::HceRule;
+
 /// 2^-52, the constant most toolkits add to denominators.
 pub const EPS: f64 = f64::EPSILON;
 
@@ -30,9 +32,11 @@ pub struct Protocol {
     /// Weighted F-measure.
     pub weighted_f: WeightedFRule,
     /// Human correction effort.
-    pub hce: HceRule,
+    pub hce: HceProtocol,
     /// Multi-scale IoU.
     pub msiou: MsiouRule,
+    /// Pairs for which a metric is undefined.
+    pub undefined: Undefined,
     /// Metrics that exist under this protocol, in the order of the table.
     pub metrics: Vec<Metric>,
 }
@@ -55,6 +59,8 @@ pub enum GtRule {
 pub enum Stretch {
     /// `level / 255`, then smallest to 0 and largest to 1; a constant image keeps `level / 255`.
     MinMax,
+    /// The same without the division by 255 before it, which is rounded otherwise (`mvanet`).
+    MinMaxDirect,
     /// `level * scale + shift` as OpenCV normalises; a constant image becomes 0.
     ScaleShift,
     /// `level / 255`.
@@ -203,15 +209,23 @@ pub struct WeightedFRule {
     pub empty_undefined: bool,
 }
 
-/// How HCE binarises, and which release of OpenCV simplifies its lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HceRule {
-    /// Whether the prediction is stretched first and cut at `> 0.5`; else cut at `level > 128`.
+/// Human correction effort.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HceProtocol {
+    /// Whether the prediction is stretched and cut at `> 0.5`; else prediction and ground truth at `level > 128`.
     pub stretched: bool,
-    /// Distances to the segment (OpenCV 4.13 and later); else to the line (up to 4.12).
-    pub segment_distance: bool,
-    /// Whether a region that covers the whole image counts as one independent region.
-    pub whole_image_counts: bool,
+    /// The measure itself.
+    pub rule: HceRule,
+}
+
+/// What a value that is undefined for a pair (NaN) does to the mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undefined {
+    /// The mean is undefined.
+    Spreads,
+    /// The mean is of the other pairs; how many were undefined is reported.
+    IsCounted,
 }
 
 /// How multi-scale IoU counts.

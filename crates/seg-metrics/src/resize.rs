@@ -68,16 +68,31 @@ pub fn bilinear_u8(image: Plane<'_>, width: usize, height: usize) -> Vec<u8> {
     out
 }
 
-/// OpenCV's `INTER_LINEAR` on float64: weights in float32, the sums in float64. Sizes are (width, height).
+/// OpenCV's `INTER_LINEAR` on float64: across, then down, each step `a + (b - a) * weight` rounded once. Sizes are
+/// (width, height).
 pub(crate) fn bilinear(image: &[f64], from: (usize, usize), to: (usize, usize)) -> Vec<f64> {
+    let between = |a: f64, b: f64, tap: &Tap| (b - a).mul_add(f64::from(tap.weight), a);
     let columns = taps(from.0, to.0);
     let mut out = Vec::with_capacity(to.0 * to.1);
     for tap in taps(from.1, to.1) {
         let (upper, lower) = (&image[tap.first * from.0..][..from.0], &image[tap.second * from.0..][..from.0]);
-        let across =
-            |row: &[f64], c: &Tap| row[c.first] * f64::from(1. - c.weight) + row[c.second] * f64::from(c.weight);
-        let (a, b) = (f64::from(1. - tap.weight), f64::from(tap.weight));
-        out.extend(columns.iter().map(|c| across(upper, c) * a + across(lower, c) * b));
+        let across = |row: &[f64], c: &Tap| between(row[c.first], row[c.second], c);
+        out.extend(columns.iter().map(|c| between(across(upper, c), across(lower, c), &tap)));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_of_one_and_the_same_size() {
+        let one = Plane::new(&[7], 1, 1).unwrap();
+        assert_eq!(bilinear_u8(one, 3, 2), [7; 6]);
+        let pixels: Vec<u8> = (0..12).map(|i| i * 20).collect();
+        let plane = Plane::new(&pixels, 4, 3).unwrap();
+        assert_eq!(bilinear_u8(plane, 4, 3), pixels);
+        assert_eq!(bilinear(&[1., 3.], (2, 1), (4, 1)), [1., 1.5, 2.5, 3.]);
+    }
 }

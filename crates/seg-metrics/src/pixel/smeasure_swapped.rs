@@ -18,8 +18,10 @@ pub(crate) fn smeasure(pair: &Prepared<'_>, rule: &SRule) -> Option<SMeasure> {
         return Some(SMeasure { sm: average, terms: None });
     }
     let (above, left) = centroid(&pred, pair.width())?;
-    let on = pred.iter().zip(&truth).filter(|(p, _)| **p == 1.).map(|(_, t)| *t);
-    let off = pred.iter().zip(&truth).filter(|(p, _)| **p == 0.).map(|(_, t)| 1. - t);
+    // its object score changes the two places once more
+    let on = pred.iter().zip(&truth).filter(|(p, t)| **t == 1. && **p != 0.).map(|(p, _)| *p);
+    let off =
+        pred.iter().zip(&truth).filter(|(p, t)| **t == 0. && **p != 1.).map(|(p, _)| f64::from(u8::from(*p == 0.)));
     let object =
         average * score(&on.collect::<Vec<_>>(), rule) + (1. - average) * score(&off.collect::<Vec<_>>(), rule);
     let (w, h) = (pair.width(), pair.height());

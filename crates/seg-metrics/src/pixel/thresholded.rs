@@ -2,20 +2,22 @@
 
 use crate::pixel::confusion::Confusion;
 use crate::pixel::fmeasure::{above, at_least};
-use crate::prepare::Prepared;
+use crate::prepare::{Pixels, Prepared};
 use crate::tally::Tally;
 
-/// Both images cut above 125, as MGD-SAM2's `utils.py`; quotients are undefined (NaN) without foreground or background.
-pub(crate) fn threshold125(pair: &Prepared<'_>, tally: &Tally) -> Vec<(&'static str, f64)> {
-    let mut counts = Confusion::default();
-    crate::prepare::with_pixels!(pair, pixels => {
-        for (p, &t) in pixels.iter().zip(pair.gt.plane().data()) {
-            // levels of bytes are the bytes; those of floats are numbers of values
-            let p = match &pair.pixels {
-                crate::prepare::Pixels::Bytes(_) => crate::prepare::Level::index(*p) as f64,
-                crate::prepare::Pixels::Words(_) => pair.values[crate::prepare::Level::index(*p)] * 255.,
-            };
-            let cell = match (p > 125., t > 125) {
+/// BER and accuracy of both images cut above 125; Dice of the prediction cut above a half, and soft IoU, with the ground
+/// truth's foreground: as MGD-SAM2's `utils.py`, on the prediction's gray levels, not stretched. Quotients are undefined
+/// (NaN) without foreground or background.
+pub(crate) fn threshold125(pair: &Prepared<'_>) -> Vec<(&'static str, f64)> {
+    let truth = pair.gt.plane().data();
+    let grays: Vec<f64> = match &pair.pixels {
+        Pixels::Bytes(bytes) => bytes.iter().map(|&p| f64::from(p)).collect(),
+        Pixels::Words(words) => words.iter().map(|&p| pair.values[p as usize] * 255.).collect(),
+    };
+    let count = |threshold: f64, inside: &dyn Fn(u8) -> bool| {
+        let mut counts = Confusion::default();
+        for (&p, &t) in grays.iter().zip(truth) {
+            let cell = match (p > threshold, inside(t)) {
                 (true, true) => &mut counts.tp,
                 (true, false) => &mut counts.fp,
                 (false, false) => &mut counts.tn,
@@ -23,19 +25,24 @@ pub(crate) fn threshold125(pair: &Prepared<'_>, tally: &Tally) -> Vec<(&'static 
             };
             *cell += 1;
         }
-    });
-    let Confusion { tp, fp, tn, fn_ } = counts;
+        counts
+    };
     let share = |a: u64, b: u64| a as f64 / b as f64;
+    let Confusion { tp, fp, tn, fn_ } = count(125., &|t| t > 125);
     let (miss, false_alarm) = (1. - share(tp, tp + fn_), 1. - share(tn, tn + fp));
-    let halved = above(tally, &pair.values, 0.5);
-    let (found, truth) = (halved.tp + halved.fp, halved.tp + halved.fn_);
-    let dice = if found + truth == 0 { 1. } else { 2. * halved.tp as f64 / (found + truth) as f64 };
-    let (overlap, total) = soft(tally, &pair.values);
+    let halved = count(127.5, &|t| pair.gt.holds(t));
+    let both = 2 * halved.tp + halved.fp + halved.fn_;
+    let dice = if both == 0 { 1. } else { share(2 * halved.tp, both) };
+    let (mut overlap, mut total) = (0., 0.);
+    for (&p, &t) in grays.iter().zip(truth) {
+        let (p, t) = (p / 255., f64::from(u8::from(pair.gt.holds(t))));
+        (overlap, total) = (overlap + p * t, total + p + t);
+    }
     vec![
         ("ber_percent", (miss * 100. + false_alarm * 100.) / 2.),
         ("pos_err_percent", miss * 100.),
         ("neg_err_percent", false_alarm * 100.),
-        ("acc", share(tp + tn, counts.pixels())),
+        ("acc", share(tp + tn, tp + fp + tn + fn_)),
         ("dice_coeff", dice),
         ("iou_soft", overlap / (total - overlap + 1e-6)),
     ]
