@@ -36,6 +36,20 @@ pub enum Error {
         /// Height of the ground truth.
         gt_height: usize,
     },
+    /// Two pairs have one name.
+    #[error("the pair {stem:?} is there twice")]
+    Twice {
+        /// Their name.
+        stem: String,
+    },
+    /// Parts were measured differently.
+    #[error("the parts do not belong together: {ours:?} and {theirs:?} differ in protocol or metrics")]
+    OtherProtocol {
+        /// Protocol of the first part.
+        ours: String,
+        /// Protocol of the other part.
+        theirs: String,
+    },
     /// A predicted value is NaN or infinite.
     #[error("the prediction is {value} at ({x}, {y}), expected a number from 0 to 1")]
     NotFinite {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::overlap::Overlap;
 use crate::pixel::confusion::{Confusion, Ratio};
 use crate::pixel::context::context_measure;
 use crate::pixel::emeasure::emeasure;
@@ -32,6 +33,8 @@ pub struct Scores {
     pub curves: Vec<(Name, Vec<f64>)>,
     /// The counts above a half, for ratios over a whole data set.
     pub binary: Confusion,
+    /// The overlap of the masks, where `mask_iou` was measured.
+    pub overlap: Option<Overlap>,
 }
 
 impl Scores {
@@ -177,7 +180,7 @@ impl Evaluator {
                 }
             }
             Metric::Hce | Metric::BoundaryIou | Metric::MaskIou | Metric::Biou | Metric::Mba | Metric::Msiou => {
-                crate::shape::add(metric, pair, protocol, scores);
+                crate::shape::add(metric, pair, counts, protocol, scores);
             }
         }
     }
@@ -215,8 +218,8 @@ impl Evaluator {
 }
 
 /// What several metrics need.
-struct Counts {
-    tallies: Tallies,
+pub(crate) struct Counts {
+    pub(crate) tallies: Tallies,
     dynamic: Vec<Confusion>,
     adaptive: Confusion,
     binary: Confusion,

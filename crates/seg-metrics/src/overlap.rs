@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ExactSum;
 use crate::bits::BitMask;
 
 /// Pixels that two masks share, and pixels of either.
@@ -48,8 +49,8 @@ pub struct ReferringIou {
     pairs: u64,
     /// Summed over pairs: the overall IoU is of these.
     sum: Overlap,
-    /// Sum of the pairs' IoU in units of 2^-52, so that shards add up exactly in any order.
-    iou: u128,
+    /// Sum of the pairs' IoU.
+    iou: ExactSum,
     /// Pairs above each of [`PRECISION_AT`].
     above: [u64; PRECISION_AT.len()],
 }
@@ -57,7 +58,6 @@ pub struct ReferringIou {
 impl ReferringIou {
     /// Added to intersection and union of every pair: a pair of empty masks counts as found.
     pub const EPS: f64 = 1e-6;
-    const UNIT: f64 = (1u64 << 52) as f64;
 
     /// Adds a pair.
     pub fn add(&mut self, pair: Overlap) {
@@ -65,7 +65,7 @@ impl ReferringIou {
         self.pairs += 1;
         self.sum.intersection += pair.intersection;
         self.sum.union += pair.union;
-        self.iou += (iou * Self::UNIT).round() as u128;
+        self.iou.add(iou);
         for (count, k) in self.above.iter_mut().zip(PRECISION_AT) {
             *count += u64::from(iou > k);
         }
@@ -76,7 +76,7 @@ impl ReferringIou {
         self.pairs += other.pairs;
         self.sum.intersection += other.sum.intersection;
         self.sum.union += other.sum.union;
-        self.iou += other.iou;
+        self.iou.merge(&other.iou);
         self.above.iter_mut().zip(other.above).for_each(|(a, b)| *a += b);
     }
 
@@ -92,7 +92,7 @@ impl ReferringIou {
 
     /// Mean of the pairs' IoU; NaN without pairs.
     pub fn mean(&self) -> f64 {
-        self.iou as f64 / Self::UNIT / self.pairs as f64
+        self.iou.mean(self.pairs)
     }
 
     /// Share of pairs whose IoU is strictly above each of [`PRECISION_AT`]; NaN without pairs.
