@@ -144,6 +144,11 @@ fn birefnet() {
             ("/fmeasure/mean", "fmeasure.mean", 1e-12),
             ("/fmeasure/max", "fmeasure.max", 1e-12),
             ("/wfm", "wfm_beta1", 1e-9),
+            ("/hce", "hce", 0.),
+            ("/mba", "mba", 1e-12),
+            ("/biou/curve", "biou.curve", 1e-12),
+            ("/biou/mean", "biou.mean", 1e-12),
+            ("/biou/max", "biou.max", 1e-12),
         ],
     );
 }

@@ -1,5 +1,7 @@
 //! The goldens: pairs of images and what the toolkits gave for them.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::path::PathBuf;
 
 use seg_metrics::Plane;
