@@ -26,6 +26,9 @@ impl MsiouRule {
 
 /// An integer of at most 53 bits, rounded to half precision.
 fn half(value: f64) -> f64 {
+    if value.is_infinite() {
+        return value;
+    }
     let mut step = 1.;
     while value / step >= 2048. {
         step *= 2.;
@@ -338,5 +341,6 @@ mod tests {
         assert_eq!(half(65_520.), f64::INFINITY);
         assert_eq!(MsiouRule::HalfNumpy1.denominator(2048), 2049.);
         assert_eq!(MsiouRule::HalfNumpy2.denominator(2048), 2048.);
+        assert_eq!(MsiouRule::HalfNumpy2.denominator(178_642), f64::INFINITY);
     }
 }

@@ -45,7 +45,7 @@ pub struct DavisSequence {
     task: DavisTask,
     /// From the first frame.
     objects: Option<u8>,
-    size: (usize, usize),
+    size: Option<(usize, usize)>,
     /// Of each frame that counts.
     frames: Vec<Scores>,
     /// The frame before, which does not count if it is the last.
@@ -61,59 +61,71 @@ type Scores = Vec<Vec<(f64, f64)>>;
 impl DavisSequence {
     /// A sequence without frames.
     pub fn new(task: DavisTask) -> Self {
-        Self { task, objects: None, size: (0, 0), frames: Vec::new(), pending: None, proposals: 0 }
+        Self { task, objects: None, size: None, frames: Vec::new(), pending: None, proposals: 0 }
     }
 
-    /// Adds the next frame, as label images. Objects are those up to the highest label of the first ground truth.
+    /// Adds the next frame, as label images. Objects are those up to the highest label of the first ground truth; label
+    /// 255 of the ground truth is void.
     ///
-    /// In the semi-supervised task the first frame serves only to tell the objects; the last one that is added is left
-    /// out of the result.
+    /// In the semi-supervised task the first frame serves only to tell the objects, and the last one that is added is
+    /// left out of the result.
     ///
     /// # Errors
     /// [`Error::SizeMismatch`]; [`Error::Label`] for a prediction with more objects than the ground truth
     /// (semi-supervised) or than [`DavisTask::MAX_PROPOSALS`].
     pub fn add(&mut self, pred: Plane<'_>, gt: Plane<'_>) -> Result<()> {
         pred.same_size(gt)?;
-        if self.objects.is_some() {
-            let (width, height) = self.size;
-            if (width, height) != (gt.width(), gt.height()) {
+        let highest = |plane: Plane<'_>| plane.data().iter().copied().filter(|&l| l != VOID).max().unwrap_or(0);
+        let objects = self.objects.unwrap_or_else(|| highest(gt));
+        // 255 in a prediction is a label like any other, and too high
+        let proposals = if pred.data().contains(&VOID) { VOID } else { highest(pred) };
+        self.check_labels(proposals, objects)?;
+        let masks = |plane, up_to| (1..=up_to).map(|label| BitMask::from_fn(plane, |l| l == label)).collect::<Vec<_>>();
+        self.add_masks(&masks(pred, proposals), &masks(gt, objects), &BitMask::from_fn(gt, |l| l == VOID))
+    }
+
+    /// Adds the next frame, as one mask for each proposal and one for each object; masks may overlap. Every frame has the
+    /// same number of objects.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn add_masks(&mut self, pred: &[BitMask], gt: &[BitMask], void: &BitMask) -> Result<()> {
+        let first = self.objects.is_none();
+        let (width, height) = *self.size.get_or_insert((void.width(), void.height()));
+        for mask in pred.iter().chain(gt).chain([void]) {
+            if (mask.width(), mask.height()) != (width, height) {
                 return Err(Error::SizeMismatch {
-                    pred_width: gt.width(),
-                    pred_height: gt.height(),
+                    pred_width: mask.width(),
+                    pred_height: mask.height(),
                     gt_width: width,
                     gt_height: height,
                 });
             }
         }
-        let first = self.objects.is_none();
-        let objects = *self.objects.get_or_insert_with(|| {
-            self.size = (gt.width(), gt.height());
-            gt.data().iter().copied().filter(|&l| l != VOID).max().unwrap_or(0)
-        });
-        match self.task {
-            DavisTask::SemiSupervised => {
-                if first {
-                    return Ok(());
-                }
-                self.count_labels(pred, objects)?;
-                self.frames.extend(self.pending.take());
-                self.pending = Some(frame_scores(pred, gt, objects, None));
-            }
-            DavisTask::Unsupervised => {
-                self.count_labels(pred, DavisTask::MAX_PROPOSALS)?;
-                self.frames.push(frame_scores(pred, gt, objects, Some(VOID)));
-            }
+        let count = |masks: &[BitMask]| masks.len().try_into().unwrap_or(u8::MAX);
+        let objects = *self.objects.get_or_insert(count(gt));
+        self.check_labels(count(pred), objects)?;
+        if gt.len() != usize::from(objects) {
+            return Err(Error::Label { label: count(gt), limit: objects });
         }
+        match self.task {
+            DavisTask::SemiSupervised if first => {}
+            DavisTask::SemiSupervised => {
+                self.frames.extend(self.pending.take());
+                self.pending = Some(frame_scores(pred, gt, None));
+            }
+            DavisTask::Unsupervised => self.frames.push(frame_scores(pred, gt, Some(void))),
+        }
+        self.proposals = self.proposals.max(count(pred));
         Ok(())
     }
 
-    fn count_labels(&mut self, pred: Plane<'_>, limit: u8) -> Result<()> {
-        let highest = pred.data().iter().copied().max().unwrap_or(0);
-        if highest > limit {
-            return Err(Error::Label { label: highest, limit });
-        }
-        self.proposals = self.proposals.max(highest);
-        Ok(())
+    fn check_labels(&self, highest: u8, objects: u8) -> Result<()> {
+        let limit = match self.task {
+            DavisTask::SemiSupervised => objects,
+            DavisTask::Unsupervised => DavisTask::MAX_PROPOSALS,
+        };
+        if highest > limit { Err(Error::Label { label: highest, limit }) } else { Ok(()) }
     }
 
     /// The scores of all objects of the sequence.
@@ -137,22 +149,14 @@ impl DavisSequence {
     }
 }
 
-/// All proposals of a frame against all objects; in the semi-supervised task only equal labels are asked for, but others
-/// are computed as well where there are several objects: the neighbourhoods, which cost most, are shared.
-fn frame_scores(pred: Plane<'_>, gt: Plane<'_>, objects: u8, void: Option<u8>) -> Scores {
-    let counted = void.map(|void| BitMask::from_fn(gt, |l| l != void));
-    let masks = |plane: Plane<'_>, up_to: u8| -> Vec<ObjectMask> {
-        (1..=up_to)
-            .map(|label| {
-                let mask = BitMask::from_fn(plane, |l| l == label);
-                ObjectMask::new(counted.as_ref().map_or(mask.clone(), |counted| mask.and(counted)))
-            })
-            .collect()
-    };
-    let gt = masks(gt, objects);
-    let mut proposals = masks(pred, pred.data().iter().copied().max().unwrap_or(0));
-    proposals.push(ObjectMask::new(BitMask::new(pred.width(), pred.height())));
-    proposals.iter().map(|p| gt.iter().map(|g| p.scores(g)).collect()).collect()
+/// All proposals of a frame, and an empty one, against all objects. Nothing of it is for one pair alone but counting
+/// words: boundaries and their neighbourhoods are made once a mask.
+fn frame_scores(pred: &[BitMask], gt: &[BitMask], void: Option<&BitMask>) -> Scores {
+    let made = |mask: &BitMask| ObjectMask::new(void.map_or_else(|| mask.clone(), |void| mask.and_not(void)));
+    let Some(first) = gt.first() else { return vec![Vec::new()] };
+    let empty = BitMask::new(first.width(), first.height());
+    let gt: Vec<ObjectMask> = gt.iter().map(made).collect();
+    pred.iter().chain([&empty]).map(made).map(|p| gt.iter().map(|g| p.scores(g)).collect()).collect()
 }
 
 /// The scores of a data set: means over objects, not over sequences.
