@@ -28,8 +28,14 @@ impl BitMask {
     pub fn from_fn(plane: Plane<'_>, set: impl Fn(u8) -> bool) -> Self {
         let mut mask = Self::new(plane.width(), plane.height());
         for (row, words) in plane.rows().zip(mask.words.chunks_exact_mut(mask.stride)) {
-            for (pixels, word) in row.chunks(64).zip(words) {
+            let (whole, rest) = row.as_chunks::<64>();
+            for (pixels, word) in whole.iter().zip(&mut *words) {
                 *word = pack(pixels, &set);
+            }
+            if let (Some(word), false) = (words.last_mut(), rest.is_empty()) {
+                let mut pixels = [0; 64];
+                pixels[..rest.len()].copy_from_slice(rest);
+                *word = pack(&pixels, &set) & range_word(0, 0, rest.len());
             }
         }
         mask
@@ -291,14 +297,14 @@ impl BitMask {
     }
 }
 
-/// Up to 64 pixels as one word.
-fn pack(pixels: &[u8], set: &impl Fn(u8) -> bool) -> u64 {
+/// 64 pixels as one word.
+#[inline(always)]
+fn pack(pixels: &[u8; 64], set: &impl Fn(u8) -> bool) -> u64 {
+    let bytes = pixels.map(|v| u8::from(set(v)));
     let mut word = 0;
-    for (i, eight) in pixels.chunks(8).enumerate() {
-        let mut bytes = [0u8; 8];
-        bytes.iter_mut().zip(eight).for_each(|(b, &v)| *b = u8::from(set(v)));
+    for (i, eight) in bytes.as_chunks::<8>().0.iter().enumerate() {
         // the lowest bits of the eight bytes come together in the top byte, the first lowest
-        word |= (u64::from_le_bytes(bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
+        word |= (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
     }
     word
 }

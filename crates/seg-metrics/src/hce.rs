@@ -61,17 +61,25 @@ impl Hce {
 /// # Panics
 /// When the masks differ in size.
 pub fn hce(pred: &BitMask, gt: &BitMask, rule: &HceRule) -> Hce {
-    let (right, fp, missed) = (pred.and(gt), pred.and_not(gt), gt.and_not(pred));
-    let mut core = pred.or(gt);
-    for _ in 0..rule.relax {
-        core = core.erode_cross();
-    }
-    let fp = relaxed(&fp, &core, &gt.not(), rule.relax);
-    let missed = relaxed(&missed, &core, &pred.not(), rule.relax);
+    let ((right, fp, missed), skeleton) = rayon::join(
+        || {
+            let (right, fp, missed) = (pred.and(gt), pred.and_not(gt), gt.and_not(pred));
+            let mut core = pred.or(gt);
+            for _ in 0..rule.relax {
+                core = core.erode_cross();
+            }
+            let fp = relaxed(&fp, &core, &gt.not(), rule.relax);
+            let missed = relaxed(&missed, &core, &pred.not(), rule.relax);
+            (right, fp, missed)
+        },
+        || thin(gt),
+    );
     // thin structures are never forgiven
-    let missed = missed.or(&thin(gt).and_not(&right));
-    let (fp_points, fp_independent) = effort(&fp, &right.or(&missed), rule);
-    let (fn_points, fn_independent) = effort(&missed, &right.or(&fp).or(&missed).not(), rule);
+    let missed = missed.or(&skeleton.and_not(&right));
+    let ((fp_points, fp_independent), (fn_points, fn_independent)) = rayon::join(
+        || effort(&fp, &right.or(&missed), rule),
+        || effort(&missed, &right.or(&fp).or(&missed).not(), rule),
+    );
     Hce { fp_points, fp_independent, fn_points, fn_independent }
 }
 

@@ -70,7 +70,10 @@ pub fn bilinear_u8(image: Plane<'_>, width: usize, height: usize) -> Vec<u8> {
 
 /// OpenCV's `INTER_LINEAR` on float64: across, then down, each step `a + (b - a) * weight` rounded once. Sizes are
 /// (width, height).
-pub(crate) fn bilinear(image: &[f64], from: (usize, usize), to: (usize, usize)) -> Vec<f64> {
+///
+/// # Panics
+/// When `image` is not as large as `from` says.
+pub fn bilinear(image: &[f64], from: (usize, usize), to: (usize, usize)) -> Vec<f64> {
     let between = |a: f64, b: f64, tap: &Tap| (b - a).mul_add(f64::from(tap.weight), a);
     let columns = taps(from.0, to.0);
     let mut out = Vec::with_capacity(to.0 * to.1);

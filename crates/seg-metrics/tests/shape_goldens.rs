@@ -10,6 +10,7 @@ use seg_metrics::msiou::{EdgePyramid, edges, msiou, msiou_curve, ratios};
 use seg_metrics::overlap::{Overlap, PRECISION_AT, ReferringIou};
 use seg_metrics::polyline::ChordDistance;
 use seg_metrics::protocol::MsiouRule;
+use seg_metrics::resize::bilinear;
 use seg_metrics::{Plane, Prepared, Protocol};
 use serde_json::Value;
 
@@ -126,6 +127,26 @@ fn iou_of_masks() {
     assert!(close(sum.mean(), number(&aggregate["mean_iou"]).unwrap(), 1e-5), "{}", sum.mean());
     for (k, ours) in PRECISION_AT.iter().zip(sum.precision_at()) {
         assert_eq!(number(&aggregate["precision_at"][k.to_string()]), Some(ours), "precision at {k}");
+    }
+}
+
+/// Pi-SAM resizes a network's output, not its mask: here the gray levels around 128.
+#[test]
+fn mask_and_boundary_iou_of_resized_logits() {
+    let (pred, gt) = pair("s12_size_mismatch");
+    let (pred, gt) = (pred.plane(), gt.plane());
+    let logits: Vec<f64> = pred.data().iter().map(|&v| f64::from(v) - 128.).collect();
+    let size = (gt.width(), gt.height());
+    let resized: Vec<u8> =
+        bilinear(&logits, (pred.width(), pred.height()), size).iter().map(|&v| u8::from(v > 0.)).collect();
+    let pred = BitMask::above(Plane::new(&resized, size.0, size.1).unwrap(), 0);
+    let theirs = &expected()["pairs"]["s12_size_mismatch"]["pi_sam"];
+    for (key, ours) in [
+        ("mask_iou", Overlap::new(&pred, &raw(gt))),
+        ("boundary_iou", boundary_iou(&pred, &raw(gt), DILATION_RATIO)),
+        ("boundary_iou_ratio0.005", boundary_iou(&pred, &raw(gt), 0.005)),
+    ] {
+        assert!(close(ours.iou(), number(&theirs[key]).unwrap(), 1e-5), "{key}: {}", ours.iou());
     }
 }
 
