@@ -373,3 +373,103 @@ fn next_bit(row: &[u64], x: usize, inverted: bool) -> Option<usize> {
     }
     Some(64 * i + word.trailing_zeros() as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: [(usize, usize); 5] = [(1, 1), (64, 3), (65, 40), (7, 90), (200, 50)];
+
+    fn noise(width: usize, height: usize, one_in: u64) -> BitMask {
+        let mut s = (width + 1000 * height) as u64 + one_in;
+        let data: Vec<u8> = (0..width * height)
+            .map(|_| {
+                s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                u8::from((s >> 33).is_multiple_of(one_in))
+            })
+            .collect();
+        BitMask::above(Plane::new(&data, width, height).unwrap(), 0)
+    }
+
+    /// Pixel by pixel.
+    fn by_pixel(width: usize, height: usize, set: impl Fn(isize, isize) -> bool) -> BitMask {
+        let mut mask = BitMask::new(width, height);
+        for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+            if set(x as isize, y as isize) {
+                mask.set(x, y);
+            }
+        }
+        mask
+    }
+
+    /// Whether a pixel of a neighbourhood is set, `reach[dy]` to either side in the rows `dy` above and below.
+    fn any(mask: &BitMask, x: isize, y: isize, reach: &[usize]) -> bool {
+        let r = reach.len() as isize - 1;
+        (-r..=r).any(|dy| {
+            let w = reach[dy.unsigned_abs()] as isize;
+            (-w..=w).any(|dx| mask.get(x + dx, y + dy))
+        })
+    }
+
+    #[test]
+    fn packing_keeps_pixels() {
+        for (width, height) in SIZES {
+            let data: Vec<u8> = (0..width * height).map(|i| (i * 37 % 251) as u8).collect();
+            let plane = Plane::new(&data, width, height).unwrap();
+            let mask = BitMask::above(plane, 100);
+            assert_eq!(mask, by_pixel(width, height, |x, y| data[y as usize * width + x as usize] > 100));
+            assert_eq!(mask.count(), data.iter().filter(|&&v| v > 100).count() as u64);
+            let (all, none) = (BitMask::from_fn(plane, |_| true), BitMask::new(width, height));
+            assert!(all.is_full() && none.is_empty() && all.not() == none && none.not() == all);
+        }
+    }
+
+    #[test]
+    fn cross() {
+        for (width, height) in SIZES {
+            let mask = noise(width, height, 3);
+            let cross = [1, 0];
+            assert_eq!(mask.dilate_cross(), by_pixel(width, height, |x, y| any(&mask, x, y, &cross)));
+            let dense = mask.not();
+            assert_eq!(dense.erode_cross(), by_pixel(width, height, |x, y| !any(&mask, x, y, &cross)));
+            let keep = noise(width, height, 2);
+            assert_eq!(mask.dilate_cross_within(&keep), mask.dilate_cross().and(&keep));
+        }
+    }
+
+    #[test]
+    fn squares_and_spans() {
+        for (width, height) in SIZES {
+            let mask = noise(width, height, 60);
+            for radius in [0, 1, 2, 5, 9, 31] {
+                let inside = |x: isize, y: isize| {
+                    let r = radius as isize;
+                    x >= r && y >= r && x + r < width as isize && y + r < height as isize
+                };
+                let square = vec![radius; radius + 1];
+                assert_eq!(
+                    mask.not().erode_square(radius),
+                    by_pixel(width, height, |x, y| inside(x, y) && !any(&mask, x, y, &square)),
+                    "{width}x{height}, {radius}"
+                );
+                let disc: Vec<usize> = (0..=radius).map(|dy| (radius * radius - dy * dy).isqrt()).collect();
+                let dilated = by_pixel(width, height, |x, y| any(&mask, x, y, &disc));
+                assert_eq!(mask.dilate_spans(&disc), dilated, "{width}x{height}, {radius}");
+                assert_eq!(mask.not().erode_spans(&disc), dilated.not(), "{width}x{height}, {radius}");
+            }
+        }
+    }
+
+    #[test]
+    fn runs_are_the_set_pixels() {
+        for (width, height) in SIZES {
+            let mask = noise(width, height, 2);
+            let mut again = BitMask::new(width, height);
+            for (y, start, end) in mask.runs() {
+                assert!(!mask.get(start as isize - 1, y as isize) && !mask.get(end as isize, y as isize));
+                (start..end).for_each(|x| again.set(x, y));
+            }
+            assert_eq!(again, mask);
+        }
+    }
+}

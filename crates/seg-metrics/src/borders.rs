@@ -249,3 +249,78 @@ pub fn follow(mask: &BitMask, border: Border, mut visit: impl FnMut(usize, usize
         at = to;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Plane;
+
+    /// What `findContours` with `RETR_TREE` and `CHAIN_APPROX_NONE` of OpenCV 4.12 gives: first pixel, whether a hole,
+    /// pixels, and a sum over them that tells their order.
+    #[test]
+    fn equals_opencv() {
+        let rows = [
+            "###..#.##.....######......####...........###",
+            "##..##......#######........###.####.....####",
+            "...#####....########.####...########......##",
+            "..#######################....###..##.####...",
+            "####################..####....###....#####..",
+            "#.####............##...#....#####....##.....",
+            "..#.##............##...###..#######..####...",
+            "....##..########..##...####......########...",
+            "....##..########..#######.##.....#########..",
+            "...###..##....##..#####.####.#..#######..#..",
+            "...###..########..####..####.#..######....##",
+            "...###..########..###.....##.#......##....##",
+            "....##............###......##........#.##...",
+            "##..##............####....####......#####...",
+            "....####################.#####......#####...",
+            "....################..##..####......#######.",
+            "......#......##..##...##....#.......###..##.",
+            "#..#.............#...###.....##.#..####...#.",
+        ];
+        let data: Vec<u8> = rows.iter().flat_map(|r| r.bytes()).map(|b| u8::from(b == b'#')).collect();
+        let mask = BitMask::above(Plane::new(&data, rows[0].len(), rows.len()).unwrap(), 0);
+        let regions = Regions::new(&mask);
+        let ours: Vec<(usize, usize, bool, usize, u32)> = (regions.borders().iter())
+            .map(|&border| {
+                let (mut pixels, mut sum) = (0, 0u32);
+                follow(&mask, border, |x, y| {
+                    pixels += 1;
+                    sum = sum.wrapping_add((pixels * (1000 * x + y)) as u32);
+                });
+                (border.x, border.y, border.hole, pixels, sum)
+            })
+            .collect();
+        let theirs = [
+            (32, 17, false, 1, 32017),
+            (3, 17, false, 1, 3017),
+            (0, 17, false, 1, 17),
+            (0, 13, false, 2, 2039),
+            (41, 0, false, 8, 1522029),
+            (26, 0, false, 91, 150523929),
+            (7, 0, false, 2, 23000),
+            (5, 0, false, 112, 124938032),
+            (24, 8, true, 4, 252082),
+            (5, 5, true, 42, 9438555),
+            (8, 7, false, 22, 3104145),
+            (9, 9, true, 10, 645515),
+            (19, 4, true, 13, 1873575),
+            (0, 0, false, 5, 16005),
+        ];
+        assert_eq!(ours, theirs);
+        assert_eq!(regions.count, theirs.iter().filter(|b| !b.2).count());
+    }
+
+    #[test]
+    fn touched_regions() {
+        let mut mask = BitMask::new(200, 3);
+        let mut other = mask.clone();
+        (10..140).for_each(|x| mask.set(x, 1));
+        mask.set(160, 0);
+        other.set(139, 1);
+        other.set(159, 0);
+        assert_eq!(Regions::new(&mask).touched_by(&other), [false, true]);
+        assert_eq!(Regions::new(&BitMask::new(5, 5)).count, 0);
+    }
+}

@@ -105,3 +105,65 @@ fn dot(a: (i64, i64), b: (i64, i64)) -> i64 {
 fn cross(a: (i64, i64), b: (i64, i64)) -> i64 {
     a.0 * b.1 - a.1 * b.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lengths that `approxPolyDP` gives for zigzags, at tolerances 1, 2 and 4.
+    fn assert_lengths(distance: ChordDistance, theirs: [[usize; 3]; 9]) {
+        let shapes = [
+            (1, 2, 3, 7),
+            (2, 2, 3, 7),
+            (3, 2, 3, 7),
+            (40, 1, 9, 5),
+            (60, 3, 7, 11),
+            (200, 2, 5, 23),
+            (300, 1, 40, 4),
+            (500, 1, 60, 3),
+            (400, 5, 3, 40),
+        ];
+        let mut scratch = Scratch::default();
+        for ((n, a, b, m), theirs) in shapes.into_iter().zip(theirs) {
+            let points: Vec<Point> = (0..n).map(|i| (i * a % m + i / b, i * i * b % m - i / a)).collect();
+            let ours = [1., 2., 4.].map(|epsilon| simplified_len(&points, epsilon, distance, &mut scratch));
+            assert_eq!(ours, theirs, "{n} points, {a}, {b}, {m}");
+        }
+    }
+
+    #[test]
+    fn equals_opencv_4_12() {
+        assert_lengths(
+            ChordDistance::Line,
+            [
+                [1, 1, 1],
+                [2, 2, 2],
+                [2, 2, 2],
+                [33, 29, 8],
+                [57, 47, 37],
+                [195, 161, 92],
+                [150, 134, 2],
+                [318, 2, 2],
+                [386, 353, 300],
+            ],
+        );
+    }
+
+    #[test]
+    fn equals_opencv_4_14() {
+        assert_lengths(
+            ChordDistance::Segment,
+            [
+                [1, 1, 1],
+                [2, 2, 2],
+                [2, 2, 2],
+                [33, 32, 8],
+                [57, 47, 37],
+                [195, 160, 92],
+                [150, 134, 2],
+                [318, 2, 2],
+                [386, 353, 300],
+            ],
+        );
+    }
+}

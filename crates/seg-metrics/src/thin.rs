@@ -7,40 +7,19 @@
 
 use crate::bits::BitMask;
 
-/// Neighbours in the order of their bits in a neighbourhood code, clockwise from the upper left.
+/// Bits of neighbours in a neighbourhood code, which goes clockwise from the upper left (1).
 const N: u8 = 2;
 const E: u8 = 8;
 const S: u8 = 32;
 const W: u8 = 128;
 
-/// scikit-image's table differs from the textbook rule in these neighbourhood codes: code, and the passes in which such a
-/// pixel is removed.
-const EXCEPTIONS: [(u8, u8); 25] = [
-    (48, 0),
-    (129, 0),
-    (3, FIRST),
-    (6, FIRST),
-    (11, FIRST),
-    (12, FIRST),
-    (14, FIRST),
-    (131, FIRST),
-    (134, FIRST),
-    (161, FIRST),
-    (194, FIRST),
-    (198, FIRST),
-    (24, SECOND),
-    (26, SECOND),
-    (56, SECOND),
-    (96, SECOND),
-    (104, SECOND),
-    (108, SECOND),
-    (176, SECOND),
-    (192, SECOND),
-    (224, SECOND),
-    (10, FIRST | SECOND),
-    (40, FIRST | SECOND),
-    (130, FIRST | SECOND),
-    (160, FIRST | SECOND),
+/// scikit-image's table differs from the textbook rule in these neighbourhood codes: the passes in which such a pixel is
+/// removed, and the codes.
+const EXCEPTIONS: [(u8, &[u8]); 4] = [
+    (0, &[48, 129]),
+    (FIRST, &[3, 6, 11, 12, 14, 131, 134, 161, 194, 198]),
+    (SECOND, &[24, 26, 56, 96, 104, 108, 176, 192, 224]),
+    (FIRST | SECOND, &[10, 40, 130, 160]),
 ];
 const FIRST: u8 = 1;
 const SECOND: u8 = 2;
@@ -68,7 +47,11 @@ const fn by_code() -> [u8; 256] {
     }
     let mut i = 0;
     while i < EXCEPTIONS.len() {
-        table[EXCEPTIONS[i].0 as usize] = EXCEPTIONS[i].1;
+        let ((passes, codes), mut k) = (EXCEPTIONS[i], 0);
+        while k < codes.len() {
+            table[codes[k] as usize] = passes;
+            k += 1;
+        }
         i += 1;
     }
     table
