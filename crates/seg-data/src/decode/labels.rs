@@ -10,11 +10,8 @@ use crate::error::{DataError, Result, one_line};
 
 /// The indices or gray levels of a PNG, one byte each.
 pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<GrayImage> {
-    let fail = |e: DecodingError| DataError::Decode {
-        name: name.to_owned(),
-        format: "PNG",
-        reason: one_line(&e.to_string()),
-    };
+    let fail =
+        |e: DecodingError| DataError::Decode { name: name.to_owned(), format: "PNG", reason: one_line(&e.to_string()) };
     let bytes_allowed = usize::try_from(limits.max_decoded_bytes).unwrap_or(usize::MAX);
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: bytes_allowed });
     decoder.set_transformations(Transformations::IDENTITY);
