@@ -56,9 +56,8 @@ fn images(run: &Run<'_, '_>, i: usize, (height, width): (usize, usize)) -> Resul
             None => Ok(generate(&name)),
         }
     };
-    let content = |name: &str, shift: f64| {
-        Pattern::salted(&run.case.salt, name).shifted(shift).content01(1, height, width)
-    };
+    let content =
+        |name: &str, shift: f64| Pattern::salted(&run.case.salt, name).shifted(shift).content01(1, height, width);
     let pred = image(format!("input.pred.{i}"), &|name| match i {
         2 => vec![0.3; height * width],
         _ => content(name, 0.03 * i as f64).iter().map(|&v| v as f32).collect(),
