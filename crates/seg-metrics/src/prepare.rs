@@ -112,31 +112,28 @@ impl<'a> Prepared<'a> {
     /// Prepares an 8-bit prediction and its ground truth.
     ///
     /// # Errors
-    /// [`Error::SizeMismatch`] when the sizes differ and the protocol has no resize, or one for whoever decodes.
+    /// [`Error::SizeMismatch`] when the sizes differ and the protocol has no resize, or PIL's, which whoever decodes does.
     pub fn new(pred: Plane<'a>, gt: Plane<'a>, protocol: &Protocol) -> Result<Self> {
-        let gt_plane = gt;
-        let gt = Foreground::new(gt, protocol.ground_truth);
-        if pred.same_size(gt_plane).is_ok() {
-            let (low, high) = range(pred.data());
-            let values = stretched(low, high, protocol.stretch);
-            return Ok(Self { pixels: Pixels::Bytes(pred.data().into()), values, gt });
-        }
+        let (width, height) = (gt.width(), gt.height());
+        let foreground = Foreground::new(gt, protocol.ground_truth);
+        let values = |bytes: &[u8]| {
+            let (low, high) = range(bytes);
+            stretched(low, high, protocol.stretch)
+        };
+        let Err(refusal) = pred.same_size(gt) else {
+            return Ok(Self { values: values(pred.data()), pixels: Pixels::Bytes(pred.data().into()), gt: foreground });
+        };
         match protocol.resize {
-            Resize::Refuse | Resize::PilBicubic => Err(pred
-                .same_size(gt_plane)
-                .err()
-                .unwrap_or(Error::Empty { width: gt_plane.width(), height: gt_plane.height() })),
+            Resize::Refuse | Resize::PilBicubic => Err(refusal),
             Resize::OpencvBilinear => {
-                let bytes = bilinear_u8(pred, gt_plane.width(), gt_plane.height());
-                let (low, high) = range(&bytes);
-                Ok(Self { pixels: Pixels::Bytes(bytes.into()), values: stretched(low, high, protocol.stretch), gt })
+                let bytes = bilinear_u8(pred, width, height);
+                Ok(Self { values: values(&bytes), pixels: Pixels::Bytes(bytes.into()), gt: foreground })
             }
             Resize::BilinearAfterStretch => {
-                let (low, high) = range(pred.data());
-                let table = stretched(low, high, protocol.stretch);
-                let values: Vec<f64> = pred.data().iter().map(|&level| table[usize::from(level)]).collect();
-                let resized = bilinear(&values, (pred.width(), pred.height()), (gt_plane.width(), gt_plane.height()));
-                Ok(Self::from_values(&resized, gt))
+                let table = values(pred.data());
+                let floats: Vec<f64> = pred.data().iter().map(|&level| table[usize::from(level)]).collect();
+                let resized = bilinear(&floats, (pred.width(), pred.height()), (width, height));
+                Ok(Self::from_values(&resized, foreground))
             }
         }
     }

@@ -50,7 +50,7 @@ pub struct EvaluateArgs {
     pub shard: Option<Shard>,
 
     /// Video: sequences of label images, by the rules of DAVIS 2017 or of SA-V
-    #[arg(long, value_enum, value_name = "TASK", conflicts_with_all = ["protocol", "metrics", "shard", "plots", "curves"])]
+    #[arg(long, value_enum, value_name = "TASK", conflicts_with_all = ["protocol", "metrics", "shard", "csv", "markdown", "latex", "plots", "curves"])]
     pub davis: Option<VideoTask>,
 
     #[command(flatten)]
@@ -76,7 +76,7 @@ pub struct OutputArgs {
     #[arg(long, value_name = "FILE")]
     pub latex: Option<PathBuf>,
 
-    /// Precision-recall, F and E curves (SVG) and the worst cases (PNG, SVG) to DIR
+    /// Precision-recall, F and E curves (SVG) and the worst cases (PNG, SVG; not by merge, which sees no images) to DIR
     #[arg(long, value_name = "DIR")]
     pub plots: Option<PathBuf>,
 

@@ -176,6 +176,10 @@ fn check_outputs(output: &OutputArgs) -> Result<(), UsageError> {
             return Err(UsageError(format!("{}: the folder {} does not exist", file.display(), folder.display())));
         }
     }
+    let full = |folder: &Path| folder.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    if let Some(folder) = output.plots.as_ref().filter(|folder| full(folder) && !output.force) {
+        return Err(UsageError(format!("{} is not empty; --force writes over what is there", folder.display())));
+    }
     Ok(())
 }
 
