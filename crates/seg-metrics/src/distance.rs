@@ -154,7 +154,7 @@ fn do_band<T>(
     }
     let mut near = vec![0i32; width];
     let mut nearest = vec![Nearest::default(); width];
-    let mut envelope = Envelope::default();
+    let mut envelope = Envelope::new();
     for y in 0..rows {
         let at = y * width..(y + 1) * width;
         let (row, lower) = (&pixels[at.clone()], &lower[at]);
@@ -172,35 +172,50 @@ fn do_band<T>(
 /// The nearest feature of each pixel of row `y`, from the nearest in each column. Features in the row itself cut it
 /// into stretches that do not concern each other.
 fn fill_row(y: i32, near: &[i32], envelope: &mut Envelope, nearest: &mut [Nearest]) {
+    // right for the features in this row
+    for (x, (nearest, &row)) in nearest.iter_mut().zip(near).enumerate() {
+        *nearest = Nearest { row: row as u32, col: x as u32 };
+    }
     let mut x = 0;
-    while x < near.len() {
-        if near[x] == y {
-            nearest[x] = Nearest { row: y as u32, col: x as u32 };
-            x += 1;
-            continue;
-        }
-        let end = near[x..].iter().position(|&r| r == y).map_or(near.len(), |n| x + n);
+    while let Some(skip) = near[x..].iter().position(|&row| row != y) {
+        x += skip;
+        let end = near[x..].iter().position(|&row| row == y).map_or(near.len(), |n| x + n);
         envelope.fill(y, near, x.saturating_sub(1), (end + 1).min(near.len()), x..end, nearest);
         x = end;
     }
 }
 
 /// The lower envelope of the parabolas `(x - col)^2 + distance^2` of a row's columns.
-#[derive(Default)]
 struct Envelope {
     parts: Vec<Part>,
+    /// `1 / (2 n)`.
+    reciprocals: [f64; 256],
 }
 
+#[derive(Clone, Copy)]
 struct Part {
     /// The column whose parabola is lowest.
     col: i64,
-    /// The square of its vertical distance.
-    height: i64,
+    /// What its parabola has beside `x^2 - 2 col x`.
+    rest: i64,
     /// From this column on.
     start: i64,
 }
 
 impl Envelope {
+    fn new() -> Self {
+        Self { parts: Vec::new(), reciprocals: std::array::from_fn(|n| 0.5 / n as f64) }
+    }
+
+    /// The quotient of a `numerator` that is not negative and `2 apart`, rounded down. Divisions are what an envelope
+    /// costs most, so most are products; the half keeps the result clear of rounding.
+    fn quotient(&self, numerator: i64, apart: i64) -> i64 {
+        match self.reciprocals.get(apart as usize) {
+            Some(reciprocal) => ((numerator as f64 + 0.5) * reciprocal) as i64,
+            None => numerator / (2 * apart),
+        }
+    }
+
     /// Fills `nearest[out]` from the columns `from..to`.
     fn fill(
         &mut self,
@@ -211,42 +226,34 @@ impl Envelope {
         out: std::ops::Range<usize>,
         nearest: &mut [Nearest],
     ) {
-        let parts = &mut self.parts;
-        parts.clear();
+        self.parts.clear();
         let end = to as i64;
-        for (col, &row) in near[from..to].iter().enumerate() {
+        for (col, &row) in (from..).zip(&near[from..to]) {
             if row <= NONE_ABOVE || row >= NONE_BELOW {
                 continue;
             }
-            let col = (from + col) as i64;
-            let height = (i64::from(row) - i64::from(y)).pow(2);
-            let at = |c: i64, h: i64, x: i64| (x - c) * (x - c) + h;
-            // a later column takes over only where it is strictly nearer
-            while parts.last().is_some_and(|p| at(p.col, p.height, p.start) > at(col, height, p.start)) {
-                parts.pop();
-            }
-            match parts.last() {
-                None => parts.push(Part { col, height, start: from as i64 }),
-                Some(p) => {
-                    // the last column where `p` is at least as near; numerator and quotient are small enough for
-                    // the division in f64 to be exact after truncation, and it is quicker than the integer one
-                    let numerator = col * col - p.col * p.col + height - p.height;
-                    let start = (numerator as f64 / (2 * (col - p.col)) as f64) as i64 + 1;
-                    if start < end {
-                        parts.push(Part { col, height, start });
-                    }
+            let (col, height) = (col as i64, i64::from(row) - i64::from(y));
+            let rest = col * col + height * height;
+            // where the last part is still as near; a later column takes over only where it is strictly nearer
+            let start = loop {
+                let Some(last) = self.parts.last() else { break from as i64 };
+                let (apart, difference) = (col - last.col, rest - last.rest);
+                if difference >= 2 * apart * last.start {
+                    break self.quotient(difference, apart) + 1;
                 }
+                self.parts.pop();
+            };
+            if start < end {
+                self.parts.push(Part { col, rest, start });
             }
         }
-        let mut parts = parts.iter();
-        let Some(mut part) = parts.next() else { return };
-        let mut following = parts.next();
-        for x in out {
-            while let Some(next) = following.filter(|n| n.start <= x as i64) {
-                part = next;
-                following = parts.next();
+        let ends = self.parts.iter().skip(1).map(|next| next.start as usize).chain([to]);
+        for (part, end) in self.parts.iter().zip(ends) {
+            let (start, end) = ((part.start as usize).max(out.start), end.min(out.end));
+            if start < end {
+                let feature = Nearest { row: near[part.col as usize] as u32, col: part.col as u32 };
+                nearest[start..end].fill(feature);
             }
-            nearest[x] = Nearest { row: near[part.col as usize] as u32, col: part.col as u32 };
         }
     }
 }
