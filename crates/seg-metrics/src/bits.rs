@@ -337,10 +337,10 @@ fn widen(row: &mut [u64], source: &mut [u64], from: usize, to: usize) {
         let step = (reach + 1).min(to - reach);
         source.copy_from_slice(row);
         let (words, bits) = (step / 64, step % 64);
-        for i in 0..row.len() {
+        for (i, word) in row.iter_mut().enumerate() {
             let up = |k: usize| i.checked_sub(k).map_or(0, |j| source[j]);
             let down = |k: usize| source.get(i + k).copied().unwrap_or(0);
-            row[i] |= match bits {
+            *word |= match bits {
                 0 => up(words) | down(words),
                 b => up(words) << b | up(words + 1) >> (64 - b) | down(words) >> b | down(words + 1) << (64 - b),
             };

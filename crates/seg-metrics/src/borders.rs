@@ -111,9 +111,9 @@ impl Regions {
         runs.connect(1);
         let mut number = vec![NOTHING; runs.spans.len()];
         let mut count = 0;
-        for run in 0..number.len() {
+        for (run, number) in number.iter_mut().enumerate() {
             if runs.root[run] as usize == run {
-                number[run] = count as u32;
+                *number = count as u32;
                 count += 1;
             }
         }
