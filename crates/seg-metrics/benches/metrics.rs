@@ -1,7 +1,7 @@
 //! Metrics on a drawn pair of 1024x1024 and one of 2048x3072 pixels: whole metrics as an evaluation runs them, and the operations that they are made
 //! of. `cargo bench -p seg-metrics -- hce` runs one; the thread count (`RAYON_NUM_THREADS`) is the user's.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 #[path = "metrics/drawing.rs"]
 mod drawing;

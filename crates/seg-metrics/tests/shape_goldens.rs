@@ -1,4 +1,5 @@
 //! Metrics of shape against the goldens: HCE, boundaries, multi-scale IoU, IoU.
+#![allow(clippy::unwrap_used)] // in tests a panic is the report, in their helpers too
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! J, F and their statistics against davis2017 and the SA-V benchmark.
+#![allow(clippy::unwrap_used)] // in tests a panic is the report, in their helpers too
 
 mod common;
 
