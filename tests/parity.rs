@@ -138,3 +138,8 @@ fn pisam_rgb_embed_seed() {
 fn pisam_metrics() {
     all_pass("pi-sam", "pisam_metrics", 1);
 }
+
+#[test]
+fn mgd_metrics() {
+    all_pass("mgd-sam2", "mgd_metrics", 1);
+}

@@ -42,8 +42,8 @@ pub struct Common {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Common options")]
     pub trace: Option<PathBuf>,
 
-    /// Results as JSON on stdout
-    #[arg(long, global = true, help_heading = "Common options")]
+    /// Results as JSON on stdout: an option of the verbs, for `evaluate` has another of this name
+    #[arg(skip)]
     pub json: bool,
 }
 

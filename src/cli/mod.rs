@@ -2,6 +2,7 @@
 
 mod bench;
 mod common;
+mod evaluate;
 mod memory;
 mod progress;
 mod segment;
@@ -11,7 +12,7 @@ mod weights;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use common::{Common, DeviceArg, DtypeArg};
 
@@ -51,6 +52,8 @@ struct Cli {
 enum Verb {
     /// Masks, cut-outs, overlays and RLE of images
     Segment(Box<segment::SegmentArgs>),
+    /// Every metric of the field, for folders of masks or of video frames
+    Evaluate(Box<evaluate::EvaluateArgs>),
     /// List, fetch, inspect and convert checkpoints
     Weights(weights::WeightsArgs),
     /// Compare the models with the official outputs
@@ -64,6 +67,7 @@ impl Cli {
         let trace = self.common.apply()?;
         let outcome = match &self.verb {
             Verb::Segment(args) => segment::run(args, &self.common),
+            Verb::Evaluate(args) => evaluate::run(args),
             Verb::Weights(args) => weights::run(args, &self.common),
             Verb::Verify(args) => verify::run(args, &self.common),
             Verb::Bench(args) => bench::run(args, &self.common, trace.as_ref()),
@@ -81,14 +85,27 @@ impl Cli {
     }
 }
 
+/// `--json` of every verb but `evaluate`, where it takes a file.
+fn json_flag() -> Arg {
+    let flag = Arg::new("json").long("json").action(ArgAction::SetTrue).global(true);
+    flag.help("Results as JSON on stdout").help_heading("Common options")
+}
+
 /// Runs the command with the process's arguments.
 pub fn main() -> ExitCode {
     // `--help` of a verb would otherwise list the common options first
-    let matches = Cli::command().mut_subcommands(|verb| verb.next_help_heading("Options")).get_matches();
-    let cli = match Cli::from_arg_matches(&matches) {
+    let matches = Cli::command()
+        .mut_subcommands(|verb| {
+            let verb = verb.next_help_heading("Options");
+            if verb.get_name() == "evaluate" { verb } else { verb.arg(json_flag()) }
+        })
+        .get_matches();
+    let mut cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
+    let verb = matches.subcommand().map(|(_, verb)| verb);
+    cli.common.json = verb.and_then(|verb| verb.try_get_one("json").ok().flatten().copied()).unwrap_or(false);
     let result = cli.run();
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -29,6 +29,9 @@ pub enum VerifyError {
     /// The checkpoint that the case names cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] seg_checkpoints::Error),
+    /// A metric refused an image.
+    #[error(transparent)]
+    Metrics(#[from] seg_metrics::Error),
     /// A whole system failed.
     #[error(transparent)]
     Model(#[from] seg_models::Error),

@@ -12,7 +12,7 @@ pub mod resize;
 pub mod rle;
 pub mod tensor;
 
-pub use decode::{DecodeLimits, LoadedImage, decode_image, decode_mask, load_image, load_mask};
+pub use decode::{DecodeLimits, LoadedImage, decode_image, decode_mask, load_gray, load_image, load_labels, load_mask};
 pub use error::{DataError, Result};
 pub use image::{GrayImage, RgbImage, RgbaImage};
 pub use resize::{PilFilter, resize_pil, to_luma_pil};

@@ -8,7 +8,7 @@ use std::io::Cursor;
 use common::{data, fnv, table};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageFormat, Luma, Rgb, RgbImage, Rgba};
-use seg_data::{DecodeLimits, decode_image, decode_mask, load_image, load_mask};
+use seg_data::{DecodeLimits, decode_image, decode_mask, load_gray, load_image, load_labels, load_mask};
 
 fn limits() -> DecodeLimits {
     DecodeLimits::default()
@@ -149,4 +149,43 @@ fn tensors_have_channels_first_and_the_stated_range() {
     let grey = image::GrayImage::from_raw(2, 1, vec![0, 51]).unwrap();
     let tensor = luma_to_tensor(&grey, ValueRange::Unit, &device).unwrap();
     assert_eq!(tensor.to_vec3::<f32>().unwrap(), [[[0.0, 0.2]]]);
+}
+
+#[test]
+fn gray_as_evaluation_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, image: DynamicImage| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, encode(&image, ImageFormat::Png)).unwrap();
+        path
+    };
+    let deep = image::ImageBuffer::from_fn(256, 1, |x, _| Luma([(x as u16) << 8 | 0xff]));
+    let path = write("deep.png", DynamicImage::ImageLuma16(deep));
+    // the low byte is cut off, not rounded
+    assert_eq!(load_gray(path, &limits()).unwrap().into_raw(), (0..=255).collect::<Vec<u8>>());
+    let colour = RgbImage::from_fn(3, 1, |x, _| Rgb([[255, 0, 0], [0, 255, 0], [9, 9, 9]][x as usize]));
+    let path = write("colour.png", DynamicImage::ImageRgb8(colour));
+    assert_eq!(load_gray(path, &limits()).unwrap().into_raw(), [76, 150, 9]);
+}
+
+#[test]
+fn labels_are_palette_indices() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("labels.png");
+    for (depth, packed) in [
+        (png::BitDepth::Eight, vec![0, 2, 3, 1, 1, 0]),
+        (png::BitDepth::Two, vec![0b00_10_11_00, 0b01_01_00_00]),
+        (png::BitDepth::Four, vec![0x02, 0x30, 0x11, 0x00]),
+    ] {
+        let mut out = Vec::new();
+        let mut encoder = png::Encoder::new(&mut out, 3, 2);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(depth);
+        encoder.set_palette(vec![0, 0, 0, 200, 0, 0, 0, 200, 0, 0, 0, 200]);
+        encoder.write_header().unwrap().write_image_data(&packed).unwrap();
+        std::fs::write(&path, out).unwrap();
+        assert_eq!(load_labels(&path, &limits()).unwrap().into_raw(), [0, 2, 3, 1, 1, 0], "{depth:?}");
+    }
+    std::fs::write(&path, encode(&DynamicImage::new_rgb8(2, 2), ImageFormat::Png)).unwrap();
+    assert!(load_labels(&path, &limits()).unwrap_err().to_string().contains("palette"));
 }

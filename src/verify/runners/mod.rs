@@ -4,6 +4,7 @@ mod dissam_pipeline;
 mod dissam_swd_optim;
 mod dissam_train;
 mod isnet;
+mod mgd_metrics;
 mod mobilesam;
 mod mobilesam_blocks;
 mod pisam_clicksim;
@@ -57,6 +58,7 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("isnet", isnet::run),
     ("isnet_gtencoder", isnet::gt_encoder),
     ("isnet_rsu_blocks", isnet::blocks),
+    ("mgd_metrics", mgd_metrics::run),
     ("mobilesam", mobilesam::run),
     ("pisam_clicksim", pisam_clicksim::run),
     ("pisam_deform", pisam_deform::run),

@@ -15,6 +15,7 @@
 //! what PIL, OpenCV and torchvision use.
 
 mod jpeg;
+mod labels;
 mod limits;
 mod raster;
 mod sniff;
@@ -100,6 +101,34 @@ pub fn decode_mask(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Gr
     Ok(finish_mask(decoded))
 }
 
+/// Reads a gray image as evaluation toolkits do: colours by BT.601 as PIL, alpha dropped, the low byte of 16 bits cut off
+/// (OpenCV and PIL do; [`load_image`] rounds), orientation applied. An 8-bit gray file is not copied.
+///
+/// # Errors
+/// As [`load_image`].
+pub fn load_gray(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<GrayImage> {
+    let (_, decoded) = open(path.as_ref(), limits)?;
+    let gray = to_gray(raster::high_bytes(decoded.pixels));
+    if decoded.orientation == Orientation::NoTransforms {
+        return Ok(gray);
+    }
+    let mut pixels = DynamicImage::ImageLuma8(gray);
+    pixels.apply_orientation(decoded.orientation);
+    Ok(pixels.into_luma8())
+}
+
+/// Reads an image of labels: the indices of a palette PNG, not its colours, or the levels of an 8-bit gray one.
+///
+/// # Errors
+/// As [`load_image`]; a file that is not a PNG, or has colours or 16 bits.
+pub fn load_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<GrayImage> {
+    let path = path.as_ref();
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|e| DataError::io(path, "read it", e))?;
+    limits.check_file(&name, bytes.len() as u64)?;
+    guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))
+}
+
 fn open(path: &Path, limits: &DecodeLimits) -> Result<(ImageFormat, Decoded)> {
     let name = path.display().to_string();
     let meta = std::fs::metadata(path).map_err(|e| DataError::io(path, "open it", e))?;
@@ -153,11 +182,15 @@ fn finish(format: ImageFormat, decoded: Decoded) -> LoadedImage {
     LoadedImage { image: pixels.into_rgb8(), format, orientation, notes }
 }
 
-fn finish_mask(decoded: Decoded) -> GrayImage {
-    let grey = match decoded.pixels {
-        DynamicImage::ImageLuma8(grey) => grey,
+fn to_gray(pixels: DynamicImage) -> GrayImage {
+    match pixels {
+        DynamicImage::ImageLuma8(gray) => gray,
         other => crate::resize::to_luma_pil(&raster::to_rgb8(other)),
-    };
+    }
+}
+
+fn finish_mask(decoded: Decoded) -> GrayImage {
+    let grey = to_gray(decoded.pixels);
     let mut pixels = DynamicImage::ImageLuma8(grey);
     pixels.apply_orientation(decoded.orientation);
     let mut grey = pixels.into_luma8();

@@ -97,6 +97,24 @@ pub(super) fn to_rgb8(image: DynamicImage) -> RgbImage {
     }
 }
 
+/// The high bytes of a 16-bit image; others stay as they are.
+pub(super) fn high_bytes(image: DynamicImage) -> DynamicImage {
+    fn cut(raw: &[u16]) -> Vec<u8> {
+        raw.iter().map(|v| (v >> 8) as u8).collect()
+    }
+    let (w, h) = (image.width(), image.height());
+    let out = match &image {
+        DynamicImage::ImageLuma16(i) => image::GrayImage::from_raw(w, h, cut(i.as_raw())).map(DynamicImage::ImageLuma8),
+        DynamicImage::ImageLumaA16(i) => {
+            image::GrayAlphaImage::from_raw(w, h, cut(i.as_raw())).map(DynamicImage::ImageLumaA8)
+        }
+        DynamicImage::ImageRgb16(i) => RgbImage::from_raw(w, h, cut(i.as_raw())).map(DynamicImage::ImageRgb8),
+        DynamicImage::ImageRgba16(i) => image::RgbaImage::from_raw(w, h, cut(i.as_raw())).map(DynamicImage::ImageRgba8),
+        _ => None,
+    };
+    out.unwrap_or(image)
+}
+
 fn round16(v: u16) -> u8 {
     ((u32::from(v) * 255 + 32767) / 65535) as u8
 }

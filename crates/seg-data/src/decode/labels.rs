@@ -1,0 +1,42 @@
+//! Label images: the indices of palette PNGs.
+
+use std::io::Cursor;
+
+use image::GrayImage;
+use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
+
+use super::DecodeLimits;
+use crate::error::{DataError, Result, one_line};
+
+/// The indices or gray levels of a PNG, one byte each.
+pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<GrayImage> {
+    let fail =
+        |e: DecodingError| DataError::Decode { name: name.to_owned(), format: "PNG", reason: one_line(&e.to_string()) };
+    let bytes_allowed = usize::try_from(limits.max_decoded_bytes).unwrap_or(usize::MAX);
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: bytes_allowed });
+    decoder.set_transformations(Transformations::IDENTITY);
+    let (width, height) = decoder.read_header_info().map_err(fail)?.size();
+    limits.check_header(name, width, height, u64::from(width) * u64::from(height))?;
+    let mut reader = decoder.read_info().map_err(fail)?;
+    let (color, depth) = reader.output_color_type();
+    if !matches!(color, ColorType::Indexed | ColorType::Grayscale) || depth == BitDepth::Sixteen {
+        let reason = format!("it has {color:?} pixels of {} bits, expected a palette or 8-bit gray", depth as u8);
+        return Err(DataError::Unsupported { name: name.to_owned(), format: "PNG", reason });
+    }
+    let mut raw = vec![0; reader.output_buffer_size().unwrap_or(0)];
+    let frame = reader.next_frame(&mut raw).map_err(fail)?;
+    raw.truncate(frame.buffer_size());
+    let labels = match depth as usize {
+        8 => raw,
+        bits => raw.chunks_exact(frame.line_size.max(1)).flat_map(|row| unpack(row, bits, width as usize)).collect(),
+    };
+    let found = labels.len();
+    GrayImage::from_raw(width, height, labels)
+        .ok_or_else(|| DataError::size("the image's pixels", found.to_string(), format!("{width}x{height}")))
+}
+
+/// The values of a row of `bits` bits each, the first in the highest bits.
+fn unpack(row: &[u8], bits: usize, width: usize) -> impl Iterator<Item = u8> {
+    let per_byte = 8 / bits;
+    (0..width).map(move |x| row[x / per_byte] >> (8 - bits * (x % per_byte + 1)) & ((1u16 << bits) - 1) as u8)
+}
