@@ -19,6 +19,6 @@ pub use depthwise_pair::DepthwisePair;
 pub use linear::Linear;
 pub use mlp::Mlp;
 pub use norm::{LayerNorm, LayerNorm2d};
-pub use observe::{Observer, Unobserved};
+pub use observe::{Observer, Unobserved, observe_nhwc};
 pub use position::{RandomFourierPosition, sine_position_map};
 pub use seg_ops::{Activation, Epilogue, Layout};
