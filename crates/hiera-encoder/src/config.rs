@@ -66,9 +66,8 @@ impl HieraConfig {
 
     /// Channels of each block's input, first block first: a stage's first block still gets the width of the stage before.
     pub fn block_channels(&self) -> Vec<usize> {
-        let width = |stage: usize, block: usize| {
-            self.embed_dim << if block == 0 { stage.saturating_sub(1) } else { stage }
-        };
+        let width =
+            |stage: usize, block: usize| self.embed_dim << if block == 0 { stage.saturating_sub(1) } else { stage };
         let of_stage = |(stage, &blocks): (usize, &usize)| (0..blocks).map(move |block| width(stage, block));
         self.stages.iter().enumerate().flat_map(of_stage).collect()
     }

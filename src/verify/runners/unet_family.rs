@@ -115,10 +115,8 @@ pub(super) fn training<T: TrainedNet>(run: &mut Run<'_, '_>, trained: &T) -> Res
     run.checks.tensor("weit", &StructureLoss::weights(&masks)?);
     for (mode, train) in [("eval", false), ("train", true)] {
         let expected: Expected = field(run.case, &format!("values.{mode}"), &run.case.values[mode])?;
-        let weights = TrainingWeights::new(
-            run.case.generated("model")?.var_builder(DType::F32, run.device),
-            trained.rules(),
-        );
+        let weights =
+            TrainingWeights::new(run.case.generated("model")?.var_builder(DType::F32, run.device), trained.rules());
         let net = trained.build(weights.var_builder(DType::F32, run.device))?;
         let step = trained.step(&net, &images, &masks, train)?;
         check_losses(run.checks, mode, &step, &masks, &expected)?;
@@ -178,10 +176,7 @@ fn check_gradients(
     checks.fact(
         &format!("{mode}: numbers trained and frozen"),
         (trained_elements, frozen_elements) == (expected.trainable, expected.frozen),
-        format!(
-            "{trained_elements} and {frozen_elements}, expected {} and {}",
-            expected.trainable, expected.frozen
-        ),
+        format!("{trained_elements} and {frozen_elements}, expected {} and {}", expected.trainable, expected.frozen),
     );
     let same = trained.keys().eq(expected.grad_norms.keys());
     checks.fact(&format!("{mode}: parameters"), same, "the trained parameters are not those of the case");

@@ -25,6 +25,9 @@ pub struct Sam2UnetConfig {
 }
 
 impl Sam2UnetConfig {
+    /// Side of the images that the published system is trained on, in pixels.
+    pub const IMAGE_SIZE: usize = 352;
+
     /// The published system, on Hiera-L at 352×352.
     pub fn large() -> Self {
         Self::on(HieraConfig::large())
@@ -32,7 +35,7 @@ impl Sam2UnetConfig {
 
     /// The same on another trunk.
     pub fn on(trunk: HieraConfig) -> Self {
-        Self { trunk, image_size: 352, channels: 64 }
+        Self { trunk, image_size: Self::IMAGE_SIZE, channels: 64 }
     }
 }
 
