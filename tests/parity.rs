@@ -138,3 +138,13 @@ fn pisam_rgb_embed_seed() {
 fn pisam_metrics() {
     all_pass("pi-sam", "pisam_metrics", 1);
 }
+
+#[test]
+fn unet() {
+    all_pass("sam2-unet", "unet", 4);
+}
+
+#[test]
+fn unext() {
+    all_pass("sam2-unext", "unext", 4);
+}

@@ -19,7 +19,7 @@ pub struct PromptAdapters {
 impl PromptAdapters {
     /// Reads the adapters, bottlenecks of `hidden` channels; `vb` is at the trunk.
     pub fn new(trunk: &HieraConfig, hidden: usize, vb: VarBuilder) -> Result<Self> {
-        let adapter = |(block, dim): (usize, usize)| {
+        let adapter = |(block, dim): (usize, usize)| -> Result<Mlp> {
             let vb = vb.pp("blocks").pp(block).pp("prompt_learn");
             let mlp = Mlp::with_names(&[dim, hidden, dim], &["0", "2"], Activation::Gelu, vb)?;
             Ok(mlp.with_output_activation(Activation::Gelu))
@@ -51,7 +51,7 @@ impl PromptedHiera {
     pub fn new(cfg: &HieraConfig, vb: VarBuilder) -> Result<Self> {
         Ok(Self {
             adapters: PromptAdapters::new(cfg, PROMPT_CHANNELS, vb.clone())?,
-            trunk: Hiera::new(cfg, vb.rename_f(|name: &str| wrapped_name(name)))?,
+            trunk: Hiera::new(cfg, vb.rename_f(wrapped_name))?,
         })
     }
 

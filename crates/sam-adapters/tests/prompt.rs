@@ -40,7 +40,7 @@ fn silent_adapters_change_nothing() -> Result<()> {
     let silent = GeneratedWeights::new("").zeroed("prompt_learn.2.weight").zeroed("prompt_learn.2.bias");
     let vb = silent.var_builder(DType::F32, &Device::Cpu);
     let prompted = PromptedHiera::new(&toy(), vb.clone())?.forward_with(image.clone(), &mut Unobserved)?;
-    let plain = Hiera::new(&toy(), vb.rename_f(|name: &str| sam_adapters::wrapped_name(name)))?.forward(image)?;
+    let plain = Hiera::new(&toy(), vb.rename_f(sam_adapters::wrapped_name))?.forward(image)?;
     for (a, b) in prompted.iter().zip(&plain) {
         assert_eq!((a - b)?.abs()?.max_all()?.to_scalar::<f32>()?, 0.);
     }
