@@ -51,7 +51,8 @@ impl PromptedHiera {
     pub fn new(cfg: &HieraConfig, vb: VarBuilder) -> Result<Self> {
         Ok(Self {
             adapters: PromptAdapters::new(cfg, PROMPT_CHANNELS, vb.clone())?,
-            trunk: Hiera::new(cfg, vb.rename_f(wrapped_name))?,
+            // candle's renamed builder has the path of the one inside it, too: at its root it is where `vb` is
+            trunk: Hiera::new(cfg, vb.rename_f(wrapped_name).root())?,
         })
     }
 

@@ -39,8 +39,9 @@ fn silent_adapters_change_nothing() -> Result<()> {
     let image = Pattern::new("input.image").image(64, 32, &Device::Cpu)?;
     let silent = GeneratedWeights::new("").zeroed("prompt_learn.2.weight").zeroed("prompt_learn.2.bias");
     let vb = silent.var_builder(DType::F32, &Device::Cpu);
-    let prompted = PromptedHiera::new(&toy(), vb.clone())?.forward_with(image.clone(), &mut Unobserved)?;
-    let plain = Hiera::new(&toy(), vb.rename_f(sam_adapters::wrapped_name))?.forward(image)?;
+    let prompted = PromptedHiera::new(&toy(), vb.pp("sam"))?.forward_with(image.clone(), &mut Unobserved)?;
+    let bare = |name: &str| format!("sam.{}", sam_adapters::wrapped_name(name));
+    let plain = Hiera::new(&toy(), vb.rename_f(bare))?.forward(image)?;
     for (a, b) in prompted.iter().zip(&plain) {
         assert_eq!((a - b)?.abs()?.max_all()?.to_scalar::<f32>()?, 0.);
     }
