@@ -1,4 +1,4 @@
-//! candle-transformers' SAM and MobileSAM beside ours: the same made-up weights, the same input, the same numbers.
+//! candle-transformers' SAM, MobileSAM and DINOv2 beside ours: the same made-up weights, the same input, the same numbers.
 //!
 //! Where candle 0.11.1 differs from the official code, and therefore from ours:
 //!
@@ -11,19 +11,25 @@
 //!   low-resolution logits are compared.
 //! - **Attention biases** are gathered from the weights when the model is built: as the official model after `eval()`.
 //!
+//! - **DINOv2's norms** add 1e-5 to the variance in the models without registers, the official ones 1e-6.
+//!
 //! Normalisation, padding, the half-pixel offset of prompts and the padding point are as in the official code.
 #![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
+use candle_transformers::models::dinov2::DinoVisionTransformer as CandleDino;
+use candle_transformers::models::dinov2reg4::DinoVisionTransformer as CandleDinoReg;
 use candle_transformers::models::segment_anything::sam::Sam as CandleSam;
 use hrseg::hr_decoders::{PointPrompts, label};
 use hrseg::seg_data::tensor::{ValueRange, to_tensor};
 use hrseg::seg_data::{DecodeLimits, RgbImage, load_image};
 use hrseg::seg_golden::GeneratedWeights;
+use hrseg::seg_golden::Pattern;
 use hrseg::seg_golden::fill::fill_tensor;
+use hrseg::seg_layers::Unobserved;
 use hrseg::seg_models::sam::{ResizeLongestSide, Sam, SamConfig, SamEncoderConfig};
-use hrseg::vit_encoder::SamVitConfig;
+use hrseg::vit_encoder::{DinoV2, DinoV2Config, SamVitConfig};
 
 /// Both models on the same weights: MobileSAM, or a SAM with a narrow ViT.
 struct Pair {
@@ -143,4 +149,40 @@ fn decoder() {
         assert!(worst < bound, "masks: {worst}");
         assert!(ious < 1e-4, "IoUs: {:?} {:?}", list(&our_ious), list(&candle_ious));
     }
+}
+
+/// A narrow DINOv2 whose GELUs are ReLUs, and an image at the size of its position table.
+fn dinov2() -> (DinoV2Config, VarBuilder<'static>, Tensor) {
+    let cfg = DinoV2Config { embed_dim: 64, depth: 3, num_heads: 2, ..DinoV2Config::vit_s() };
+    let weights = GeneratedWeights::new("").scaled("mlp.fc1.weight", LOUD);
+    let image = Pattern::new("image").image(518, 518, &Device::Cpu).unwrap();
+    (cfg, weights.var_builder(DType::F32, &Device::Cpu), image)
+}
+
+#[test]
+fn dinov2_blocks() {
+    let (cfg, vb, image) = dinov2();
+    let candle = CandleDino::new(vb.clone(), cfg.depth, cfg.embed_dim, cfg.num_heads).unwrap();
+    let candle = candle.get_intermediate_layers(&image, &[0, 2], true, false, false).unwrap(); // [2, 1, C, 37, 37]
+    let ours = DinoV2::new(&DinoV2Config { layer_norm_eps: 1e-5, ..cfg }, vb).unwrap();
+    let ours = ours.intermediate_layers(&image, &[0, 2], &mut Unobserved).unwrap();
+    for (i, layer) in ours.iter().enumerate() {
+        let worst = deviation([&layer.patch_tokens, &candle.get(i).unwrap()]);
+        println!("DINOv2, layer {i}: {worst:.1e} standard deviations");
+        assert!(worst < 1e-4, "{worst}");
+    }
+}
+
+/// timm's names, registers, the final norm, and the class token behind it.
+#[test]
+fn dinov2_with_registers() {
+    let (cfg, vb, image) = dinov2();
+    let candle = CandleDinoReg::new(vb.clone(), cfg.depth, cfg.embed_dim, cfg.num_heads).unwrap();
+    let candle = candle_nn::Module::forward(&candle, &image).unwrap();
+    let ours = DinoV2::new(&cfg.with_registers().timm(), vb.clone()).unwrap().forward(&image).unwrap();
+    let (weight, bias) = (vb.get((7806, 64), "head.weight").unwrap(), vb.get(7806, "head.bias").unwrap());
+    let ours = ours.class_token.matmul(&weight.t().unwrap()).unwrap().broadcast_add(&bias).unwrap();
+    let worst = deviation([&ours, &candle]);
+    println!("DINOv2 with registers, classes: {worst:.1e} standard deviations");
+    assert!(worst < 1e-4, "{worst}");
 }

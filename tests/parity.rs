@@ -143,3 +143,13 @@ fn pisam_metrics() {
 fn mgd_metrics() {
     all_pass("mgd-sam2", "mgd_metrics", 1);
 }
+
+#[test]
+fn unet() {
+    all_pass("sam2-unet", "unet", 4);
+}
+
+#[test]
+fn unext() {
+    all_pass("sam2-unext", "unext", 4);
+}

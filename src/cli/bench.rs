@@ -33,15 +33,15 @@ pub struct BenchArgs {
     #[arg(long, value_name = "NAME", value_parser = ModelName::from_str)]
     pub model: ModelName,
 
-    /// Side of the square network input, in pixels: a multiple of 32
-    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4096))]
-    pub size: u32,
+    /// Side of the square network input, in pixels: a multiple of 32; by default that of the model's checkpoints
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4096))]
+    pub size: Option<u32>,
 
     /// Counted runs
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
 
-    /// A checkpoint, in place of made-up parameters (needs --size 1024)
+    /// A checkpoint, in place of made-up parameters (not with another --size)
     #[arg(long, value_name = "FILE")]
     pub weights: Option<std::path::PathBuf>,
 }
@@ -65,17 +65,19 @@ struct Report {
 
 /// Runs the verb.
 pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::Result<Outcome> {
-    if !args.size.is_multiple_of(32) {
-        return Err(UsageError(format!("--size {}: expected a multiple of 32", args.size)).into());
+    let official = args.model.image_size() as u32;
+    let size = args.size.unwrap_or(official);
+    if !size.is_multiple_of(32) {
+        return Err(UsageError(format!("--size {size}: expected a multiple of 32")).into());
     }
-    if args.weights.is_some() && args.size != 1024 {
-        return Err(UsageError(format!("--weights with --size {}: checkpoints are for 1024 pixels", args.size)).into());
+    if args.weights.is_some() && size != official {
+        return Err(UsageError(format!("--weights with --size {size}: checkpoints are for {official} pixels")).into());
     }
     let device = common.device.open()?;
-    let model = model(args, common, &device)?;
+    let model = model(args, size, common, &device)?;
     let loaded_rss_bytes = rss_bytes();
-    let image = pattern(args.size);
-    let at = |part: f32| args.size as f32 * part;
+    let image = pattern(size);
+    let at = |part: f32| size as f32 * part;
     let prompts = match args.model {
         ModelName::PiSam(_) => Prompts::bbox([at(0.2), at(0.2), at(0.8), at(0.8)]),
         _ => Prompts::point(at(0.4), at(0.4)),
@@ -96,7 +98,7 @@ pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::
     let runs_s: Vec<f64> = encode.iter().zip(&decode).map(|(e, d)| e + d).collect();
     let report = Report {
         model: args.model.to_string(),
-        size: args.size,
+        size,
         threads: common.threads_used(),
         dtype: common.dtype.name(),
         device: device_name(&device),
@@ -146,7 +148,7 @@ fn disc(size: u32) -> seg_data::Result<GrayImage> {
     seg_data::mask::from_binary(&inside, size, size)
 }
 
-fn model(args: &BenchArgs, common: &Common, device: &Device) -> anyhow::Result<Segmenter> {
+fn model(args: &BenchArgs, size: u32, common: &Common, device: &Device) -> anyhow::Result<Segmenter> {
     let dtype = common.dtype.dtype();
     match &args.weights {
         Some(path) => {
@@ -155,7 +157,7 @@ fn model(args: &BenchArgs, common: &Common, device: &Device) -> anyhow::Result<S
         }
         None => {
             let vb = seg_golden::GeneratedWeights::new("bench").var_builder(dtype, device);
-            args.model.build(args.size as usize, MaskCleanup::default(), vb).context("cannot build the model")
+            args.model.build(size as usize, MaskCleanup::default(), vb).context("cannot build the model")
         }
     }
 }

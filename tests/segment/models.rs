@@ -20,6 +20,7 @@ fn misused(args: &[&str], parts: &[&str]) {
 fn prompts_that_a_model_cannot_follow() {
     misused(&["--model", "is-net", "--point", "3,4"], &["is-net takes no prompts", "sam+isnet"]);
     misused(&["--model", "is-net", "--multimask"], &["is-net takes no prompts"]);
+    misused(&["--model", "sam2-unext", "--box", "1,2,3,4"], &["sam2-unext takes no prompts"]);
     misused(&["--model", "sam+isnet"], &["sam+isnet needs to be told", "--box"]);
     misused(&["--model", "sam+isnet", "--point", "3,4", "--multimask"], &["one mask"]);
     misused(&["--model", "dis-sam", "--mask", "m.png", "--box", "1,2,3,4"], &["coarse mask itself"]);

@@ -64,6 +64,14 @@ impl HieraConfig {
         (0..self.stages.len()).map(|i| self.embed_dim << i).collect()
     }
 
+    /// Channels of each block's input, first block first: a stage's first block still gets the width of the stage before.
+    pub fn block_channels(&self) -> Vec<usize> {
+        let width =
+            |stage: usize, block: usize| self.embed_dim << if block == 0 { stage.saturating_sub(1) } else { stage };
+        let of_stage = |(stage, &blocks): (usize, &usize)| (0..blocks).map(move |block| width(stage, block));
+        self.stages.iter().enumerate().flat_map(of_stage).collect()
+    }
+
     /// Refuses sizes that cannot be built.
     pub fn validate(&self) -> candle_core::Result<()> {
         let Self { embed_dim, num_heads, stages, window_spec, .. } = self;
@@ -149,6 +157,7 @@ mod tests {
             refusal(HieraConfig { global_att_blocks: vec![3], ..HieraConfig::tiny() }).contains("first of a stage")
         );
         assert!(refusal(HieraConfig { num_heads: 5, ..HieraConfig::tiny() }).contains("multiple of num_heads 5"));
+        assert_eq!(HieraConfig::tiny().block_channels(), [96, 96, 192, 192, 384, 384, 384, 384, 384, 384, 384, 768]);
         assert!(refusal(HieraConfig { stages: vec![1, 2], ..HieraConfig::tiny() }).contains("equally many"));
     }
 }

@@ -4,6 +4,7 @@ mod mask_decoder;
 pub mod pi_sam;
 mod prompt_encoder;
 mod transformer;
+pub mod u_decoder;
 
 pub use mask_decoder::{
     DecodedMasks, DynamicMultimask, MaskDecoder, MaskDecoderConfig, MaskDecoderOutput, ObjectScore, argmax,
@@ -12,3 +13,4 @@ pub use mask_decoder::{
 pub use pi_sam::{PiSamCoarse, PiSamDecoder, PiSamDecoderConfig};
 pub use prompt_encoder::{PointPrompts, PromptEmbeddings, PromptEncoder, PromptEncoderConfig, label};
 pub use transformer::{MlpKeys, TwoWayTransformer, TwoWayTransformerConfig};
+pub use u_decoder::{DenseGlue, DoubleConv, Rfb, Up, UpOrder};

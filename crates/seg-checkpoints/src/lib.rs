@@ -12,6 +12,8 @@ mod onnx;
 mod pickle;
 mod read;
 mod report;
+mod training;
+mod variables;
 mod write;
 
 pub use checkpoint::{Checkpoint, Format, TensorInfo};
@@ -25,4 +27,6 @@ pub use identify::{Identity, identify, identify_tensors};
 pub use load::{LoadPolicy, load_strict};
 pub use manifest::{Entry, find, manifest};
 pub use report::{LoadReport, ShapeMismatch, TypeMismatch};
+pub use training::{ParameterGroup, ParameterRule, ParameterRules, TreatedWeights, Treatment};
+pub use variables::{GroupedVariables, TrainingWeights};
 pub use write::{convert, write_safetensors};

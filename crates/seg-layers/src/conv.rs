@@ -6,9 +6,30 @@ use seg_ops::{Conv2dParams, ConvTranspose2dParams, Epilogue, Layout};
 
 use crate::trace;
 
+/// Height and width of a convolution's kernel; of a single number both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl From<usize> for Kernel {
+    fn from(side: usize) -> Self {
+        Self { height: side, width: side }
+    }
+}
+
+impl From<(usize, usize)> for Kernel {
+    fn from((height, width): (usize, usize)) -> Self {
+        Self { height, width }
+    }
+}
+
 /// 2-D convolution, `[B, C, H, W]` or, with [`Layout::Nhwc`], `[B, H, W, C]`.
 ///
-/// Keys: `weight [out, in / groups, k, k]` and `bias [out]`, in both layouts as torch stores them.
+/// Keys: `weight [out, in / groups, kh, kw]` and `bias [out]`, in both layouts as torch stores them.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     pub(crate) weight: Tensor,
@@ -17,11 +38,11 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Reads `weight` and `bias` of a `kernel × kernel` convolution.
+    /// Reads `weight` and `bias`; `kernel` is a side or (height, width).
     pub fn new(
         in_channels: usize,
         out_channels: usize,
-        kernel: usize,
+        kernel: impl Into<Kernel>,
         params: Conv2dParams,
         vb: VarBuilder,
     ) -> Result<Self> {
@@ -33,11 +54,12 @@ impl Conv2d {
     pub fn new_no_bias(
         in_channels: usize,
         out_channels: usize,
-        kernel: usize,
+        kernel: impl Into<Kernel>,
         params: Conv2dParams,
         vb: VarBuilder,
     ) -> Result<Self> {
-        let weight = vb.get((out_channels, in_channels / params.groups.max(1), kernel, kernel), "weight")?;
+        let Kernel { height, width } = kernel.into();
+        let weight = vb.get((out_channels, in_channels / params.groups.max(1), height, width), "weight")?;
         Ok(Self { weight, bias: None, params })
     }
 

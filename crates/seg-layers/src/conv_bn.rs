@@ -4,6 +4,7 @@ use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_ops::{Activation, Conv2dParams, Epilogue, Layout};
 
+use crate::conv::Kernel;
 use crate::{BatchNorm, Conv2d};
 
 /// Where a [`Conv2dBn`] finds its parts, and what they are to be good for.
@@ -56,13 +57,16 @@ impl Conv2dBn {
     pub fn with_keys(
         in_channels: usize,
         out_channels: usize,
-        kernel: usize,
+        kernel: impl Into<Kernel>,
         params: Conv2dParams,
         keys: ConvBnKeys,
         vb: VarBuilder,
     ) -> Result<Self> {
-        let read = if keys.conv_bias { Conv2d::new } else { Conv2d::new_no_bias };
-        let conv = read(in_channels, out_channels, kernel, params, vb.pp(keys.conv))?;
+        let (kernel, conv_vb): (Kernel, _) = (kernel.into(), vb.pp(keys.conv));
+        let conv = match keys.conv_bias {
+            true => Conv2d::new(in_channels, out_channels, kernel, params, conv_vb)?,
+            false => Conv2d::new_no_bias(in_channels, out_channels, kernel, params, conv_vb)?,
+        };
         let norm = BatchNorm::new(out_channels, vb.pp(keys.norm))?;
         let trainable = conv.weight.is_variable() || conv.bias.as_ref().is_some_and(Tensor::is_variable);
         let apart = keys.keep_apart || trainable || norm.is_trainable();

@@ -47,7 +47,13 @@ impl Mlp {
 
     /// The chain with `residual` added to its output in the same pass. Takes `x`, so that it is freed behind the first layer.
     pub fn forward_residual(&self, x: Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.run(x, Epilogue::act(self.output_activation).with_residual(residual))
+        self.forward_with(x, Epilogue::NONE.with_residual(residual))
+    }
+
+    /// The chain followed by scale and residual of `epilogue` in the same pass; its activation is the chain's own. Takes `x`, so that it is freed
+    /// behind the first layer.
+    pub fn forward_with(&self, x: Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        self.run(x, Epilogue { activation: self.output_activation, ..epilogue })
     }
 
     fn run(&self, mut x: Tensor, last: Epilogue<'_>) -> Result<Tensor> {

@@ -40,3 +40,8 @@ impl<F: FnMut(&str, &Tensor) -> Result<()>> Observer for F {
         self(name, tensor)
     }
 }
+
+/// Shows a channels-last map `[B, H, W, C]` as `[B, C, H, W]`, a view.
+pub fn observe_nhwc(observer: &mut dyn Observer, name: &str, map: &Tensor) -> Result<()> {
+    if observer.active() { observer.observe(name, &map.permute((0, 3, 1, 2))?) } else { Ok(()) }
+}

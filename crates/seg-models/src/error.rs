@@ -121,6 +121,16 @@ pub enum Error {
         /// What it may be.
         expected: String,
     },
+    /// A file that training cannot start from.
+    #[error("{}: this is {found}, expected {expected}", path.display())]
+    OtherBase {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What it looks like.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
     /// A model name that nobody knows.
     #[error("unknown model `{name}`, expected one of {}", known.join(", "))]
     UnknownModel {

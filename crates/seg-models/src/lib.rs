@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod automatic;
+pub mod dense;
 pub mod dis_sam;
 mod error;
 pub mod is_net;
@@ -11,6 +12,8 @@ pub mod promptable;
 pub mod registry;
 pub mod sam;
 pub mod sam2;
+pub mod sam2_unet;
+pub mod sam2_unext;
 
 pub use automatic::{AutomaticMask, AutomaticMaskConfig, AutomaticMaskGenerator};
 pub use error::{Error, Result};

@@ -38,7 +38,7 @@ pub use linear::linear;
 pub use memory::keep_freed_memory;
 pub use norm::{layer_norm, layer_norm_2d};
 pub use pool::{Pool2dParams, avg_pool2d, max_pool2d};
-pub use resize::{Interpolation, Resize, resize};
+pub use resize::{Interpolation, Resize, resize, resize_nhwc};
 pub use resize_concat::resize_concat;
 pub use rope::rope_2d;
 pub use sample::grid_sample;

@@ -2,7 +2,7 @@
 
 use crate::error::{Result, check_float, parameter_error, shape_error};
 use crate::narrow::{is_half, wide};
-use crate::{composed, cpu};
+use crate::{Layout, composed, cpu};
 use candle_core::Tensor;
 
 /// How values between pixels are made.
@@ -73,34 +73,45 @@ impl Resize {
 ///
 /// # Errors
 /// If an image or the wanted size is empty, or `resize` asks for antialiasing or aligned corners with nearest pixels.
-pub fn resize(x: &Tensor, (h, w): (usize, usize), resize: &Resize) -> Result<Tensor> {
-    const OP: &str = "resize";
-    check_float(OP, "x", x)?;
-    let [_, _, ih, iw] = *x.dims() else {
-        return shape_error(OP, "x", x, "[B, C, H, W]");
-    };
+pub fn resize(x: &Tensor, size: (usize, usize), resize: &Resize) -> Result<Tensor> {
+    check("resize", Layout::Nchw, x, size, resize)?;
+    if is_half(x) {
+        return cpu::resize::resize(&wide(x)?, size, resize)?.to_dtype(x.dtype());
+    }
+    let f = if x.device().is_cpu() { cpu::resize::resize } else { composed::resize };
+    f(x, size, resize)
+}
+
+/// [`resize`] of channels-last maps: `[B, H, W, C]` to `[B, h, w, C]`.
+///
+/// # Errors
+/// As there.
+pub fn resize_nhwc(x: &Tensor, size: (usize, usize), resize: &Resize) -> Result<Tensor> {
+    check("resize_nhwc", Layout::Nhwc, x, size, resize)?;
+    if is_half(x) {
+        return cpu::resize_concat::resize_nhwc(&wide(x)?, size, resize)?.to_dtype(x.dtype());
+    }
+    let f = if x.device().is_cpu() { cpu::resize_concat::resize_nhwc } else { composed::resize_nhwc };
+    f(x, size, resize)
+}
+
+fn check(op: &'static str, layout: Layout, x: &Tensor, (h, w): (usize, usize), resize: &Resize) -> Result<()> {
+    check_float(op, "x", x)?;
+    let (_, _, ih, iw) = layout.dims(op, "x", x)?;
     if ih == 0 || iw == 0 {
-        return shape_error(OP, "x", x, "at least 1 × 1 pixels");
+        return shape_error(op, "x", x, "at least 1 × 1 pixels");
     }
     if h == 0 || w == 0 {
-        return parameter_error(OP, "size", format!("{h} × {w}"), "at least 1 × 1 pixels");
+        return parameter_error(op, "size", format!("{h} × {w}"), "at least 1 × 1 pixels");
     }
     if resize.mode == Interpolation::Nearest && (resize.antialias || resize.align_corners) {
-        return parameter_error(
-            OP,
-            "mode",
-            "nearest with antialias or align_corners",
-            "bilinear or bicubic with these",
-        );
+        let expected = "bilinear or bicubic with these";
+        return parameter_error(op, "mode", "nearest with antialias or align_corners", expected);
     }
     if let Some((sh, sw)) = resize.scale
         && !(sh.is_finite() && sw.is_finite() && sh > 0. && sw > 0.)
     {
-        return parameter_error(OP, "scale", format!("({sh}, {sw})"), "two positive factors");
+        return parameter_error(op, "scale", format!("({sh}, {sw})"), "two positive factors");
     }
-    if is_half(x) {
-        return cpu::resize::resize(&wide(x)?, (h, w), resize)?.to_dtype(x.dtype());
-    }
-    let f = if x.device().is_cpu() { cpu::resize::resize } else { composed::resize };
-    f(x, (h, w), resize)
+    Ok(())
 }

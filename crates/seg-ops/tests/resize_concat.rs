@@ -6,7 +6,7 @@ mod common;
 
 use candle_core::Tensor;
 use common::{assert_close, check_op, gradcheck, random};
-use seg_ops::{Resize, composed, resize, resize_concat};
+use seg_ops::{Resize, composed, resize, resize_concat, resize_nhwc};
 
 fn expected(x: &Tensor, skip: &Tensor) -> Tensor {
     let (_, h, w, _) = skip.dims4().unwrap();
@@ -37,6 +37,30 @@ fn maps_of_one_size_are_copied() {
     let y = resize_concat(&inputs[0], &inputs[1]).unwrap();
     assert_close(&y, &Tensor::cat(&inputs, 3).unwrap(), 0., "copies");
     gradcheck(&inputs, &|t| resize_concat(&t[0], &t[1]));
+}
+
+#[test]
+fn channels_last_maps_get_the_numbers_of_planes() {
+    let modes = [
+        Resize::nearest(),
+        Resize::bilinear(),
+        Resize::bilinear().align_corners(),
+        Resize::bicubic(),
+        Resize::bicubic().antialiased(),
+    ];
+    for ((shape, size), mode) in [([2, 3, 4, 5], (6, 8)), ([1, 8, 6, 17], (4, 3)), ([1, 1, 5, 2], (3, 7))]
+        .into_iter()
+        .flat_map(|case| modes.map(|mode| (case, mode)))
+    {
+        let inputs = [random(&shape, 1)];
+        let planes = resize(&inputs[0].permute((0, 3, 1, 2)).unwrap(), size, &mode).unwrap();
+        let expected = planes.permute((0, 2, 3, 1)).unwrap();
+        check_op(&inputs, &expected, &|t| resize_nhwc(&t[0], size, &mode), &|t| {
+            composed::resize_nhwc(&t[0], size, &mode)
+        });
+    }
+    let text = resize_nhwc(&random(&[2, 3, 4], 1), (2, 2), &Resize::bilinear()).unwrap_err().to_string();
+    assert!(text.contains("resize_nhwc: `x` has shape [2, 3, 4]"), "{text}");
 }
 
 #[test]

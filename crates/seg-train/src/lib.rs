@@ -6,6 +6,7 @@ pub mod losses;
 pub mod optim;
 pub mod pi_sam;
 pub mod random;
+pub mod sam2_unet;
 
 pub use error::TrainError;
 

@@ -8,6 +8,8 @@ use seg_ops::{QkvOrder, RelativePositions, WindowAttention};
 /// What is added to the scores of a window.
 #[derive(Clone, Debug)]
 pub(crate) enum Positions<'a> {
+    /// Nothing: positions are in the tokens.
+    None,
     /// A number for every head and pair of tokens: `[heads, window², window²]`.
     Bias(Tensor),
     /// Decomposed relative positions (see [`RelativePositions`]).
@@ -53,18 +55,19 @@ impl Attention {
         self.params.window
     }
 
-    /// `x + attention(norm(x))`, `[B, H, W, C]` to the same; large maps in bands of whole windows. `pad` is what the
-    /// projection makes of a token that fills up a window, `[3C]`.
+    /// `x + scale ⊙ attention(norm(x))`, `[B, H, W, C]` to the same; large maps in bands of whole windows. `pad` is what the
+    /// projection makes of a token that fills up a window, `[3C]`; `scale` is a factor a channel, `[C]`, 1 where there is none.
     pub(crate) fn forward_residual(
         &self,
         x: Tensor,
         norm: &LayerNorm,
         pad: Option<&Tensor>,
         positions: &Positions<'_>,
+        scale: Option<&Tensor>,
     ) -> Result<Tensor> {
         let attend = |x: Tensor| {
             let attended = self.attend(norm.forward(&x)?, pad, positions)?;
-            self.proj.forward_with(&attended, Epilogue::NONE.with_residual(&x))
+            self.proj.forward_with(&attended, Epilogue { scale, ..Epilogue::NONE.with_residual(&x) })
         };
         match bands::rows(&x, self.window())? {
             Some(rows) if !self.qkv.weight().track_op() => bands::map(x, rows, attend),
@@ -81,6 +84,7 @@ impl Attention {
         drop(x);
         let _span = trace::layer("attention", flops);
         match positions {
+            Positions::None => seg_ops::window_attention(&qkv, &self.params, pad, None),
             Positions::Bias(bias) => seg_ops::window_attention(&qkv, &self.params, pad, Some(bias)),
             Positions::Decomposed(tables) => seg_ops::window_attention_with_rel_pos(&qkv, &self.params, pad, *tables),
         }

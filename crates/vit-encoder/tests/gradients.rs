@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use seg_golden::{GeneratedWeights, Pattern, TrainableWeights};
-use vit_encoder::{ImageEncoderViT, SamVitConfig, TinyVit, TinyVitConfig};
+use vit_encoder::dinov2::FeedForward;
+use vit_encoder::{DinoV2, DinoV2Config, ImageEncoderViT, SamVitConfig, TinyVit, TinyVitConfig};
 
 /// Gradients of an encoder with 8 channels of embedding on an image of `size` pixels, and what is wrong with them.
 fn check<M>(
@@ -64,4 +65,21 @@ fn sam_vit() -> Result<()> {
 fn sam_vit_of_another_size() -> Result<()> {
     let cfg = vit(48);
     check((64, 80), |vb| ImageEncoderViT::new(&cfg, vb), ImageEncoderViT::forward)
+}
+
+/// A position table of 3×3 patches of 4 pixels.
+fn dinov2() -> DinoV2Config {
+    DinoV2Config { image_size: 12, patch_size: 4, embed_dim: 12, depth: 2, num_heads: 2, ..DinoV2Config::vit_s() }
+}
+
+/// Class token, position table and layer scale included, through the interpolated table on an image that is not square.
+#[test]
+fn dinov2_of_another_size() -> Result<()> {
+    check((16, 8), |vb| DinoV2::new(&dinov2(), vb), |encoder, image| Ok(encoder.forward(image)?.patch_tokens))
+}
+
+#[test]
+fn dinov2_with_registers_and_gated_mlps() -> Result<()> {
+    let cfg = DinoV2Config { feed_forward: FeedForward::SwiGlu, ..dinov2().with_registers() };
+    check((12, 12), |vb| DinoV2::new(&cfg, vb), |encoder, image| Ok(encoder.forward(image)?.patch_tokens))
 }

@@ -147,7 +147,7 @@ impl SegmentArgs {
             ModelKind::PromptFree => refuse(
                 points || boxed || masked || self.multimask,
                 format!(
-                    "{model} takes no prompts: it cuts out what is salient. To cut out one object, use --model sam+isnet"
+                    "{model} takes no prompts: it cuts out what it was trained to find. To cut out one object, use --model sam+isnet"
                 ),
             ),
             ModelKind::TwoStage => {

@@ -25,6 +25,9 @@ mod sam2_config;
 mod sam2_enc;
 mod sam2_img;
 mod sam2_interp;
+mod unet;
+mod unet_family;
+mod unext;
 
 use super::error::VerifyError;
 use super::inputs::{Inputs, field, fill_spec, labels_shape, scalar};
@@ -77,6 +80,8 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("sam2_enc", sam2_enc::run),
     ("sam2_img", sam2_img::run),
     ("sam2_interp_unit", sam2_interp::run),
+    ("unet", unet::run),
+    ("unext", unext::run),
 ];
 
 /// The runner of a case called `name`.

@@ -49,6 +49,20 @@ fn optional<T: serde::de::DeserializeOwned>(case: &Case, name: &str) -> Result<O
     }
 }
 
+/// The trunk that `config.hiera` describes: by its fields, or by the name of an official yaml.
+pub(super) fn hiera_config(case: &Case) -> Result<HieraConfig> {
+    const FIELD: &str = "config.hiera";
+    let hiera = &case.config["hiera"];
+    if let Some(yaml) = hiera.as_str() {
+        let known = preset(yaml).map(|config| config.image_encoder.trunk);
+        let problem = || case.field_error(FIELD, format!("{yaml:?}, expected such as sam2_hiera_l.yaml")).into();
+        return known.ok_or_else(problem);
+    }
+    let mut trunk: Map<String, Value> = field(case, FIELD, hiera)?;
+    square_background(case, &mut trunk)?;
+    field(case, FIELD, &Value::Object(trunk))
+}
+
 /// The preset of an official yaml, by its file name.
 fn preset(yaml: &str) -> Option<Sam2Config> {
     let file = yaml.rsplit('/').next()?.strip_suffix(".yaml")?;
@@ -126,7 +140,7 @@ fn with_field(case: &Case, trunk: &HieraConfig, name: &str, value: Value) -> Res
 }
 
 /// The official setting for the background grid is a pair of equal sides; ours is the side.
-pub(super) fn square_background(case: &Case, trunk: &mut Map<String, Value>) -> Result<()> {
+fn square_background(case: &Case, trunk: &mut Map<String, Value>) -> Result<()> {
     const KEY: &str = "window_pos_embed_bkg_spatial_size";
     let Some(Value::Array(sides)) = trunk.get(KEY) else { return Ok(()) };
     match &sides[..] {

@@ -1,10 +1,9 @@
 //! `sam2_enc`: SAM 2's image encoder with all its intermediate maps.
 
-use super::sam2_config::square_background;
+use super::sam2_config::hiera_config;
 use super::{Result, Run, field};
 use crate::verify::weights::Weights;
-use hiera_encoder::{HieraConfig, ImageEncoder, ImageEncoderConfig};
-use serde_json::{Map, Value};
+use hiera_encoder::{ImageEncoder, ImageEncoderConfig};
 
 pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let config = encoder_config(run)?;
@@ -25,11 +24,8 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
 /// The sizes in `config`.
 fn encoder_config(run: &Run<'_, '_>) -> Result<ImageEncoderConfig> {
     let config = &run.case.config;
-    let mut trunk: Map<String, Value> = field(run.case, "config.hiera", &config["hiera"])?;
-    square_background(run.case, &mut trunk)?;
-    let trunk: HieraConfig = field(run.case, "config.hiera", &Value::Object(trunk))?;
     Ok(ImageEncoderConfig {
-        trunk,
+        trunk: hiera_config(run.case)?,
         d_model: field(run.case, "config.d_model", &config["d_model"])?,
         fpn_top_down_levels: field(run.case, "config.fpn_top_down_levels", &config["fpn_top_down_levels"])?,
         fpn_interp: field(run.case, "config.fpn_interp", &config["fpn_interp"])?,

@@ -1,9 +1,10 @@
 //! `sam2_interp_unit`: resizing and pooling as torch, torchvision, Pillow and timm do them.
 
 use super::{Result, Run};
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use seg_data::{PilFilter, resize_pil, tensor::ValueRange, to_luma_pil};
 use seg_ops::{Layout, Pool2dParams, Resize, avg_pool2d, resize};
+use vit_encoder::dinov2::{PositionInterpolation, resample_position_table};
 
 /// Output names that begin so are `F.interpolate` of that input with these settings; the size is the output's.
 const RESIZED: &[(&str, &str, Resize)] = &[
@@ -53,13 +54,8 @@ fn last_two(shape: &[usize]) -> (usize, usize) {
 
 /// timm's `resample_abs_pos_embed`: the class token stays, the square grid behind it is resized (bicubic, antialiased).
 fn resampled_positions(run: &Run<'_, '_>, tokens: usize) -> Result<Tensor> {
-    let x = run.inputs().noise(POS_EMBED, &run.inputs().shape(POS_EMBED)?, 1.0)?; // [1, 1 + g*g, C]
-    let (_, n, c) = x.dims3()?;
-    let (from, to) = ((n - 1).isqrt(), (tokens - 1).isqrt());
-    let grid = x.narrow(1, 1, n - 1)?.reshape((1, from, from, c))?.permute((0, 3, 1, 2))?.contiguous()?;
-    let grid = resize(&grid, (to, to), &Resize::bicubic().antialiased())?; // [1, C, to, to]
-    let grid = grid.flatten_from(2)?.transpose(1, D::Minus1)?; // [1, to*to, C]
-    Ok(Tensor::cat(&[x.narrow(1, 0, 1)?, grid], 1)?)
+    let table = run.inputs().noise(POS_EMBED, &run.inputs().shape(POS_EMBED)?, 1.0)?; // [1, 1 + g*g, C]
+    Ok(resample_position_table(&table, tokens, PositionInterpolation::Antialiased)?)
 }
 
 /// Outputs made of the photo: torchvision's resize of the float image, Pillow's of the bytes.

@@ -2,9 +2,9 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Observer, Unobserved, conv};
+use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Observer, Unobserved, conv, observe_nhwc};
 
-use super::parts::{Encoder, Sides, channels_first, channels_last, observe};
+use super::parts::{Encoder, Sides, channels_first, channels_last};
 use super::{IsNetGtConfig, IsNetOutput};
 
 /// The encoder of ground-truth masks whose features supervise IS-Net's (arXiv 2203.03041, section 4.2); for training only.
@@ -43,7 +43,7 @@ impl IsNetGtEncoder {
     pub fn forward_observed(&self, masks: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<IsNetOutput> {
         let (_, _, h, w) = masks.dims4()?;
         let x = self.conv_in.forward_t(&channels_last(masks)?, Epilogue::act(Activation::Relu), train)?;
-        observe(observer, "conv_in", &x)?;
+        observe_nhwc(observer, "conv_in", &x)?;
         let features = self.encoder.forward_t(x, train, observer)?;
         let probabilities = self.sides.probabilities(&features, (h, w), observer)?;
         let features = features.iter().map(channels_first).collect::<Result<_>>()?;

@@ -2,10 +2,10 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Conv2d, Observer, Unobserved, conv, trace};
+use seg_layers::{Conv2d, Observer, Unobserved, conv, observe_nhwc, trace};
 use seg_ops::resize_concat;
 
-use super::parts::{Encoder, Sides, channels_first, channels_last, observe};
+use super::parts::{Encoder, Sides, channels_first, channels_last};
 use super::{IsNetConfig, IsNetOutput};
 use crate::rsu::Rsu;
 
@@ -79,7 +79,7 @@ impl IsNet {
     /// The encoder's maps, channels last, the largest first.
     fn encode(&self, x: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
         let x = self.conv_in.forward(&channels_last(x)?)?;
-        observe(observer, "conv_in", &x)?;
+        observe_nhwc(observer, "conv_in", &x)?;
         self.encoder.forward_t(x, train, observer)
     }
 
@@ -100,7 +100,7 @@ impl IsNet {
             let both = resize_concat(&x, &skip)?;
             drop((x, skip));
             x = stage.forward_t(both, train)?;
-            observe(observer, &name, &x)?;
+            observe_nhwc(observer, &name, &x)?;
             each(&x);
         }
         Ok(x)

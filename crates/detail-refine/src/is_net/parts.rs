@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2d, Observer, conv, trace};
+use seg_layers::{Activation, Conv2d, Observer, conv, observe_nhwc, trace};
 use seg_ops::Resize;
 
 use crate::rsu::{Rsu, RsuConfig, halve};
@@ -15,11 +15,6 @@ pub(super) fn channels_last(x: &Tensor) -> Result<Tensor> {
 /// A channels-last map seen channels first; nothing is copied.
 pub(super) fn channels_first(x: &Tensor) -> Result<Tensor> {
     x.permute((0, 3, 1, 2))
-}
-
-/// Names a channels-last map for the observer.
-pub(super) fn observe(observer: &mut dyn Observer, name: &str, map: &Tensor) -> Result<()> {
-    if observer.active() { observer.observe(name, &channels_first(map)?) } else { Ok(()) }
 }
 
 /// `stage1` to `stage6`, each but the first at half the size of the one before.
@@ -50,7 +45,7 @@ impl Encoder {
                 (None, None) => break,
             };
             let map = stage.forward_t(input, train)?;
-            observe(observer, &name, &map)?;
+            observe_nhwc(observer, &name, &map)?;
             maps.push(map);
         }
         Ok(maps)

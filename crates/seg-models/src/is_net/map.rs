@@ -1,6 +1,7 @@
 //! What IS-Net's predictors answer.
 
 use candle_core::{DType, Tensor};
+use rayon::prelude::*;
 use seg_data::{GrayImage, mask};
 use seg_ops::Resize;
 
@@ -29,11 +30,28 @@ impl ProbabilityMap {
     /// value is 0 and the greatest 1, as the official inference does. A map of one value only is left as it is.
     pub fn from_output(output: &Tensor, size: (u32, u32)) -> Result<Self> {
         let mut map = Self::from_output_as_is(output, size)?;
-        let (low, high) = map.values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+        let (low, high) = map.extremes();
         if high > low {
             map.values.iter_mut().for_each(|v| *v = (*v - low) / (high - low));
         }
         Ok(map)
+    }
+
+    /// Logits `[1, 1, h, w]` at `size` (width and height): bilinear, sigmoid, then stretched as `(p - least) / (greatest - least + 1e-8)`, as SAM2-UNet
+    /// and SAM2-UNeXT do.
+    pub fn from_logits(logits: &Tensor, size: (u32, u32)) -> Result<Self> {
+        const EPS: f32 = 1e-8;
+        let mut map = Self::from_output_as_is(logits, size)?;
+        let sigmoid = |v: f32| 1. / (1. + (-v).exp());
+        map.values.par_iter_mut().for_each(|v| *v = sigmoid(*v));
+        let (low, high) = map.extremes();
+        map.values.par_iter_mut().for_each(|v| *v = (*v - low) / (high - low + EPS));
+        Ok(map)
+    }
+
+    /// The least and the greatest value.
+    fn extremes(&self) -> (f32, f32) {
+        self.values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)))
     }
 
     /// The same without stretching.

@@ -9,6 +9,7 @@ use candle_nn::VarBuilder;
 use detail_refine::{IsNet, IsNetConfig};
 use seg_checkpoints::{Checkpoint, LoadPolicy, LoadReport, load_strict};
 
+use crate::dense::DensePredictor;
 use crate::dis_sam::{DisSamRefiner, Surroundings, TwoStage};
 use crate::error::{Error, Result};
 use crate::is_net::IsNetPredictor;
@@ -17,6 +18,8 @@ use crate::prompt_free::PromptFreeSegmenter;
 use crate::promptable::{MaskCleanup, PromptableSegmenter};
 use crate::sam::{Sam, SamConfig, SamPredictor};
 use crate::sam2::{Sam2ImageModel, Sam2ImagePredictor, Sam2Version};
+use crate::sam2_unet::{Sam2Unet, Sam2UnetConfig};
+use crate::sam2_unext::{Sam2Unext, Sam2UnextConfig};
 
 pub use name::{ModelKind, ModelName, Sam2Size, SamSize};
 
@@ -44,8 +47,8 @@ impl Segmenter {
 }
 
 impl ModelName {
-    /// Builds the model on weights from anywhere, for a square input of `image_size` pixels (1024 in all official
-    /// checkpoints). `vb` is at the root of the official state dict; Pi-SAM's two are one.
+    /// Builds the model on weights from anywhere, for a square input of `image_size` pixels ([`ModelName::image_size`] in
+    /// official checkpoints). `vb` is at the root of the official state dict; Pi-SAM's two are one.
     pub fn build(self, image_size: usize, cleanup: MaskCleanup, vb: VarBuilder) -> candle_core::Result<Segmenter> {
         let (dtype, device) = (vb.dtype(), vb.device().clone());
         let is_net = |cfg: IsNetConfig, vb| IsNet::new(&cfg, vb);
@@ -75,6 +78,14 @@ impl ModelName {
                 let net = is_net(IsNetConfig::is_net(), vb)?;
                 let net = IsNetPredictor::new(net, image_size, dtype, &device);
                 Segmenter::TwoStage(TwoStage::sam_is_net(net, Surroundings::default()))
+            }
+            Self::Sam2Unet => {
+                let net = Sam2Unet::new(&Sam2UnetConfig { image_size, ..Sam2UnetConfig::large() }, vb)?;
+                Segmenter::PromptFree(Box::new(DensePredictor::new(net, dtype, &device)))
+            }
+            Self::Sam2Unext => {
+                let net = Sam2Unext::new(&Sam2UnextConfig { image_size, ..Sam2UnextConfig::large() }, vb)?;
+                Segmenter::PromptFree(Box::new(DensePredictor::new(net, dtype, &device)))
             }
         })
     }
@@ -116,7 +127,7 @@ impl ModelName {
             return Ok((Segmenter::Promptable(Box::new(model)), reports));
         }
         let checkpoint = Checkpoint::open(path)?;
-        let build = |vb: VarBuilder<'static>| self.build(1024, options.cleanup, vb);
+        let build = |vb: VarBuilder<'static>| self.build(self.image_size(), options.cleanup, vb);
         let (model, mut report) = load_strict(&checkpoint, options.dtype, &options.device, &self.policy(), build)?;
         let absent = self.absent_video_parts(&checkpoint);
         if !absent.is_empty() {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::pi_sam::PiSamSize;
 use crate::sam2::{Sam2Config, Sam2Version};
+use crate::sam2_unet::Sam2UnetConfig;
 
 /// The models by name. Their names are those of the weights manifest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,6 +27,10 @@ pub enum ModelName {
     DisSam,
     /// `sam+isnet`: the same with the original IS-Net, of which weights are within reach.
     SamIsNet,
+    /// `sam2-unet`: the salient object, by SAM 2's trunk.
+    Sam2Unet,
+    /// `sam2-unext`: the salient object, by SAM 2's trunk and DINOv2.
+    Sam2Unext,
 }
 
 /// How a model is asked.
@@ -79,7 +84,7 @@ use Sam2Version::{V2_0, V2_1};
 
 impl ModelName {
     /// Every model.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::MobileSam,
         Self::Sam(SamSize::B),
         Self::Sam(SamSize::L),
@@ -98,6 +103,8 @@ impl ModelName {
         Self::IsNet,
         Self::DisSam,
         Self::SamIsNet,
+        Self::Sam2Unet,
+        Self::Sam2Unext,
     ];
 
     /// The name on the command line.
@@ -121,6 +128,8 @@ impl ModelName {
             Self::IsNet => "is-net",
             Self::DisSam => "dis-sam",
             Self::SamIsNet => "sam+isnet",
+            Self::Sam2Unet => "sam2-unet",
+            Self::Sam2Unext => "sam2-unext",
         }
     }
 
@@ -136,9 +145,14 @@ impl ModelName {
     pub fn kind(self) -> ModelKind {
         match self {
             Self::MobileSam | Self::Sam(_) | Self::Sam2(..) | Self::PiSam(_) => ModelKind::Promptable,
-            Self::IsNet => ModelKind::PromptFree,
+            Self::IsNet | Self::Sam2Unet | Self::Sam2Unext => ModelKind::PromptFree,
             Self::DisSam | Self::SamIsNet => ModelKind::TwoStage,
         }
+    }
+
+    /// Side of the square input that its checkpoints are for, in pixels.
+    pub fn image_size(self) -> usize {
+        if self == Self::Sam2Unet { Sam2UnetConfig::IMAGE_SIZE } else { 1024 }
     }
 
     /// The model whose checkpoint it also needs: Pi-SAM's encoder is SAM's, and a two-stage model's first stage is another model

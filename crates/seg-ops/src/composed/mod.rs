@@ -25,7 +25,7 @@ pub use pointwise::activate;
 pub use pool::{avg_pool2d, max_pool2d};
 pub use product::linear;
 pub use resize::resize;
-pub use resize_concat::resize_concat;
+pub use resize_concat::{resize_concat, resize_nhwc};
 pub use rope::rope_2d;
 pub use sample::grid_sample;
 

@@ -49,6 +49,11 @@ impl Value {
 
 type Gradient = Option<Tensor>;
 
+/// The gradient, unless `of` is a constant: a frozen weight gets none, nor does it hold memory until the end of the backward pass.
+fn wanted(of: &Tensor, gradient: Gradient) -> Gradient {
+    gradient.filter(|_| of.track_op())
+}
+
 impl<F> CustomOp1 for Attach<F>
 where
     F: Fn(&Tensor, &Tensor, &Tensor) -> Result<Gradient>,
@@ -79,7 +84,8 @@ where
     }
 
     fn bwd(&self, a: &Tensor, b: &Tensor, y: &Tensor, g: &Tensor) -> Result<(Gradient, Gradient)> {
-        (self.backward)(&a.detach(), &b.detach(), &y.detach(), &g.contiguous()?)
+        let (da, db) = (self.backward)(&a.detach(), &b.detach(), &y.detach(), &g.contiguous()?)?;
+        Ok((wanted(a, da), wanted(b, db)))
     }
 }
 
@@ -111,7 +117,8 @@ where
         y: &Tensor,
         g: &Tensor,
     ) -> Result<(Gradient, Gradient, Gradient)> {
-        (self.backward)(&a.detach(), &b.detach(), &c.detach(), &y.detach(), &g.contiguous()?)
+        let (da, db, dc) = (self.backward)(&a.detach(), &b.detach(), &c.detach(), &y.detach(), &g.contiguous()?)?;
+        Ok((wanted(a, da), wanted(b, db), wanted(c, dc)))
     }
 }
 

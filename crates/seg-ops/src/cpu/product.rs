@@ -17,17 +17,25 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epil
         return value(x, weight, bias, e)?.tensor();
     }
     let value = value(x, weight, bias, Epilogue::NONE)?;
+    let wanted = Wanted { x: x.track_op(), weight: weight.track_op() };
     let y = match bias {
-        Some(bias) => attach3("linear", value, (x, weight, bias), |x, w, _, _, g| {
-            let (dx, dw) = gradients(x, w, g)?;
-            Ok((Some(dx), Some(dw), Some(column_sums(g)?)))
-        })?,
-        None => attach2("linear", value, x, weight, |x, w, _, g| {
-            let (dx, dw) = gradients(x, w, g)?;
-            Ok((Some(dx), Some(dw)))
-        })?,
+        Some(bias) => {
+            let sums = bias.track_op();
+            attach3("linear", value, (x, weight, bias), move |x, w, _, _, g| {
+                let (dx, dw) = gradients(x, w, g, wanted)?;
+                Ok((dx, dw, if sums { Some(column_sums(g)?) } else { None }))
+            })?
+        }
+        None => attach2("linear", value, x, weight, move |x, w, _, g| gradients(x, w, g, wanted))?,
     };
     activate_tail(y, e, x.rank() - 1)
+}
+
+/// Which gradients anybody waits for: a frozen layer needs none of its weight, nor the first of its input.
+#[derive(Clone, Copy)]
+struct Wanted {
+    x: bool,
+    weight: bool,
 }
 
 /// Rows from which packing the weight pays.
@@ -110,42 +118,37 @@ fn grid(rows: usize, outputs: usize) -> (usize, usize) {
 }
 
 /// Gradients of the inputs and of the weight.
-fn gradients(x: &Tensor, weight: &Tensor, g: &Tensor) -> Result<(Tensor, Tensor)> {
+fn gradients(x: &Tensor, weight: &Tensor, g: &Tensor, wanted: Wanted) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (outputs, inputs) = weight.dims2()?;
     let rows = x.elem_count() / inputs.max(1);
     if !tiled(x, rows, [outputs, inputs]) {
-        return dispatch!(x, self::backward(x, weight, g));
+        return dispatch!(x, self::backward(x, weight, g, wanted));
     }
     let (xs, w, g) = (Data::<f32>::contiguous(x)?, Data::<f32>::contiguous(weight)?, Data::<f32>::contiguous(g)?);
     let (xs, w, g) = (Mat::new(&xs, inputs), Mat::new(&w, inputs), Mat::new(&g, outputs));
-    let dx = dense::product((rows, inputs, outputs), g, w, None);
-    let dw = dense::product((outputs, inputs, rows), g.t(), xs, None);
-    Ok((Value::new(dx, x.dims()).tensor()?, Value::new(dw, (outputs, inputs)).tensor()?))
+    let dx = || Value::new(dense::product((rows, inputs, outputs), g, w, None), x.dims()).tensor();
+    let dw = || Value::new(dense::product((outputs, inputs, rows), g.t(), xs, None), (outputs, inputs)).tensor();
+    Ok((wanted.x.then(dx).transpose()?, wanted.weight.then(dw).transpose()?))
 }
 
-fn backward<T: Float>(x: &Tensor, weight: &Tensor, g: &Tensor) -> Result<(Tensor, Tensor)> {
+fn backward<T: Float>(
+    x: &Tensor,
+    weight: &Tensor,
+    g: &Tensor,
+    wanted: Wanted,
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (outputs, inputs) = weight.dims2()?;
     let rows = g.elem_count() / outputs.max(1);
     let (xs, w, g) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?, Data::<T>::contiguous(g)?);
-    let mut dx = vec![T::ZERO; rows * inputs];
-    product_threaded(
-        (rows, inputs, outputs),
-        &mut dx,
-        inputs,
-        Keep::Nothing,
-        Mat::new(&g, outputs),
-        Mat::new(&w, inputs),
-    );
-    let mut dw = vec![T::ZERO; outputs * inputs];
-    product_threaded(
-        (outputs, inputs, rows),
-        &mut dw,
-        inputs,
-        Keep::Nothing,
-        Mat::new(&g, outputs).t(),
-        Mat::new(&xs, inputs),
-    );
-    Ok((Value::new(dx, x.dims()).tensor()?, Value::new(dw, (outputs, inputs)).tensor()?))
+    let (xs, w, g) = (Mat::new(&xs, inputs), Mat::new(&w, inputs), Mat::new(&g, outputs));
+    let product = |sizes: (usize, usize, usize), a, b, shape: &[usize]| {
+        let mut y = vec![T::ZERO; sizes.0 * sizes.1];
+        product_threaded(sizes, &mut y, inputs, Keep::Nothing, a, b);
+        Value::new(y, shape).tensor()
+    };
+    let dx = || product((rows, inputs, outputs), g, w, x.dims());
+    let dw = || product((outputs, inputs, rows), g.t(), xs, &[outputs, inputs]);
+    Ok((wanted.x.then(dx).transpose()?, wanted.weight.then(dw).transpose()?))
 }
 
 /// The sum over all axes but the last.

@@ -1,6 +1,6 @@
-//! Bilinear resizing of channels-last maps into a part of the output's channels.
+//! Resizing of channels-last maps, into all of the output's channels or a part of them.
 
-use super::{Data, Value, attach2, dispatch, simd, written};
+use super::{Data, Value, attach1, attach2, dispatch, simd, written};
 use crate::Resize;
 use crate::error::Result;
 use crate::float::Float;
@@ -11,22 +11,34 @@ use rayon::prelude::*;
 /// See [`crate::resize_concat`].
 pub(crate) fn resize_concat(x: &Tensor, skip: &Tensor) -> Result<Tensor> {
     let (x, skip) = (&x.contiguous()?, &skip.contiguous()?);
-    let value = dispatch!(x, self::forward(x, skip))?;
-    attach2("resize_concat", value, x, skip, |x, skip, _, g| {
-        let dx = dispatch!(x, self::backward(x, g))?;
+    let (_, h, w, _) = skip.dims4()?;
+    let r = Resize::bilinear();
+    let value = dispatch!(x, self::forward(x, Some(skip), (h, w), &r))?;
+    attach2("resize_concat", value, x, skip, move |x, skip, _, g| {
+        let dx = dispatch!(x, self::backward(x, g, &r))?;
         Ok((Some(dx), Some(g.narrow(3, x.dim(3)?, skip.dim(3)?)?.contiguous()?)))
     })
 }
 
-fn weights<T: Float>((h, w): (usize, usize), (oh, ow): (usize, usize)) -> (Weights<T>, Weights<T>) {
-    (Weights::new(h, oh, &Resize::bilinear(), None), Weights::new(w, ow, &Resize::bilinear(), None))
+/// See [`crate::resize_nhwc`].
+pub(crate) fn resize_nhwc(x: &Tensor, size: (usize, usize), r: &Resize) -> Result<Tensor> {
+    let x = &x.contiguous()?;
+    let r = *r;
+    let value = dispatch!(x, self::forward(x, None, size, &r))?;
+    attach1("resize_nhwc", value, x, move |x, _, g| dispatch!(x, self::backward(x, g, &r)).map(Some))
 }
 
-fn forward<T: Float>(x: &Tensor, skip: &Tensor) -> Result<Value> {
+fn weights<T: Float>((h, w): (usize, usize), (oh, ow): (usize, usize), r: &Resize) -> (Weights<T>, Weights<T>) {
+    (Weights::new(h, oh, r, r.scale.map(|s| s.0)), Weights::new(w, ow, r, r.scale.map(|s| s.1)))
+}
+
+fn forward<T: Float>(x: &Tensor, skip: Option<&Tensor>, (oh, ow): (usize, usize), r: &Resize) -> Result<Value> {
     let (b, h, w, c) = x.dims4()?;
-    let (_, oh, ow, d) = skip.dims4()?;
-    let (rows, columns) = weights::<T>((h, w), (oh, ow));
-    let (data, skip) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(skip)?);
+    let d = skip.map_or(Ok(0), |skip| skip.dim(3))?;
+    let (rows, columns) = weights::<T>((h, w), (oh, ow), r);
+    let data = Data::<T>::contiguous(x)?;
+    let skip = skip.map(Data::<T>::contiguous).transpose()?;
+    let skip = skip.as_deref().unwrap_or(&[]);
     let size = b * oh * ow * (c + d);
     let each = |y: &mut [T]| {
         if y.is_empty() {
@@ -55,10 +67,10 @@ fn forward<T: Float>(x: &Tensor, skip: &Tensor) -> Result<Value> {
 }
 
 /// The same with the weights transposed, from the first channels of the gradient.
-fn backward<T: Float>(x: &Tensor, g: &Tensor) -> Result<Tensor> {
+fn backward<T: Float>(x: &Tensor, g: &Tensor, r: &Resize) -> Result<Tensor> {
     let (b, h, w, c) = x.dims4()?;
     let (_, oh, ow, all) = g.dims4()?;
-    let (rows, columns) = weights::<T>((h, w), (oh, ow));
+    let (rows, columns) = weights::<T>((h, w), (oh, ow), r);
     let (rows, columns) = (rows.transposed(), columns.transposed());
     let data = Data::<T>::contiguous(g)?;
     let mut dx = vec![T::ZERO; b * h * w * c];

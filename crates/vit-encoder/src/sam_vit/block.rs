@@ -62,7 +62,7 @@ impl SamVitBlock {
             observer.observe(&attn_name, &self.attn.forward_windows(&padded, &tables)?)?;
         }
         // windows are filled up with zeros behind the norm: to the projection they are its bias
-        let x = self.attn.forward_residual(x, &self.norm1, self.attn.qkv.bias(), &tables)?;
+        let x = self.attn.forward_residual(x, &self.norm1, self.attn.qkv.bias(), &tables, None)?;
         let x = self.mlp.forward_residual(self.norm2.forward(&x)?, &x)?;
         observer.observe(name, &x)?;
         Ok(x)

@@ -46,7 +46,7 @@ impl BiasedAttention {
 
     /// `x + attention(norm(x))`, `[B, H, W, C]` to the same.
     fn forward_residual(&self, x: Tensor) -> Result<Tensor> {
-        self.attn.forward_residual(x, &self.norm, Some(&self.pad_row()?), &self.bias()?)
+        self.attn.forward_residual(x, &self.norm, Some(&self.pad_row()?), &self.bias()?, None)
     }
 
     /// The output of every window with its padding, `[B * windows, window², C]`. For observers only.

@@ -1,0 +1,5 @@
+#![doc = include_str!("../README.md")]
+
+mod views;
+
+pub use views::ViewGrid;
