@@ -3,6 +3,7 @@
 mod bench;
 mod common;
 mod memory;
+mod mgd;
 mod progress;
 mod segment;
 mod trace;

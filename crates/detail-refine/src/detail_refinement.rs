@@ -5,7 +5,7 @@ use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_layers::{
     Activation, BatchNorm, Conv2d, Conv2dBn, ConvBnKeys, DepthwisePair, Epilogue, Observer, Unobserved, bands,
-    conv::nhwc, trace,
+    conv::nhwc, observe_nhwc, trace,
 };
 use seg_ops::Resize;
 use serde::{Deserialize, Serialize};
@@ -159,7 +159,7 @@ impl DetailRefinement {
 
         let feature = twice((feature + quarter)?)?;
         let feature = self.feature_upsample2.forward_t(&feature, relu, train)?; // [B, H/2, W/2, C]
-        observe(observer, "drm.feature_upsample2", &feature)?;
+        observe_nhwc(observer, "drm.feature_upsample2", &feature)?;
 
         let feature = (feature + half)?;
         let logits = if banded {
@@ -178,18 +178,18 @@ impl DetailRefinement {
         let (_, h, w, _) = locals.dims4()?;
         let global = seg_ops::resize_nhwc(global, (h, w), &Resize::bilinear())?;
         let fused = self.fusion_feature.forward(locals, &global, None)?;
-        observe(observer, "drm.fusion_feature", &fused)?;
+        observe_nhwc(observer, "drm.fusion_feature", &fused)?;
         let fused = seg_ops::activate(&self.fusion_feature_bn.forward_t(&fused, train)?, Activation::Relu)?;
-        observe(observer, "drm.fusion_feature_bn", &fused)?;
+        observe_nhwc(observer, "drm.fusion_feature_bn", &fused)?;
         Ok(fused)
     }
 
     /// What the image shows: `[B, H, W, 3]` to `[B, H, W, C]`.
     fn edges(&self, image: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<Tensor> {
         let x = self.img_in_conv.forward_t(image, Epilogue::act(Activation::Relu), train)?;
-        observe(observer, "drm.img_in_conv", &x)?;
+        observe_nhwc(observer, "drm.img_in_conv", &x)?;
         let x = self.img_er.forward(&x, train)?;
-        observe(observer, "drm.img_er", &x)?;
+        observe_nhwc(observer, "drm.img_er", &x)?;
         Ok(x)
     }
 
@@ -197,10 +197,10 @@ impl DetailRefinement {
     fn finish(&self, feature: Tensor, train: bool, observer: &mut dyn Observer) -> Result<Tensor> {
         let relu = Epilogue::act(Activation::Relu);
         let x = self.feature_upsample3.forward_t(&twice(feature)?, relu, train)?; // [B, H, W, C]
-        observe(observer, "drm.feature_upsample3", &x)?;
+        observe_nhwc(observer, "drm.feature_upsample3", &x)?;
         let x = self.fusion_conv[0].forward_t(&x, relu, train)?;
         let x = self.fusion_conv[1].forward_t(&x, relu, train)?; // [B, H, W, out_dim]
-        observe(observer, "drm.fusion_conv", &x)?;
+        observe_nhwc(observer, "drm.fusion_conv", &x)?;
         self.out_conv.forward(&x)
     }
 }
@@ -217,8 +217,4 @@ fn reduced(x: &Tensor, factor: usize) -> Result<Tensor> {
 
 fn twice(x: Tensor) -> Result<Tensor> {
     seg_ops::resize_nhwc(&x, (2 * x.dim(1)?, 2 * x.dim(2)?), &Resize::bilinear())
-}
-
-fn observe(observer: &mut dyn Observer, name: &str, map: &Tensor) -> Result<()> {
-    observer.observe(name, &map.permute((0, 3, 1, 2))?)
 }

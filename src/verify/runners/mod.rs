@@ -4,6 +4,8 @@ mod dissam_pipeline;
 mod dissam_swd_optim;
 mod dissam_train;
 mod isnet;
+mod mgd;
+mod mgd_train;
 mod mobilesam;
 mod mobilesam_blocks;
 mod pisam_clicksim;
@@ -60,6 +62,7 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("isnet", isnet::run),
     ("isnet_gtencoder", isnet::gt_encoder),
     ("isnet_rsu_blocks", isnet::blocks),
+    ("mgd", mgd::run),
     ("mobilesam", mobilesam::run),
     ("pisam_clicksim", pisam_clicksim::run),
     ("pisam_deform", pisam_deform::run),

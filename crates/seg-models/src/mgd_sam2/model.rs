@@ -9,7 +9,7 @@ use hiera_encoder::{BlockHook, ImageEncoder, ImageEncoderOutput};
 use hr_decoders::{MaskDecoder, PromptEmbeddings};
 use multiview_fusion::{Hmim, Mcem, PositionTable, ViewGrid};
 use sam_adapters::MpAdapter;
-use seg_layers::{Observer, RandomFourierPosition, Unobserved, trace};
+use seg_layers::{Epilogue, Observer, RandomFourierPosition, Unobserved, observe_nhwc, trace};
 use seg_ops::Resize;
 
 use super::config::{MgdSam2Config, ViewOrder};
@@ -150,18 +150,18 @@ impl MgdSam2 {
         let enhanced = self.mcem.forward(&image, table)?; // [5B, h, w, C]
         drop(image);
         observer.observe("mcem.pe", &enhanced.position)?;
-        observer.observe("mcem.out", &channels_first(&enhanced.views)?)?;
-        observer.observe("mcem.locs", &channels_first(&enhanced.joined)?)?;
+        observe_nhwc(observer, "mcem.out", &enhanced.views)?;
+        observe_nhwc(observer, "mcem.locs", &enhanced.joined)?;
         let stride_8 = self.hmim_stride_8.forward(channels_last(stride_8)?, &enhanced.joined)?; // [5B, 2h, 2w, C]
-        observer.observe("hmim2.x", &channels_first(&stride_8)?)?;
+        observe_nhwc(observer, "hmim2.x", &stride_8)?;
         let joined = self.hmim_stride_8.joined(&stride_8)?;
-        observer.observe("hmim2.locs", &channels_first(&joined)?)?;
+        observe_nhwc(observer, "hmim2.locs", &joined)?;
         let [conv_s0, conv_s1] = self.mask_decoder.high_res_convs()?;
-        let s1 = conv_s1.forward_with(&stride_8, seg_layers::Epilogue::NONE)?;
+        let s1 = conv_s1.forward_with(&stride_8, Epilogue::NONE)?;
         drop(stride_8);
         let stride_4 = self.hmim_stride_4.forward(channels_last(stride_4)?, &joined)?; // [5B, 4h, 4w, C]
-        observer.observe("hmim1.x", &channels_first(&stride_4)?)?;
-        let s0 = conv_s0.forward_with(&stride_4, seg_layers::Epilogue::NONE)?;
+        observe_nhwc(observer, "hmim1.x", &stride_4)?;
+        let s0 = conv_s0.forward_with(&stride_4, Epilogue::NONE)?;
         drop(stride_4);
         let high_res_features = [channels_first(&s0)?, channels_first(&s1)?];
         observer.observe("conv_s0", &high_res_features[0])?;

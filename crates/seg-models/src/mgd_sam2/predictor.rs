@@ -6,16 +6,15 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use multiview_fusion::PositionTable;
 use seg_checkpoints::{Checkpoint, LoadPolicy, LoadReport, load_strict};
-use seg_data::tensor::{ValueRange, to_tensor};
-use seg_data::{PilFilter, RgbImage, resize_pil};
+use seg_data::RgbImage;
 use seg_layers::trace;
 
 use super::augmentation::TestTimeAugmentation;
 use super::config::{MgdSam2Config, ViewOrder};
 use super::model::MgdSam2;
-use crate::error::{Error, Result};
+use crate::dense::imagenet_input;
+use crate::error::Result;
 use crate::is_net::ProbabilityMap;
-use crate::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
 use crate::prompt_free::PromptFreeSegmenter;
 use crate::registry::LoadOptions;
 
@@ -69,24 +68,10 @@ impl MgdSam2Predictor {
         Self { fresh_positions, ..self }
     }
 
-    /// The network's input: squashed to the square as PIL does it, in bytes, then scaled to 0..1 and normalised. `[1, 3, S, S]`.
-    pub fn preprocess(&self, image: &RgbImage) -> Result<Tensor> {
-        let (width, height) = image.dimensions();
-        if width == 0 || height == 0 {
-            return Err(Error::EmptyImage { width, height });
-        }
-        let size = self.image_size as u32;
-        let unit = {
-            let square = resize_pil(image, (size, size), PilFilter::Bilinear)?;
-            to_tensor(&square, ValueRange::Unit, &self.device)?.unsqueeze(0)?
-        };
-        Ok(normalize(&unit, IMAGENET_MEAN, IMAGENET_STD)?)
-    }
-
-    /// Logits of the square input, `[1, 1, S, S]`, averaged over the passes.
+    /// Logits of the square input ([`imagenet_input`]), `[1, 1, S, S]`, averaged over the passes.
     pub fn logits(&self, image: &RgbImage) -> Result<Tensor> {
         let _span = trace::module("mgd_sam2");
-        let input = self.preprocess(image)?.to_dtype(self.dtype)?;
+        let input = imagenet_input(image, self.image_size, &self.device)?.to_dtype(self.dtype)?;
         // every image begins with the same pass, so that a table of its own is the official one, which is the first image's
         let mut table = if self.fresh_positions { PositionTable::EachSize } else { PositionTable::first_call() };
         Ok(self.augmentation.forward(&self.model, &input, &mut table, &mut |_, _, _| Ok(()))?)
@@ -96,9 +81,6 @@ impl MgdSam2Predictor {
 impl PromptFreeSegmenter for MgdSam2Predictor {
     /// The probability of each pixel, at the size of the image: logits enlarged, then the sigmoid.
     fn predict(&self, image: &RgbImage) -> Result<ProbabilityMap> {
-        let logits = self.logits(image)?;
-        let mut map = ProbabilityMap::from_output_as_is(&logits, image.dimensions())?;
-        map.values_mut().iter_mut().for_each(|v| *v = 1. / (1. + (-*v).exp()));
-        Ok(map)
+        ProbabilityMap::from_logits_as_is(&self.logits(image)?, image.dimensions())
     }
 }
