@@ -8,7 +8,7 @@ use seg_models::mgd_sam2::MgdSam2Output;
 use seg_ops::Activation;
 
 /// What the published training is set to: AdamW with torch's defaults otherwise. Which weights move, and how fast, say
-/// [`parameter_rules`](seg_models::mgd_sam2::parameter_rules).
+/// [`MgdSam2::parameter_rules`](seg_models::mgd_sam2::MgdSam2::parameter_rules).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
     /// Images of a step.

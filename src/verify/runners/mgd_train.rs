@@ -7,7 +7,7 @@ use candle_nn::ParamsAdamW;
 use multiview_fusion::{PositionTable, ViewGrid};
 use seg_checkpoints::TrainingWeights;
 use seg_layers::Unobserved;
-use seg_models::mgd_sam2::{MgdSam2, MgdSam2Config, parameter_rules};
+use seg_models::mgd_sam2::{MgdSam2, MgdSam2Config};
 use seg_train::mgd_sam2::{Objective, Recipe, Terms};
 use seg_train::optim::GroupedAdamW;
 use serde::Deserialize;
@@ -35,7 +35,7 @@ pub(super) fn run(run: &mut Run<'_, '_>, config: &MgdSam2Config) -> Result<()> {
     for (mode, train) in [("eval", false), ("train", true)] {
         let expected: Expected = field(run.case, &format!("values.{mode}"), &run.case.values[mode])?;
         let source = run.case.generated("model")?.var_builder(DType::F32, run.device);
-        let weights = TrainingWeights::new(source, parameter_rules());
+        let weights = TrainingWeights::new(source, MgdSam2::parameter_rules());
         let model = MgdSam2::new(config, weights.var_builder(DType::F32, run.device))?;
         let output = model.forward_t(&images, &mut PositionTable::first_call(), train, &mut Unobserved)?;
         run.checks.tensor(&format!("{mode}.pred_mask"), &output.masks);
@@ -54,7 +54,7 @@ pub(super) fn run(run: &mut Run<'_, '_>, config: &MgdSam2Config) -> Result<()> {
 /// The rules, applied to the official state dict, make the official groups.
 fn check_groups(run: &mut Run<'_, '_>, expected: &Expected) -> Result<()> {
     let Some(official) = run.case.official("model") else { return Ok(()) };
-    let rules = parameter_rules();
+    let rules = MgdSam2::parameter_rules();
     let table = rules.table(official.iter().map(|named| (named.name.as_str(), named.shape.as_slice())));
     let groups: Vec<(String, usize, u64)> = rules
         .groups()

@@ -11,4 +11,3 @@ pub use augmentation::TestTimeAugmentation;
 pub use config::{MgdSam2Config, ViewOrder};
 pub use model::{MgdSam2, MgdSam2Output};
 pub use predictor::MgdSam2Predictor;
-pub use training::parameter_rules;

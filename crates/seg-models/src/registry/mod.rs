@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 use detail_refine::{IsNet, IsNetConfig};
-use seg_checkpoints::{Checkpoint, LoadPolicy, LoadReport, load_strict};
+use seg_checkpoints::{Checkpoint, LoadPolicy, LoadReport, ParameterRules, load_strict};
 
 use crate::dense::DensePredictor;
 use crate::dis_sam::{DisSamRefiner, Surroundings, TwoStage};
@@ -110,6 +110,16 @@ impl ModelName {
             Self::MgdSam2 => policy.unused(MgdSam2Config::base_plus().unused()),
             Self::Sam2(..) => policy.unused(Sam2ImageModel::VIDEO_PREFIXES).optional([Sam2ImageModel::OPTIONAL_PREFIX]),
             _ => policy,
+        }
+    }
+
+    /// What training moves of the model, and how fast, where its authors have published a training.
+    pub fn parameter_rules(self) -> Option<ParameterRules> {
+        match self {
+            Self::MgdSam2 => Some(MgdSam2::parameter_rules()),
+            Self::Sam2Unet => Some(Sam2Unet::parameter_rules()),
+            Self::Sam2Unext => Some(Sam2Unext::parameter_rules()),
+            _ => None,
         }
     }
 
