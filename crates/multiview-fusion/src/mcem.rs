@@ -5,7 +5,6 @@ use candle_nn::VarBuilder;
 use seg_layers::{Activation, Attention, Epilogue, LayerNorm, Mlp, trace};
 use seg_ops::Resize;
 use serde::{Deserialize, Serialize};
-use std::f64::consts::TAU;
 
 use crate::ViewGrid;
 

@@ -62,8 +62,11 @@ impl Conv2dBn {
         keys: ConvBnKeys,
         vb: VarBuilder,
     ) -> Result<Self> {
-        let read = if keys.conv_bias { Conv2d::new::<Kernel> } else { Conv2d::new_no_bias::<Kernel> };
-        let conv = read(in_channels, out_channels, kernel.into(), params, vb.pp(keys.conv))?;
+        let (kernel, conv_vb): (Kernel, _) = (kernel.into(), vb.pp(keys.conv));
+        let conv = match keys.conv_bias {
+            true => Conv2d::new(in_channels, out_channels, kernel, params, conv_vb)?,
+            false => Conv2d::new_no_bias(in_channels, out_channels, kernel, params, conv_vb)?,
+        };
         let norm = BatchNorm::new(out_channels, vb.pp(keys.norm))?;
         let trainable = conv.weight.is_variable() || conv.bias.as_ref().is_some_and(Tensor::is_variable);
         let apart = keys.keep_apart || trainable || norm.is_trainable();
