@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Conv2d, Epilogue, LayerNorm, conv, trace};
+use seg_layers::{Conv2d, Epilogue, LayerNorm, bands, conv, trace};
 use seg_ops::Resize;
 
 use crate::ViewGrid;
@@ -78,7 +78,11 @@ impl Hmim {
         drop(support);
         let views = Tensor::cat(&[self.grid.split(&joined)?, globals], 0)?;
         drop(joined);
-        self.fuse3.forward(&seg_ops::gelu(&self.norm.forward(&views)?)?)
+        let fuse = |views: Tensor| self.fuse3.forward(&seg_ops::gelu(&self.norm.forward(&views)?)?);
+        match bands::rows(&views, 1)? {
+            Some(rows) => bands::map(views, rows, fuse),
+            None => fuse(views),
+        }
     }
 
     /// The locals of `views` put together, `[B, n·h, n·w, C]`.

@@ -64,10 +64,15 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let unused = config.unused();
     weights.check(run.checks, &unused.iter().map(String::as_str).collect::<Vec<_>>());
     let images = images(run)?;
-    let output = model.forward_t(&images, &mut PositionTable::first_call(), false, &mut |name: &str, map: &_| {
-        run.checks.tensor(name, map);
-        Ok(())
-    })?;
+    let output =
+        model.forward_t(&images, &mut PositionTable::first_call(), false, &mut |name: &str, map: &Tensor| {
+            match name {
+                // of the official 3-D convolution an axis of 1 is left
+                "drm.fusion_feature" => run.checks.tensor(name, &map.unsqueeze(2)?),
+                _ => run.checks.tensor(name, map),
+            }
+            Ok(())
+        })?;
 
     // without anybody looking, large maps go in bands; and the views one after another
     let masks = model.forward(&images, &mut PositionTable::first_call())?;

@@ -1,13 +1,17 @@
 //! The training step of MGD-SAM2: losses, gradients, which weights get one, what AdamW makes of them; batch norms in evaluation and in train mode.
+//!
+//! Gradients of DRM's small weights are sums over all pixels that nearly cancel: single elements are a thousandth of the terms. So the step is also run in
+//! float64, and what rounding moves an element of a gradient by, the reference may be off as well.
 
 use super::unet_family::{images, masks};
 use super::{Result, Run, field};
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor};
 use candle_nn::ParamsAdamW;
 use multiview_fusion::{PositionTable, ViewGrid};
 use seg_checkpoints::TrainingWeights;
 use seg_layers::Unobserved;
-use seg_models::mgd_sam2::{MgdSam2, MgdSam2Config};
+use seg_models::mgd_sam2::{MgdSam2, MgdSam2Config, MgdSam2Output};
 use seg_train::mgd_sam2::{Objective, Recipe, Terms};
 use seg_train::optim::GroupedAdamW;
 use serde::Deserialize;
@@ -34,21 +38,44 @@ pub(super) fn run(run: &mut Run<'_, '_>, config: &MgdSam2Config) -> Result<()> {
     check_groups(run, &field(run.case, "values.eval", &run.case.values["eval"])?)?;
     for (mode, train) in [("eval", false), ("train", true)] {
         let expected: Expected = field(run.case, &format!("values.{mode}"), &run.case.values[mode])?;
-        let source = run.case.generated("model")?.var_builder(DType::F32, run.device);
-        let weights = TrainingWeights::new(source, MgdSam2::parameter_rules());
-        let model = MgdSam2::new(config, weights.var_builder(DType::F32, run.device))?;
-        let output = model.forward_t(&images, &mut PositionTable::first_call(), train, &mut Unobserved)?;
-        run.checks.tensor(&format!("{mode}.pred_mask"), &output.masks);
-        run.checks.tensor(&format!("{mode}.pred_mask_aux"), &output.view_masks);
-        let terms = Objective::MGD_SAM2.forward(&output, &masks)?;
-        drop(output);
-        check_losses(run, mode, &terms, &expected)?;
-        check_gradients(run, mode, &terms.total, &weights, &expected)?;
-        for (name, statistic) in weights.statistics() {
+        let step = |dtype: DType| -> Result<Step> {
+            let source = run.case.generated("model")?.var_builder(dtype, run.device);
+            let weights = TrainingWeights::new(source, MgdSam2::parameter_rules());
+            let model = MgdSam2::new(config, weights.var_builder(dtype, run.device))?;
+            let mut table = PositionTable::first_call();
+            let output = model.forward_t(&images.to_dtype(dtype)?, &mut table, train, &mut Unobserved)?;
+            let terms = Objective::MGD_SAM2.forward(&output, &masks.to_dtype(dtype)?)?;
+            let grads = terms.total.backward()?;
+            Ok(Step { weights, output, terms, grads })
+        };
+        let exact = step(DType::F64)?.gradients()?;
+        let step = step(DType::F32)?;
+        run.checks.tensor(&format!("{mode}.pred_mask"), &step.output.masks);
+        run.checks.tensor(&format!("{mode}.pred_mask_aux"), &step.output.view_masks);
+        check_losses(run, mode, &step.terms, &expected)?;
+        check_gradients(run, mode, &step, &exact, &expected)?;
+        for (name, statistic) in step.weights.statistics() {
             run.checks.tensor(&format!("{mode}.bn.{name}"), statistic.as_tensor());
         }
     }
     Ok(())
+}
+
+/// A forward and a backward pass.
+struct Step {
+    weights: TrainingWeights,
+    output: MgdSam2Output,
+    terms: Terms,
+    grads: GradStore,
+}
+
+impl Step {
+    /// The gradients by name, float64.
+    fn gradients(&self) -> Result<BTreeMap<String, Tensor>> {
+        let vars = self.weights.grouped().into_iter().flat_map(|(_, vars)| vars);
+        let found = vars.filter_map(|(name, var)| Some((name, self.grads.get(&var)?.to_dtype(DType::F64))));
+        Ok(found.map(|(name, grad)| Ok((name, grad?))).collect::<candle_core::Result<_>>()?)
+    }
 }
 
 /// The rules, applied to the official state dict, make the official groups.
@@ -89,12 +116,13 @@ fn check_losses(run: &mut Run<'_, '_>, mode: &str, terms: &Terms, expected: &Exp
 fn check_gradients(
     run: &mut Run<'_, '_>,
     mode: &str,
-    loss: &Tensor,
-    weights: &TrainingWeights,
+    step: &Step,
+    exact: &BTreeMap<String, Tensor>,
     expected: &Expected,
 ) -> Result<()> {
+    const TWO_ROUNDED: f64 = 2.;
     let checks = &mut *run.checks;
-    let grads = loss.backward()?;
+    let Step { weights, grads, .. } = step;
     let frozen = weights.frozen();
     let leaks: Vec<&str> = frozen.iter().filter(|(_, t)| grads.get(t).is_some()).map(|(n, _)| n.as_str()).collect();
     checks.fact(&format!("{mode}: frozen weights"), leaks.is_empty(), format!("with a gradient: {}", leaks.join(", ")));
@@ -109,7 +137,11 @@ fn check_gradients(
             (Some(norm), Some(grad)) => {
                 let ours = scalar(&grad.sqr()?.sum_all()?.sqrt()?)?;
                 checks.number(&format!("{mode}.grad_norms.{name}"), ours, *norm, floor);
-                checks.tensor(&format!("{mode}.grad.{name}"), grad);
+                let spread = match exact.get(name) {
+                    Some(exact) => scalar(&(grad.to_dtype(DType::F64)? - exact)?.abs()?.max_all()?)?,
+                    None => 0.,
+                };
+                checks.tensor_above(&format!("{mode}.grad.{name}"), grad, TWO_ROUNDED * spread);
             }
             // torch hands out zeros where a slice was left out
             (Some(norm), None) => checks.fact(&format!("{mode}.{name}"), *norm == 0., "no gradient"),
@@ -120,7 +152,7 @@ fn check_gradients(
     checks.fact(&format!("{mode}: parameters"), unknown.is_empty(), format!("not in the case: {}", unknown.join(", ")));
 
     let params = ParamsAdamW { lr: Recipe::DIS.learning_rate, ..ParamsAdamW::default() };
-    GroupedAdamW::new(groups, params)?.step(&grads)?;
+    GroupedAdamW::new(groups, params)?.step(grads)?;
     for (name, var) in &trained {
         checks.tensor(&format!("{mode}.after_step.{name}"), var.as_tensor());
     }
