@@ -153,3 +153,20 @@ fn unet() {
 fn unext() {
     all_pass("sam2-unext", "unext", 4);
 }
+
+#[test]
+fn mgd_full() {
+    all_pass("mgd-sam2", "mgd_b+_1024", 2);
+}
+
+#[test]
+fn mgd_toy() {
+    all_pass("mgd-sam2", "mgd_toy_128", 1);
+    all_pass("mgd-sam2", "mgd_toy_b_256", 1);
+    all_pass("mgd-sam2", "mgd_toy_tta_256", 1);
+}
+
+#[test]
+fn mgd_train() {
+    all_pass("mgd-sam2", "mgd_toy_train", 1);
+}

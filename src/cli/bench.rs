@@ -8,11 +8,12 @@ use anyhow::Context as _;
 use candle_core::Device;
 use clap::Args;
 use seg_data::{GrayImage, RgbImage};
+use seg_models::Prompts;
 use seg_models::registry::{LoadOptions, ModelName, Segmenter};
-use seg_models::{MaskCleanup, Prompts};
 use serde::Serialize;
 
 use super::memory::{peak_rss_bytes, rss_bytes};
+use super::mgd::MgdArgs;
 use super::trace::Trace;
 use super::{Common, Outcome, UsageError};
 
@@ -44,6 +45,9 @@ pub struct BenchArgs {
     /// A checkpoint, in place of made-up parameters (not with another --size)
     #[arg(long, value_name = "FILE")]
     pub weights: Option<std::path::PathBuf>,
+
+    #[command(flatten)]
+    pub mgd: MgdArgs,
 }
 
 #[derive(Serialize)]
@@ -73,6 +77,7 @@ pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::
     if args.weights.is_some() && size != official {
         return Err(UsageError(format!("--weights with --size {size}: checkpoints are for {official} pixels")).into());
     }
+    args.mgd.check(args.model).map_err(UsageError)?;
     let device = common.device.open()?;
     let model = model(args, size, common, &device)?;
     let loaded_rss_bytes = rss_bytes();
@@ -150,14 +155,12 @@ fn disc(size: u32) -> seg_data::Result<GrayImage> {
 
 fn model(args: &BenchArgs, size: u32, common: &Common, device: &Device) -> anyhow::Result<Segmenter> {
     let dtype = common.dtype.dtype();
+    let options = LoadOptions { dtype, device: device.clone(), ..args.mgd.options() };
     match &args.weights {
-        Some(path) => {
-            let options = LoadOptions { dtype, device: device.clone(), cleanup: MaskCleanup::default() };
-            Ok(args.model.open(path, None, &options)?.0)
-        }
+        Some(path) => Ok(args.model.open(path, None, &options)?.0),
         None => {
             let vb = seg_golden::GeneratedWeights::new("bench").var_builder(dtype, device);
-            args.model.build(size as usize, MaskCleanup::default(), vb).context("cannot build the model")
+            args.model.build(size as usize, &options, vb).context("cannot build the model")
         }
     }
 }

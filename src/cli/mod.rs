@@ -4,6 +4,7 @@ mod bench;
 mod common;
 mod evaluate;
 mod memory;
+mod mgd;
 mod progress;
 mod segment;
 mod trace;

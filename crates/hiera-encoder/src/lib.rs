@@ -54,6 +54,11 @@ impl ImageEncoder {
         })
     }
 
+    /// See [`Hiera::set_one_by_one`].
+    pub fn set_one_by_one(&mut self, one_by_one: bool) {
+        self.trunk.set_one_by_one(one_by_one);
+    }
+
     /// Images `[B, 3, H, W]`, normalised by ImageNet's mean and standard deviation, sides multiples of 32.
     pub fn forward(&self, images: Tensor) -> Result<ImageEncoderOutput> {
         self.forward_with(images, &(), &mut Unobserved)

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Conv2d, Epilogue, Observer, Unobserved, conv::nhwc, trace};
+use seg_layers::{Conv2d, Epilogue, Observer, Unobserved, bands, conv::nhwc, trace};
 use seg_ops::Resize;
 
 use crate::block::{BlockSpec, MultiScaleBlock};
@@ -33,6 +33,7 @@ pub struct Hiera {
     window: usize,
     blocks: Vec<MultiScaleBlock>,
     stage_ends: Vec<usize>,
+    one_by_one: bool,
 }
 
 impl Hiera {
@@ -55,7 +56,14 @@ impl Hiera {
             window,
             blocks,
             stage_ends: stage_ends(cfg),
+            one_by_one: false,
         })
+    }
+
+    /// Whether the images of a batch go through each block one after another: less memory for the maps inside a block, the same numbers. The hook before a
+    /// block still sees all of them.
+    pub fn set_one_by_one(&mut self, one_by_one: bool) {
+        self.one_by_one = one_by_one;
     }
 
     /// Normalised images `[B, 3, H, W]` to the four stages' maps, channels last: `[B, H/4, W/4, C]`,
@@ -86,7 +94,11 @@ impl Hiera {
         for (i, block) in self.blocks.iter().enumerate() {
             {
                 let _block = trace::part("blocks", i);
-                x = block.forward(hook.before_block(i, x)?)?;
+                x = hook.before_block(i, x)?;
+                x = match x.dims4()? {
+                    (b, height, ..) if self.one_by_one && b > 1 => bands::map(x, height, |one| block.forward(one))?,
+                    _ => block.forward(x)?,
+                };
             }
             observer.observe(&format!("trunk.block{i}"), &x)?;
             if self.stage_ends.contains(&i) {

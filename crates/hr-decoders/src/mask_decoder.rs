@@ -198,14 +198,23 @@ impl MaskDecoder {
         prompts: &PromptEmbeddings,
         high_res_features: Option<&[Tensor; 2]>,
     ) -> Result<DecodedMasks> {
+        let (tokens, image) = self.transform(image_embeddings, image_pe, prompts)?;
+        self.decode(tokens, image, high_res_features)
+    }
+
+    /// The first half of [`MaskDecoder::predict_masks`]: tokens `[B, N, C]` and image `[B, h, w, C]` behind the transformer.
+    pub fn transform(
+        &self,
+        image_embeddings: &Tensor,
+        image_pe: &Tensor,
+        prompts: &PromptEmbeddings,
+    ) -> Result<(Tensor, Tensor)> {
         let _decoder = trace::module("mask_decoder");
         let sparse = &prompts.sparse_prompt_embeddings;
         let (batch, _, dim) = sparse.dims3()?;
-        let num_mask_tokens = self.cfg.num_multimask_outputs + 1;
 
         // tokens: [object score], IoU, masks, prompts
         let mut learned: Vec<&Tensor> = self.obj_score_token.iter().collect();
-        let iou_at = learned.len();
         learned.extend([&self.iou_token, &self.mask_tokens]);
         let learned = Tensor::cat(&learned, 0)?;
         let learned = learned.unsqueeze(0)?.expand((batch, learned.dim(0)?, dim))?;
@@ -220,9 +229,21 @@ impl MaskDecoder {
         }
         let to_tokens = |map: &Tensor| map.permute((0, 2, 3, 1))?.flatten(1, 2)?.contiguous(); // [B, hw, C]
         let (tokens, image_tokens) = self.transformer.forward(&to_tokens(&image)?, &to_tokens(image_pe)?, &tokens)?;
+        Ok((tokens, image_tokens.reshape((batch, h, w, dim))?))
+    }
 
-        let map = image_tokens.reshape((batch, h, w, dim))?;
-        let upscaled = self.upscale(&map, high_res_features)?; // [B, 4h, 4w, C/8]
+    /// The second half: masks of tokens and image as [`MaskDecoder::transform`] returns them.
+    pub fn decode(
+        &self,
+        tokens: Tensor,
+        image: Tensor,
+        high_res_features: Option<&[Tensor; 2]>,
+    ) -> Result<DecodedMasks> {
+        let _decoder = trace::module("mask_decoder");
+        let (batch, h, w, _) = image.dims4()?;
+        let num_mask_tokens = self.cfg.num_multimask_outputs + 1;
+        let iou_at = usize::from(self.obj_score_token.is_some());
+        let upscaled = self.upscale(&image, high_res_features)?; // [B, 4h, 4w, C/8]
         let mask_tokens = tokens.narrow(1, iou_at + 1, num_mask_tokens)?;
         let hyper_in = self
             .output_hypernetworks_mlps
@@ -248,13 +269,13 @@ impl MaskDecoder {
             mask_tokens,
             object_score_logits,
             tokens,
-            image_tokens,
+            image_tokens: image.flatten(1, 2)?,
             upscaled_embedding,
         })
     }
 
-    /// `[B, h, w, C]` to `[B, 4h, 4w, C/8]`.
-    fn upscale(&self, map: &Tensor, high_res_features: Option<&[Tensor; 2]>) -> Result<Tensor> {
+    /// The image behind the transformer, `[B, h, w, C]`, to what masks are read from: `[B, 4h, 4w, C/8]`.
+    pub fn upscale(&self, map: &Tensor, high_res_features: Option<&[Tensor; 2]>) -> Result<Tensor> {
         let _upscaling = trace::module("output_upscaling");
         match (&self.high_res_convs, high_res_features) {
             (None, None) => {

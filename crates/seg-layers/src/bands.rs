@@ -35,36 +35,63 @@ pub fn map_with_margin(
     margin: usize,
     f: impl Fn(Tensor, Range<usize>) -> Result<Tensor>,
 ) -> Result<Tensor> {
+    let [joined] = maps_with_margin(x, rows, margin, |band, wanted| Ok([f(band, wanted)?]))?;
+    Ok(joined)
+}
+
+/// As [`map_with_margin`], for an `f` that makes several maps of a band.
+pub fn maps_with_margin<const N: usize>(
+    x: Tensor,
+    rows: usize,
+    margin: usize,
+    f: impl Fn(Tensor, Range<usize>) -> Result<[Tensor; N]>,
+) -> Result<[Tensor; N]> {
     let (b, h, _, _) = x.dims4()?;
     if rows == 0 || b * h == 0 {
         candle_core::bail!("bands of {rows} rows of a map {:?}, expected positive sizes", x.shape());
     }
-    let mut joined: Option<(Assembly, [usize; 3])> = None;
+    // no band is higher than the first
+    let bands = b * h.div_ceil(rows);
+    let mut joined: [Option<Joined>; N] = [const { None }; N];
     for image in 0..b {
         for from in (0..h).step_by(rows) {
             let height = rows.min(h - from);
             let above = margin.min(from);
             let below = margin.min(h - from - height);
             let band = x.narrow(0, image, 1)?.narrow(1, from - above, above + height + below)?;
-            let band = f(band, above..above + height)?;
-            let (_, out, width, channels) = band.dims4()?;
-            match &mut joined {
-                Some((joined, [height, ..])) => {
-                    *height += if image == 0 { out } else { 0 };
-                    joined.push(band)?;
-                }
-                // no band is higher than the first
-                None => {
-                    let mut first = Assembly::with_capacity(b * h.div_ceil(rows) * band.elem_count());
-                    first.push(band)?;
-                    joined = Some((first, [out, width, channels]));
-                }
+            for (band, joined) in f(band, above..above + height)?.into_iter().zip(&mut joined) {
+                let joined = match joined {
+                    Some(joined) => joined,
+                    none => none.insert(Joined::new(&band, bands)?),
+                };
+                joined.push(band, image == 0)?;
             }
         }
     }
-    match joined {
-        Some((joined, [height, width, channels])) => joined.finish((b, height, width, channels)),
-        None => Ok(x),
+    let mut finished = Vec::with_capacity(N);
+    for joined in joined.into_iter().flatten() {
+        finished.push(joined.pieces.finish((b, joined.height, joined.width, joined.channels))?);
+    }
+    finished.try_into().map_err(|_| candle_core::Error::Msg("bands that were never made".to_owned()))
+}
+
+/// Bands put together.
+struct Joined {
+    pieces: Assembly,
+    height: usize,
+    width: usize,
+    channels: usize,
+}
+
+impl Joined {
+    fn new(first: &Tensor, bands: usize) -> Result<Self> {
+        let (_, _, width, channels) = first.dims4()?;
+        Ok(Self { pieces: Assembly::with_capacity(bands * first.elem_count()), height: 0, width, channels })
+    }
+
+    fn push(&mut self, band: Tensor, of_first_image: bool) -> Result<()> {
+        self.height += if of_first_image { band.dim(1)? } else { 0 };
+        self.pieces.push(band)
     }
 }
 

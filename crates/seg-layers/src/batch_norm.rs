@@ -48,15 +48,17 @@ impl BatchNorm {
         self.running_var.as_detached_tensor()
     }
 
+    /// `γ/√(σ²+ε)` and the running mean, `[C]`, of 16-bit statistics as 32-bit ones: they would lose their epsilon.
+    fn scale_and_mean(&self) -> Result<(Tensor, Tensor)> {
+        let inverse_std = (wide(&self.running_var())? + Self::EPS)?.sqrt()?.recip()?;
+        Ok(((wide(&self.weight)? * inverse_std)?, wide(&self.running_mean())?))
+    }
+
     /// The convolution that does what `conv` and then this norm with its running statistics do:
     /// `w' = w·γ/√(σ²+ε)`, `b' = β + (b − μ)·γ/√(σ²+ε)`. Gradients reach `conv`'s weights and this norm's.
     pub fn fold_into(&self, conv: &Conv2d) -> Result<Conv2d> {
         let dtype = conv.weight.dtype();
-        // 16-bit statistics would lose their epsilon
-        let wide = |t: &Tensor| t.to_dtype(if matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype });
-        let inverse_std = (wide(&self.running_var())? + Self::EPS)?.sqrt()?.recip()?;
-        let scale = (wide(&self.weight)? * inverse_std)?;
-        let mean = wide(&self.running_mean())?;
+        let (scale, mean) = self.scale_and_mean()?;
         let shift = match &conv.bias {
             Some(bias) => (wide(bias)? - mean)?,
             None => mean.neg()?,
@@ -66,6 +68,18 @@ impl BatchNorm {
             bias: Some((wide(&self.bias)? + (shift * scale)?)?.to_dtype(dtype)?),
             params: conv.params,
         })
+    }
+
+    /// `[..., C]` normalised: with the running statistics, or in train mode with its own. For norms that follow no convolution that they could be
+    /// folded into.
+    pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        if train {
+            return self.forward_train(x);
+        }
+        let _span = trace::layer("batch_norm", || 0);
+        let (scale, mean) = self.scale_and_mean()?;
+        let shift = (wide(&self.bias)? - (mean * &scale)?)?;
+        wide(x)?.broadcast_mul(&scale)?.broadcast_add(&shift)?.to_dtype(x.dtype())
     }
 
     /// Train mode: `[..., C]` normalised with its own statistics, which move the running ones by a tenth.
@@ -84,4 +98,9 @@ impl BatchNorm {
         update(&self.running_var, (variance * (n / (n - 1.)))?)?;
         Ok(output)
     }
+}
+
+/// 16-bit numbers as 32-bit ones.
+fn wide(t: &Tensor) -> Result<Tensor> {
+    t.to_dtype(if matches!(t.dtype(), DType::F16 | DType::BF16) { DType::F32 } else { t.dtype() })
 }

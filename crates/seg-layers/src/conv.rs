@@ -63,6 +63,11 @@ impl Conv2d {
         Ok(Self { weight, bias: None, params })
     }
 
+    /// `[out, in / groups, k, k]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// The convolution followed by `epilogue` (activation, scale, residual) in the same pass.
     pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
         let _span = trace::sized_layer(|| describe(x, &self.weight, &self.params));

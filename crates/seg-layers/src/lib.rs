@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod attention;
 pub mod bands;
 mod batch_norm;
 pub mod conv;
@@ -12,6 +13,7 @@ mod observe;
 mod position;
 pub mod trace;
 
+pub use attention::Attention;
 pub use batch_norm::BatchNorm;
 pub use conv::{Conv2d, ConvTranspose2d};
 pub use conv_bn::{Conv2dBn, ConvBnKeys};
@@ -20,5 +22,5 @@ pub use linear::Linear;
 pub use mlp::Mlp;
 pub use norm::{LayerNorm, LayerNorm2d};
 pub use observe::{Observer, Unobserved, observe_nhwc};
-pub use position::{RandomFourierPosition, sine_position_map};
+pub use position::{RandomFourierPosition, sine_position_map, sine_position_map_at};
 pub use seg_ops::{Activation, Epilogue, Layout};

@@ -10,6 +10,16 @@ use std::f64::consts::TAU;
 /// Row and column indices count from 1, are divided by their number and scaled to 2π; half of the channels
 /// encode the row, then half the column, sine and cosine interleaved, with wavelengths up to 10000·2π.
 pub fn sine_position_map(channels: usize, height: usize, width: usize, device: &Device) -> Result<Tensor> {
+    sine_position_map_at(channels, (height, width), 1.0, device)
+}
+
+/// As [`sine_position_map`], with indices that count from `first` in place of 1: 0.5 is the pixels' centres.
+pub fn sine_position_map_at(
+    channels: usize,
+    (height, width): (usize, usize),
+    first: f64,
+    device: &Device,
+) -> Result<Tensor> {
     const EPS: f64 = 1e-6;
     const TEMPERATURE: f64 = 10_000.0;
     if channels == 0 || !channels.is_multiple_of(4) {
@@ -21,8 +31,8 @@ pub fn sine_position_map(channels: usize, height: usize, width: usize, device: &
         let mut table = Vec::with_capacity(half * n);
         for i in 0..half {
             let wavelength = TEMPERATURE.powf((2 * (i / 2)) as f64 / half as f64);
-            for k in 1..=n {
-                let angle = k as f64 / (n as f64 + EPS) * TAU / wavelength;
+            for k in 0..n {
+                let angle = (k as f64 + first) / (n as f64 + EPS) * TAU / wavelength;
                 table.push((if i % 2 == 0 { angle.sin() } else { angle.cos() }) as f32);
             }
         }

@@ -5,6 +5,7 @@ pub mod dense;
 pub mod dis_sam;
 mod error;
 pub mod is_net;
+pub mod mgd_sam2;
 pub mod normalize;
 pub mod pi_sam;
 pub mod prompt_free;

@@ -3,6 +3,7 @@
 pub mod dis_sam;
 mod error;
 pub mod losses;
+pub mod mgd_sam2;
 pub mod optim;
 pub mod pi_sam;
 pub mod random;

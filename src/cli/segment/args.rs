@@ -9,6 +9,8 @@ use seg_models::Point;
 use seg_models::registry::{ModelKind, ModelName};
 use seg_models::{MaskPrompt, Prompts};
 
+use crate::cli::mgd::MgdArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   hrseg segment truck.jpg --point 500,375
@@ -16,6 +18,7 @@ Examples:
   hrseg segment 'raw/*.png' --point 500,375 --point 20,20:0 --multimask --model sam2-tiny --weights sam2.safetensors
   hrseg segment bicycle.jpg --model sam+isnet --box 40,60,900,700        the box's mask, made exact to its thin parts
   hrseg segment photos/ --model is-net                                   the salient object of each, no prompt
+  hrseg segment photos/ --model mgd-sam2 --weights mgd_sam2.pth --tta     the same at high resolution, the authors' protocol
   hrseg segment chair.jpg --model pi-sam-b --weights pi_sam_b.pth --box 90,45,361,270 --refine 120,90 --refine 300,200:0
 
 Files written, for an image <stem>.jpg:
@@ -74,6 +77,9 @@ pub struct SegmentArgs {
     #[arg(long)]
     pub multimask: bool,
 
+    #[command(flatten)]
+    pub mgd: MgdArgs,
+
     /// Folder for the results, made if it is not there
     #[arg(short, long, default_value = "out", value_name = "DIR")]
     pub output: PathBuf,
@@ -127,6 +133,7 @@ impl SegmentArgs {
     /// One line that says what to give instead.
     pub fn check(&self) -> Result<(), String> {
         let Self { model, .. } = self;
+        self.mgd.check(*model)?;
         let pi_sam = matches!(model, ModelName::PiSam(_));
         let (points, boxed, masked) = (!self.points.is_empty(), self.bbox.is_some(), self.mask.is_some());
         let refuse = |given: bool, message: String| if given { Err(message) } else { Ok(()) };

@@ -118,6 +118,7 @@ impl<'a> Session<'a> {
                 dtype: common.dtype.dtype(),
                 device: common.device.open()?,
                 cleanup: MaskCleanup { max_hole_area: args.fill_holes, max_sprinkle_area: args.remove_sprinkles },
+                ..args.mgd.options()
             },
             prompts: args.prompts(mask),
             limits,

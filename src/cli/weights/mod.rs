@@ -1,12 +1,15 @@
 //! `hrseg weights`: what checkpoints there are, getting them, looking into them, converting them.
 
+mod groups;
 mod inspect;
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use seg_checkpoints::{Checkpoint, Entry, FetchOptions, Origin};
+use seg_models::registry::ModelName;
 use serde_json::json;
 
 use super::{Common, Outcome, UsageError};
@@ -17,6 +20,7 @@ use super::{Common, Outcome, UsageError};
   hrseg weights list
   hrseg weights fetch mobile-sam
   hrseg weights inspect mobile_sam.pt
+  hrseg weights groups mgd-sam2
   hrseg weights convert mobile_sam.pt mobile_sam.safetensors
 
 Environment:
@@ -50,6 +54,15 @@ enum Action {
         #[arg(long)]
         brief: bool,
     },
+    /// What training moves of a model, and how fast, by the rules of its authors
+    Groups {
+        /// Model; one whose training is published
+        #[arg(value_name = "NAME", value_parser = ModelName::from_str)]
+        model: ModelName,
+        /// Every weight by name, too
+        #[arg(long)]
+        names: bool,
+    },
     /// Write a .pt or .pth file as .safetensors, which loads faster and cannot hold code
     Convert {
         /// The file to read
@@ -67,6 +80,7 @@ pub fn run(args: &WeightsArgs, common: &Common) -> anyhow::Result<Outcome> {
     match &args.action {
         Action::List => list(common),
         Action::Fetch { names, dest } => fetch(names, dest.as_deref(), common),
+        Action::Groups { model, names } => groups::run(*model, *names, common),
         Action::Inspect { file, brief } => inspect::run(file, *brief, common),
         Action::Convert { file, out, force } => convert(file, out.as_deref(), *force, common),
     }

@@ -4,7 +4,9 @@ mod dissam_pipeline;
 mod dissam_swd_optim;
 mod dissam_train;
 mod isnet;
+mod mgd;
 mod mgd_metrics;
+mod mgd_train;
 mod mobilesam;
 mod mobilesam_blocks;
 mod pisam_clicksim;
@@ -61,6 +63,7 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("isnet", isnet::run),
     ("isnet_gtencoder", isnet::gt_encoder),
     ("isnet_rsu_blocks", isnet::blocks),
+    ("mgd", mgd::run),
     ("mgd_metrics", mgd_metrics::run),
     ("mobilesam", mobilesam::run),
     ("pisam_clicksim", pisam_clicksim::run),

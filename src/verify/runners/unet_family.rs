@@ -53,7 +53,7 @@ pub(super) fn images(run: &Run<'_, '_>) -> Result<Tensor> {
 }
 
 /// The masks: discs, moved to the right from image to image.
-fn masks(run: &Run<'_, '_>) -> Result<Tensor> {
+pub(super) fn masks(run: &Run<'_, '_>) -> Result<Tensor> {
     const DISC: &str = "1 if ((x+.5)/W-(0.5+0.08*b))^2+((y+.5)/H-0.45)^2<0.09 else 0";
     if let Some(stored) = run.case.stored_input("gt", run.device) {
         return Ok(stored?);

@@ -41,11 +41,17 @@ impl ProbabilityMap {
     /// and SAM2-UNeXT do.
     pub fn from_logits(logits: &Tensor, size: (u32, u32)) -> Result<Self> {
         const EPS: f32 = 1e-8;
+        let mut map = Self::from_logits_as_is(logits, size)?;
+        let (low, high) = map.extremes();
+        map.values.par_iter_mut().for_each(|v| *v = (*v - low) / (high - low + EPS));
+        Ok(map)
+    }
+
+    /// Logits `[1, 1, h, w]` at `size` (width and height): bilinear, then the sigmoid.
+    pub fn from_logits_as_is(logits: &Tensor, size: (u32, u32)) -> Result<Self> {
         let mut map = Self::from_output_as_is(logits, size)?;
         let sigmoid = |v: f32| 1. / (1. + (-v).exp());
         map.values.par_iter_mut().for_each(|v| *v = sigmoid(*v));
-        let (low, high) = map.extremes();
-        map.values.par_iter_mut().for_each(|v| *v = (*v - low) / (high - low + EPS));
         Ok(map)
     }
 

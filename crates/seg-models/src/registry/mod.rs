@@ -7,12 +7,13 @@ use std::path::Path;
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 use detail_refine::{IsNet, IsNetConfig};
-use seg_checkpoints::{Checkpoint, LoadPolicy, LoadReport, load_strict};
+use seg_checkpoints::{Checkpoint, LoadPolicy, LoadReport, ParameterRules, load_strict};
 
 use crate::dense::DensePredictor;
 use crate::dis_sam::{DisSamRefiner, Surroundings, TwoStage};
 use crate::error::{Error, Result};
 use crate::is_net::IsNetPredictor;
+use crate::mgd_sam2::{MgdSam2, MgdSam2Config, MgdSam2Predictor, TestTimeAugmentation, ViewOrder};
 use crate::pi_sam::{self, PiSamEncoder, PiSamFiles, PiSamMaskDecoder, PiSamPredictor};
 use crate::prompt_free::PromptFreeSegmenter;
 use crate::promptable::{MaskCleanup, PromptableSegmenter};
@@ -49,7 +50,10 @@ impl Segmenter {
 impl ModelName {
     /// Builds the model on weights from anywhere, for a square input of `image_size` pixels ([`ModelName::image_size`] in
     /// official checkpoints). `vb` is at the root of the official state dict; Pi-SAM's two are one.
-    pub fn build(self, image_size: usize, cleanup: MaskCleanup, vb: VarBuilder) -> candle_core::Result<Segmenter> {
+    ///
+    /// Of the options type and device do not count: they are the builder's.
+    pub fn build(self, image_size: usize, options: &LoadOptions, vb: VarBuilder) -> candle_core::Result<Segmenter> {
+        let cleanup = options.cleanup;
         let (dtype, device) = (vb.dtype(), vb.device().clone());
         let is_net = |cfg: IsNetConfig, vb| IsNet::new(&cfg, vb);
         Ok(match self {
@@ -87,6 +91,14 @@ impl ModelName {
                 let net = Sam2Unext::new(&Sam2UnextConfig { image_size, ..Sam2UnextConfig::large() }, vb)?;
                 Segmenter::PromptFree(Box::new(DensePredictor::new(net, dtype, &device)))
             }
+            Self::MgdSam2 => {
+                let model = MgdSam2::new(&MgdSam2Config::base_plus(), vb)?.with_view_order(options.view_order);
+                let mut model = MgdSam2Predictor::new(model, image_size, dtype, &device);
+                if options.test_time_augmentation {
+                    model = model.with_augmentation(TestTimeAugmentation::official());
+                }
+                Segmenter::PromptFree(Box::new(model))
+            }
         })
     }
 
@@ -95,8 +107,19 @@ impl ModelName {
         let policy = LoadPolicy::strict().expect(self.weights());
         match self {
             Self::MobileSam => policy.unused(Sam::MOBILE_SAM_UNUSED),
+            Self::MgdSam2 => policy.unused(MgdSam2Config::base_plus().unused()),
             Self::Sam2(..) => policy.unused(Sam2ImageModel::VIDEO_PREFIXES).optional([Sam2ImageModel::OPTIONAL_PREFIX]),
             _ => policy,
+        }
+    }
+
+    /// What training moves of the model, and how fast, where its authors have published a training.
+    pub fn parameter_rules(self) -> Option<ParameterRules> {
+        match self {
+            Self::MgdSam2 => Some(MgdSam2::parameter_rules()),
+            Self::Sam2Unet => Some(Sam2Unet::parameter_rules()),
+            Self::Sam2Unext => Some(Sam2Unext::parameter_rules()),
+            _ => None,
         }
     }
 
@@ -127,7 +150,7 @@ impl ModelName {
             return Ok((Segmenter::Promptable(Box::new(model)), reports));
         }
         let checkpoint = Checkpoint::open(path)?;
-        let build = |vb: VarBuilder<'static>| self.build(self.image_size(), options.cleanup, vb);
+        let build = |vb: VarBuilder<'static>| self.build(self.image_size(), options, vb);
         let (model, mut report) = load_strict(&checkpoint, options.dtype, &options.device, &self.policy(), build)?;
         let absent = self.absent_video_parts(&checkpoint);
         if !absent.is_empty() {
@@ -177,11 +200,21 @@ pub struct LoadOptions {
     pub device: Device,
     /// Holes filled and specks removed from every mask; none by default.
     pub cleanup: MaskCleanup,
+    /// MGD-SAM2: how its views go through the encoder.
+    pub view_order: ViewOrder,
+    /// MGD-SAM2: the authors' passes over mirrored and scaled copies of an image, in place of one pass.
+    pub test_time_augmentation: bool,
 }
 
 impl Default for LoadOptions {
     /// 32-bit floats on the CPU.
     fn default() -> Self {
-        Self { dtype: DType::F32, device: Device::Cpu, cleanup: MaskCleanup::default() }
+        Self {
+            dtype: DType::F32,
+            device: Device::Cpu,
+            cleanup: MaskCleanup::default(),
+            view_order: ViewOrder::default(),
+            test_time_augmentation: false,
+        }
     }
 }

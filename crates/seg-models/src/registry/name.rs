@@ -31,6 +31,8 @@ pub enum ModelName {
     Sam2Unet,
     /// `sam2-unext`: the salient object, by SAM 2's trunk and DINOv2.
     Sam2Unext,
+    /// `mgd-sam2`: the salient object at high resolution, without prompts.
+    MgdSam2,
 }
 
 /// How a model is asked.
@@ -84,7 +86,7 @@ use Sam2Version::{V2_0, V2_1};
 
 impl ModelName {
     /// Every model.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::MobileSam,
         Self::Sam(SamSize::B),
         Self::Sam(SamSize::L),
@@ -105,6 +107,7 @@ impl ModelName {
         Self::SamIsNet,
         Self::Sam2Unet,
         Self::Sam2Unext,
+        Self::MgdSam2,
     ];
 
     /// The name on the command line.
@@ -130,6 +133,7 @@ impl ModelName {
             Self::SamIsNet => "sam+isnet",
             Self::Sam2Unet => "sam2-unet",
             Self::Sam2Unext => "sam2-unext",
+            Self::MgdSam2 => "mgd-sam2",
         }
     }
 
@@ -145,7 +149,7 @@ impl ModelName {
     pub fn kind(self) -> ModelKind {
         match self {
             Self::MobileSam | Self::Sam(_) | Self::Sam2(..) | Self::PiSam(_) => ModelKind::Promptable,
-            Self::IsNet | Self::Sam2Unet | Self::Sam2Unext => ModelKind::PromptFree,
+            Self::IsNet | Self::MgdSam2 | Self::Sam2Unet | Self::Sam2Unext => ModelKind::PromptFree,
             Self::DisSam | Self::SamIsNet => ModelKind::TwoStage,
         }
     }

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use hiera_encoder::HieraConfig;
 use seg_data::RgbImage;
 use seg_golden::GeneratedWeights;
-use seg_models::registry::ModelName;
+use seg_models::registry::{LoadOptions, ModelName};
 use seg_models::sam2::{Sam2Config, Sam2ImageModel, Sam2ImagePredictor, Sam2Version};
 use seg_models::{MaskCleanup, Prediction, PromptableSegmenter};
 
@@ -22,7 +22,7 @@ pub fn toy_sam2(cleanup: MaskCleanup) -> Sam2ImagePredictor {
 /// MobileSAM for 256x256 pixels.
 pub fn small_mobile_sam() -> Box<dyn PromptableSegmenter> {
     let vb = GeneratedWeights::new("").var_builder(DType::F32, &Device::Cpu);
-    ModelName::MobileSam.build(256, MaskCleanup::default(), vb).unwrap().promptable(ModelName::MobileSam).unwrap()
+    ModelName::MobileSam.build(256, &LoadOptions::default(), vb).unwrap().promptable(ModelName::MobileSam).unwrap()
 }
 
 /// Both predictors.

@@ -109,7 +109,7 @@ impl DichotomousLoss {
         };
         let mut loss = (binary_cross_entropy(output, &target)? * self.bce)?;
         if self.iou != 0. {
-            loss = (loss + (soft_iou_loss(output, &target)? * self.iou)?)?;
+            loss = (loss + (soft_iou_loss(output, &target, 1.)? * self.iou)?)?;
         }
         Ok(loss)
     }

@@ -23,14 +23,15 @@ pub fn binary_cross_entropy_with_logits(logits: &Tensor, target: &Tensor) -> Res
     logits.relu()?.sub(&(logits * target)?)?.add(&log)
 }
 
-/// `1 − (I + 1)/(U + 1)` of every map with `I` the sum of products and `U` the sum of both less `I`, averaged over maps: a scalar.
+/// `1 − (I + s)/(U + s)` of every map with `I` the sum of products, `U` the sum of both less `I` and `s` the `smoothing`, averaged over maps: a scalar.
 ///
-/// `probabilities` and `target` are `[B, C, H, W]` in 0..1 (DIS-SAM's `iou_loss`, `IS_Net/models/isnet.py`).
-pub fn soft_iou_loss(probabilities: &Tensor, target: &Tensor) -> Result<Tensor> {
+/// `probabilities` and `target` are `[B, C, H, W]` in 0..1. DIS-SAM smoothes by 1 (`iou_loss`, `IS_Net/models/isnet.py`), MGD-SAM2 by 0 (`_iou_loss`,
+/// `models/sam.py`): without smoothing a map that is empty in both has no loss that is a number.
+pub fn soft_iou_loss(probabilities: &Tensor, target: &Tensor, smoothing: f64) -> Result<Tensor> {
     let sum = |x: Tensor| x.flatten_from(2)?.sum(2);
     let inter = sum((probabilities * target)?)?;
     let union = (sum((probabilities + target)?)? - &inter)?;
-    ((inter + 1.)? / (union + 1.)?)?.affine(-1., 1.)?.mean_all()
+    ((inter + smoothing)? / (union + smoothing)?)?.affine(-1., 1.)?.mean_all()
 }
 
 /// `1 − (2I + 1)/(S + 1)` of every row with `I` the sum of products and `S` the sum of both: `[N, P]` and `[N, P]` to `[N]`.
@@ -84,10 +85,11 @@ mod tests {
         let start = [0.2f64, 0.7, 0.55, 0.9, 0.1, 0.35, 0.6, 0.45];
         let target = Tensor::new(&[0f64, 1., 1., 0.5, 0., 0.25, 1., 0.], &device)?.reshape((2, 1, 2, 2))?;
         type Loss = fn(&Tensor, &Tensor) -> Result<Tensor>;
-        let losses: [(&str, Loss); 4] = [
+        let losses: [(&str, Loss); 5] = [
             ("bce", binary_cross_entropy),
             ("bce of logits", |p, t| binary_cross_entropy_with_logits(p, t)?.mean_all()),
-            ("iou", soft_iou_loss),
+            ("iou", |p, t| soft_iou_loss(p, t, 1.)),
+            ("iou, not smoothed", |p, t| soft_iou_loss(p, t, 0.)),
             ("dice", |p, t| soft_dice_loss(&p.flatten_from(1)?, &t.flatten_from(1)?)?.mean_all()),
         ];
         for (name, loss) in losses {

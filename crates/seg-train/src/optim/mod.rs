@@ -4,10 +4,12 @@
 
 mod adai;
 mod adam_s;
+mod groups;
 mod sgd_s;
 
 pub use adai::{Adai, ParamsAdai, WeightDecay};
 pub use adam_s::{AdamS, ParamsAdamS};
+pub use groups::GroupedAdamW;
 pub use sgd_s::{ParamsSgdS, SgdS};
 
 use candle_core::{Result, Tensor, Var};

@@ -1,0 +1,57 @@
+//! Attention between two sets of tokens.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::VarBuilder;
+use seg_ops::Epilogue;
+
+use crate::{Linear, trace};
+
+/// Attention with separate projections and an inner width that may be smaller (segment_anything/modeling/transformer.py).
+///
+/// Keys: `q_proj`, `k_proj`, `v_proj`, `out_proj`.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    num_heads: usize,
+    scale: f64,
+}
+
+impl Attention {
+    /// Reads the projections: tokens of `dim` channels, attention over `inner`, which the heads share out.
+    ///
+    /// # Errors
+    /// Besides candle's, an inner width that `num_heads` does not divide.
+    pub fn new(dim: usize, inner: usize, num_heads: usize, vb: VarBuilder) -> Result<Self> {
+        if num_heads == 0 || !inner.is_multiple_of(num_heads) {
+            candle_core::bail!("attention: inner width {inner} is not a multiple of num_heads {num_heads}");
+        }
+        Ok(Self {
+            q_proj: Linear::new(dim, inner, vb.pp("q_proj"))?,
+            k_proj: Linear::new(dim, inner, vb.pp("k_proj"))?,
+            v_proj: Linear::new(dim, inner, vb.pp("v_proj"))?,
+            out_proj: Linear::new(inner, dim, vb.pp("out_proj"))?,
+            num_heads,
+            scale: ((inner / num_heads) as f64).powf(-0.5),
+        })
+    }
+
+    /// `q [B, N, C]`, `k` and `v [B, M, C]` to `[B, N, C]`, followed by `epilogue` (activation, scale, residual) in the same pass.
+    pub fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        let split = |x: Tensor| -> Result<Tensor> {
+            let (b, n, c) = x.dims3()?;
+            x.reshape((b, n, self.num_heads, c / self.num_heads))?.transpose(1, 2) // [B, heads, N, d]
+        };
+        let q = split(self.q_proj.forward(q)?)?;
+        let k = split(self.k_proj.forward(k)?)?;
+        let v = split(self.v_proj.forward(v)?)?;
+        let x = {
+            let ((b, heads, n, d), m) = (q.dims4()?, k.dim(2)?);
+            let _span = trace::layer("attention", || trace::attention_flops(b * heads, n, m, d));
+            seg_ops::attention(&q, &k, &v, self.scale, None)?.transpose(1, 2)?.flatten_from(2)?
+        };
+        self.out_proj.forward_with(&x, epilogue)
+    }
+}
