@@ -6,6 +6,7 @@ mod memory;
 mod progress;
 mod segment;
 mod trace;
+mod track;
 mod verify;
 mod weights;
 
@@ -51,6 +52,8 @@ struct Cli {
 enum Verb {
     /// Masks, cut-outs, overlays and RLE of images
     Segment(Box<segment::SegmentArgs>),
+    /// Masks of objects through a video
+    Track(Box<track::TrackArgs>),
     /// List, fetch, inspect and convert checkpoints
     Weights(weights::WeightsArgs),
     /// Compare the models with the official outputs
@@ -64,6 +67,7 @@ impl Cli {
         let trace = self.common.apply()?;
         let outcome = match &self.verb {
             Verb::Segment(args) => segment::run(args, &self.common),
+            Verb::Track(args) => track::run(args, &self.common),
             Verb::Weights(args) => weights::run(args, &self.common),
             Verb::Verify(args) => verify::run(args, &self.common),
             Verb::Bench(args) => bench::run(args, &self.common, trace.as_ref()),

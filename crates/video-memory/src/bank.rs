@@ -125,6 +125,14 @@ impl MemoryBank {
         self.retain_around(frame);
     }
 
+    /// Puts in a correction of a tracked frame: what is out of reach from there stays until the tracking goes on. A
+    /// conditioning frame is not changed by it, as in the official code.
+    pub fn correct(&mut self, frame: usize, memory: MemoryFrame) {
+        if !self.conditioning.contains_key(&frame) {
+            self.tracked.insert(frame, memory);
+        }
+    }
+
     /// Makes a tracked frame of a conditioning one, whose prompts are gone. False when there is none.
     pub fn downgrade(&mut self, frame: usize) -> bool {
         let memory = self.conditioning.remove(&frame);

@@ -31,6 +31,13 @@ impl TrackedFrames {
         self.runs.insert(start, (end, direction));
     }
 
+    /// Puts in a run of frames none of which is there, nor next to one that is.
+    pub fn extend(&mut self, frames: Range<usize>, direction: Direction) {
+        if frames.start < frames.end {
+            self.runs.insert(frames.start, (frames.end, direction));
+        }
+    }
+
     /// Forgets `frame`.
     pub fn remove(&mut self, frame: usize) {
         let Some((range, direction)) = self.run(frame) else { return };
