@@ -37,8 +37,9 @@ impl Progress {
     }
 
     /// What the inputs are called, in place of images.
-    pub fn of(self, unit: &'static str) -> Self {
-        Self { unit, ..self }
+    pub fn of(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
     }
 
     /// Says what is being done right now.
