@@ -19,7 +19,8 @@ use std::collections::BTreeMap;
 use Direction::{Backward, Forward};
 
 fn predictor(tracking: TrackingConfig) -> Sam2VideoPredictor {
-    let trunk = HieraConfig { embed_dim: 8, stages: vec![1, 1, 1, 1], global_att_blocks: vec![], ..HieraConfig::tiny() };
+    let trunk =
+        HieraConfig { embed_dim: 8, stages: vec![1, 1, 1, 1], global_att_blocks: vec![], ..HieraConfig::tiny() };
     let sam2 = Sam2Config { image_size: 64, ..Sam2Config::new(Sam2Version::V2_1, trunk) };
     let cfg = Sam2VideoConfig { tracking, ..Sam2VideoConfig::new(sam2) };
     // under this salt the object is there on most frames

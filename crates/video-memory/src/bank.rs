@@ -171,7 +171,8 @@ impl MemoryBank {
     pub fn select(&self, frame: usize, direction: Direction, num_frames: Option<usize>) -> Selection<'_> {
         let chosen = self.nearest_conditioning(frame);
         // a conditioning frame that was not chosen may still stand for itself as a frame before this one
-        let before = |t: usize| self.tracked.get(&t).or_else(|| self.conditioning.get(&t).filter(|_| !chosen.contains(&t)));
+        let before =
+            |t: usize| self.tracked.get(&t).or_else(|| self.conditioning.get(&t).filter(|_| !chosen.contains(&t)));
         let conditioning = || chosen.iter().filter_map(|t| Some((*t, self.conditioning.get(t)?)));
 
         let last_slot = self.cfg.num_maskmem.saturating_sub(1);

@@ -47,7 +47,11 @@ impl MemoryEncoder {
         observer.observe("mask_downsampler", &masks.permute((0, 3, 1, 2))?)?;
         let features = pix_feat.permute((0, 2, 3, 1))?;
         if masks.dims() != features.dims() {
-            candle_core::bail!("memory encoder: a mask reduced to {:?} for features {:?}", masks.dims(), features.dims());
+            candle_core::bail!(
+                "memory encoder: a mask reduced to {:?} for features {:?}",
+                masks.dims(),
+                features.dims()
+            );
         }
         let mut x = self.pix_feat_proj.forward_with(&features, Epilogue::NONE.with_residual(&masks))?;
         drop(masks);

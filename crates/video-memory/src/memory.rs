@@ -157,7 +157,11 @@ impl VideoMemory {
         if tokens.is_empty() {
             candle_core::bail!("memory: nothing to look at, expected at least one conditioning frame");
         }
-        Ok(MemoryTokens { tokens: Tensor::cat(&tokens, 1)?, positions: Tensor::cat(&positions, 1)?, num_obj_ptr_tokens })
+        Ok(MemoryTokens {
+            tokens: Tensor::cat(&tokens, 1)?,
+            positions: Tensor::cat(&positions, 1)?,
+            num_obj_ptr_tokens,
+        })
     }
 
     /// Pointers in pieces as wide as the memory, `[B, P·C/Cm, Cm]`, and their positions `[1, P·C/Cm, Cm]`.

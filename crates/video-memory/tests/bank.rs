@@ -101,7 +101,11 @@ fn nothing_that_is_needed_is_dropped() {
         let order = (30..150).map(|t| (t, Forward)).chain((0..30).rev().map(|t| (t, Backward)));
         for (t, direction) in order.filter(|(t, _)| !prompted.contains(t)) {
             let [kept, all] = &banks;
-            assert_eq!(looked(kept, t, direction, Some(150)), looked(all, t, direction, Some(150)), "{t}, stride {stride}");
+            assert_eq!(
+                looked(kept, t, direction, Some(150)),
+                looked(all, t, direction, Some(150)),
+                "{t}, stride {stride}"
+            );
             banks.iter_mut().for_each(|bank| bank.insert_tracked(t, frame(t)));
             most = most.max(banks[0].tracked().len());
         }

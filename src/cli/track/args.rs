@@ -163,7 +163,9 @@ impl TrackArgs {
             return Err(format!("{} has no memory: expected a model that tracks, sam2-... or sam2.1-...", self.model));
         }
         if self.points.is_empty() && self.boxes.is_empty() && self.masks.is_empty() {
-            return Err("there is nothing to track: give --point, --box or --mask, each with a frame and an object".into());
+            return Err(
+                "there is nothing to track: give --point, --box or --mask, each with a frame and an object".into()
+            );
         }
         for (i, on) in self.boxes.iter().enumerate() {
             if self.boxes[..i].iter().any(|other| (other.frame, other.object) == (on.frame, on.object)) {

@@ -80,7 +80,8 @@ impl<'a> Job<'a> {
     ) -> anyhow::Result<Self> {
         let count = frames.len();
         if let Some(frame) = prompts.keys().find(|frame| **frame >= count) {
-            let message = format!("a prompt is on frame {frame}, expected 0 to {}: there are {count} frames", count - 1);
+            let message =
+                format!("a prompt is on frame {frame}, expected 0 to {}: there are {count} frames", count - 1);
             return Err(UsageError(message).into());
         }
         let first = prompts.keys().next().copied().unwrap_or(0);

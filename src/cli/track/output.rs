@@ -137,7 +137,8 @@ impl Outputs {
     /// Puts the overlays of the frames `names` together; those that are not there are left out.
     pub fn write_gif(&self, path: &Path, names: &[OsString], fps: f32, limits: &DecodeLimits) -> anyhow::Result<()> {
         let delay = Delay::from_saturating_duration(std::time::Duration::from_secs_f32(1.0 / fps));
-        let overlays = names.iter().filter_map(|name| self.of_frame(Format::Overlay, name)).filter(|path| path.exists());
+        let overlays =
+            names.iter().filter_map(|name| self.of_frame(Format::Overlay, name)).filter(|path| path.exists());
         write_with(path, Overwrite::Replace, |out| {
             let mut encoder = GifEncoder::new_with_speed(out, 10);
             encoder.set_repeat(Repeat::Infinite).map_err(std::io::Error::other)?;

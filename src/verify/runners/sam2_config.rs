@@ -125,7 +125,9 @@ fn is_video_setting(name: &str) -> bool {
         "add_all_frames_to_correct_as_cond",
         "memory_attention.num_layers",
     ];
-    SETTINGS.contains(&name) || name.ends_with("self_attention.feat_sizes") || name.ends_with("cross_attention.feat_sizes")
+    SETTINGS.contains(&name)
+        || name.ends_with("self_attention.feat_sizes")
+        || name.ends_with("cross_attention.feat_sizes")
 }
 
 fn apply_video(case: &Case, video: &mut Sam2VideoConfig, name: &str, value: &Value, text: &str) -> Result<()> {

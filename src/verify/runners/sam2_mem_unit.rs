@@ -60,8 +60,7 @@ fn check_sine_1d(run: &mut Run<'_, '_>) -> Result<()> {
     const NAME: &str = "get_1d_sine_pe";
     let Some(&[_, channels]) = run.case.output(NAME).map(|o| &o.shape[..]) else { return Ok(()) };
     let stored = run.case.stored_values(NAME).unwrap_or_default();
-    let positions: Vec<f64> =
-        stored.chunks_exact(channels.max(2)).map(|row| row[0].atan2(row[channels / 2])).collect();
+    let positions: Vec<f64> = stored.chunks_exact(channels.max(2)).map(|row| row[0].atan2(row[channels / 2])).collect();
     run.checks.tensor(NAME, &sine_position_1d(&positions, channels, run.device)?);
     Ok(())
 }

@@ -31,7 +31,8 @@ pub(super) fn unpack(path: &Path, format: ImageFormat, limits: &DecodeLimits, fo
         ImageFormat::Png => "PNG",
         _ => "WebP",
     };
-    let fail = |e: ImageError| DataError::Decode { name: name.clone(), format: label, reason: one_line(&e.to_string()) };
+    let fail =
+        |e: ImageError| DataError::Decode { name: name.clone(), format: label, reason: one_line(&e.to_string()) };
     guarded(&name, label, || match format {
         ImageFormat::Gif => {
             let mut decoder = GifDecoder::new(file).map_err(fail)?;

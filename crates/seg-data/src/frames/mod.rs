@@ -58,8 +58,8 @@ impl Frames {
             return Err(DataError::EmptyFile { name });
         }
         let folder = scratch.map_or_else(TempDir::new, TempDir::new_in);
-        let folder =
-            folder.map_err(|e| DataError::io(scratch.unwrap_or(Path::new("the temporary folder")), "write into it", e))?;
+        let folder = folder
+            .map_err(|e| DataError::io(scratch.unwrap_or(Path::new("the temporary folder")), "write into it", e))?;
         let still = |format| DataError::SingleImage { name: name.clone(), format };
         let damage = match image::guess_format(&head) {
             Ok(format @ (ImageFormat::Gif | ImageFormat::Png | ImageFormat::WebP)) => {

@@ -80,15 +80,34 @@ mod tests {
 
     #[test]
     fn numbers_count_as_numbers() {
-        let mut files: Vec<PathBuf> =
-            ["10.png", "2.png", "frame10b.png", "frame9.png", "frame010.png", "é3.png", "é20.png", "1.png", "frame10.png"]
-                .map(PathBuf::from)
-                .to_vec();
+        let mut files: Vec<PathBuf> = [
+            "10.png",
+            "2.png",
+            "frame10b.png",
+            "frame9.png",
+            "frame010.png",
+            "é3.png",
+            "é20.png",
+            "1.png",
+            "frame10.png",
+        ]
+        .map(PathBuf::from)
+        .to_vec();
         sort(&mut files);
         let names: Vec<&str> = files.iter().map(|f| f.to_str().unwrap_or_default()).collect();
         assert_eq!(
             names,
-            ["1.png", "2.png", "10.png", "frame9.png", "frame010.png", "frame10.png", "frame10b.png", "é3.png", "é20.png"]
+            [
+                "1.png",
+                "2.png",
+                "10.png",
+                "frame9.png",
+                "frame010.png",
+                "frame10.png",
+                "frame10b.png",
+                "é3.png",
+                "é20.png"
+            ]
         );
     }
 

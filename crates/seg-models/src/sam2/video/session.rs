@@ -189,7 +189,9 @@ impl<'a> VideoSession<'a> {
                 let (mw, mh) = (mask.width() as usize, mask.height() as usize);
                 let inside: Vec<f32> = seg_data::mask::to_binary(mask).iter().map(|&v| f32::from(v)).collect();
                 let inside = Tensor::from_vec(inside, (1, 1, mh, mw), device)?;
-                let reduced = seg_ops::resize(&inside, (size, size), &Resize::bilinear().antialiased())?;
+                // columns first, as torch has it: where the mask's edge halves a pixel, the rounding of the sum decides
+                let columns = seg_ops::resize(&inside, (mh, size), &Resize::bilinear().antialiased())?;
+                let reduced = seg_ops::resize(&columns, (size, size), &Resize::bilinear().antialiased())?;
                 Ok(Input::Mask(reduced.ge(0.5f64)?.to_dtype(frame.features.image_embed.dtype())?))
             }
         }
