@@ -69,7 +69,7 @@ fn a_short_video_has_short_distances() {
 fn only_the_nearest_conditioning_frames() {
     let limited = MemoryBankConfig { max_cond_frames_in_attn: Some(2), ..cfg() };
     let mut bank = MemoryBank::new(&limited, Retention::Reach);
-    [0, 10, 14, 40].map(|t| bank.insert_conditioning(t, frame(t)));
+    [0, 10, 14, 40].into_iter().for_each(|t| bank.insert_conditioning(t, frame(t)));
     let (maps, pointers, _) = looked(&bank, 15, Forward, None);
     // frame 10 was not chosen, but is among the last six
     assert_eq!(maps, [(6, 14), (6, 40), (4, 10)]);
@@ -94,7 +94,7 @@ fn nothing_that_is_needed_is_dropped() {
         let mut banks = [Retention::Reach, Retention::Everything].map(|r| MemoryBank::new(&cfg, r));
         let prompted = [30, 33, 90];
         for bank in &mut banks {
-            prompted.map(|t| bank.insert_conditioning(t, frame(t)));
+            prompted.into_iter().for_each(|t| bank.insert_conditioning(t, frame(t)));
         }
         let mut most = 0;
         // to the end, back from the first prompts, then on from where the first pass stopped

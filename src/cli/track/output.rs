@@ -217,13 +217,15 @@ impl Record {
                 rle: rle.to_coco(),
             })
         });
+        let mut objects: Vec<ObjectRecord> = objects.collect::<anyhow::Result<_>>()?;
+        objects.sort_by_key(|o| o.object);
         Ok(Self {
             frame: masks.frame,
             name: name.to_string_lossy().into_owned(),
             width,
             height,
             model: model.to_owned(),
-            objects: objects.collect::<anyhow::Result<_>>()?,
+            objects,
         })
     }
 
