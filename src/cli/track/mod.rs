@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use seg_data::{DecodeLimits, Frames, RgbImage};
+use seg_data::{DataError, DecodeLimits, Frames, RgbImage};
 use seg_models::MaskCleanup;
 use seg_models::registry::LoadOptions;
 use seg_models::sam2::video::{Direction, Sam2VideoPredictor, SessionOptions, VideoFrame, VideoSession};
@@ -54,6 +54,9 @@ pub fn run(args: &TrackArgs, common: &Common) -> anyhow::Result<Outcome> {
     }
     Ok(outcome)
 }
+
+/// The outer error ends the run, the inner one is a frame that cannot be read.
+type Readable<T> = anyhow::Result<Result<T, DataError>>;
 
 /// One video.
 struct Job<'a> {
@@ -210,13 +213,8 @@ impl<'a> Job<'a> {
         Ok((session, 0))
     }
 
-    /// The frame `index`, encoded; the inner error is a frame that cannot be read.
-    #[allow(clippy::type_complexity)]
-    fn encode(
-        &mut self,
-        predictor: &Sam2VideoPredictor,
-        index: usize,
-    ) -> anyhow::Result<Result<(RgbImage, VideoFrame), seg_data::DataError>> {
+    /// The frame `index`, encoded.
+    fn encode(&mut self, predictor: &Sam2VideoPredictor, index: usize) -> Readable<(RgbImage, VideoFrame)> {
         match &self.encoded {
             Some((at, image, frame)) if *at == index => return Ok(Ok((image.clone(), frame.clone()))),
             _ => self.encoded = None,
@@ -230,14 +228,13 @@ impl<'a> Job<'a> {
         Ok(Ok((image, frame)))
     }
 
-    /// Tracks a frame and writes its results: a line for a program and one for a person. The inner error is a frame that cannot be read.
-    #[allow(clippy::type_complexity)]
+    /// Tracks a frame and writes its results: a line for a program and one for a person.
     fn frame(
         &mut self,
         session: &mut VideoSession<'_>,
         step: usize,
         progress: &Progress,
-    ) -> anyhow::Result<Result<(String, String), seg_data::DataError>> {
+    ) -> Readable<(String, String)> {
         let (index, direction) = self.order[step];
         progress.stage(&format!("frame {index}"));
         let (image, frame) = match self.encode(session.predictor(), index)? {
