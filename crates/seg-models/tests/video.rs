@@ -54,7 +54,7 @@ fn a_bounded_memory_gives_the_same_masks() {
     for session in &mut sessions {
         session.prompt(8, &frames[8], 1, &Prompts::point(30., 30.)).unwrap();
         session.prompt(30, &frames[30], 1, &Prompts::bbox([10., 10., 50., 40.])).unwrap();
-        session.prompt(8, &frames[8], 2, &Prompts::point(60., 20.)).unwrap();
+        session.prompt(22, &frames[22], 2, &Prompts::point(60., 20.)).unwrap();
         assert_eq!(session.first_prompted_frame(), Some(8));
     }
     for (t, direction) in (8..40).map(|t| (t, Forward)).chain((0..8).rev().map(|t| (t, Backward))) {

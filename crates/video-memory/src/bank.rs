@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{MemoryBankConfig, Retention};
 
@@ -90,12 +90,19 @@ pub struct MemoryBank {
     retention: Retention,
     conditioning: BTreeMap<usize, MemoryFrame>,
     tracked: BTreeMap<usize, MemoryFrame>,
+    anchors: BTreeSet<usize>,
 }
 
 impl MemoryBank {
     /// An empty bank.
     pub fn new(cfg: &MemoryBankConfig, retention: Retention) -> Self {
-        Self { cfg: cfg.clone(), retention, conditioning: BTreeMap::new(), tracked: BTreeMap::new() }
+        Self {
+            cfg: cfg.clone(),
+            retention,
+            conditioning: BTreeMap::new(),
+            tracked: BTreeMap::new(),
+            anchors: BTreeSet::new(),
+        }
     }
 
     /// Frames with prompts, by number.
@@ -133,6 +140,13 @@ impl MemoryBank {
         }
     }
 
+    /// What lies within reach of these frames is kept too: tracking may start there, as it does where another object has its prompts.
+    pub fn keep_around(&mut self, frames: &BTreeSet<usize>) {
+        if self.anchors != *frames {
+            self.anchors.clone_from(frames);
+        }
+    }
+
     /// Makes a tracked frame of a conditioning one, whose prompts are gone. False when there is none.
     pub fn downgrade(&mut self, frame: usize) -> bool {
         let memory = self.conditioning.remove(&frame);
@@ -152,10 +166,12 @@ impl MemoryBank {
             return;
         }
         let (maps, pointers) = (self.cfg.map_reach(), self.cfg.pointer_reach());
-        let conditioning = &self.conditioning;
+        let (conditioning, anchors) = (&self.conditioning, &self.anchors);
         let within = |frame: usize, reach: usize| {
             let window = frame.saturating_sub(reach)..=frame.saturating_add(reach);
-            window.contains(&head) || conditioning.range(window).next().is_some()
+            window.contains(&head)
+                || conditioning.range(window.clone()).next().is_some()
+                || anchors.range(window).next().is_some()
         };
         self.tracked.retain(|&frame, memory| {
             if !within(frame, maps) {

@@ -98,8 +98,8 @@ pub struct MaskForMemory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Retention {
-    /// Conditioning frames for good; of the others what lies within reach of the frame tracked last or of a conditioning
-    /// frame: maps within [`MemoryBankConfig::map_reach`], pointers within [`MemoryBankConfig::pointer_reach`]. The
+    /// Conditioning frames for good; of the others what lies within reach of the frame tracked last, of a conditioning
+    /// frame, or of one named by [`crate::MemoryBank::keep_around`]: maps within [`MemoryBankConfig::map_reach`], pointers within [`MemoryBankConfig::pointer_reach`]. The
     /// memory grows with the number of prompts, not with the length of the video.
     #[default]
     Reach,

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use hr_decoders::PointPrompts;
 use seg_layers::trace;
 use seg_ops::Resize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use video_memory::{Direction, MemoryBank, MemoryFrame, Retention, TrackedFrames};
 
 use super::masks::{FrameMasks, ObjectMask};
@@ -134,6 +134,12 @@ impl<'a> VideoSession<'a> {
         let model = self.predictor.model();
         for object in &mut self.objects {
             object.commit(model)?;
+        }
+        // tracking may turn round where any object has its prompts
+        let prompted: BTreeSet<usize> =
+            self.objects.iter().flat_map(|o| o.bank.conditioning().keys().copied()).collect();
+        for object in &mut self.objects {
+            object.bank.keep_around(&prompted);
         }
         let mut masks = Vec::with_capacity(self.objects.len());
         for object in self.objects.iter_mut().filter(|o| !o.bank.conditioning().is_empty()) {
