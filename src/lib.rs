@@ -14,6 +14,7 @@ pub use seg_layers;
 pub use seg_models;
 pub use seg_ops;
 pub use seg_train;
+pub use video_memory;
 pub use vit_encoder;
 
 /// What most programs need: `use hrseg::prelude::*`.

@@ -74,6 +74,16 @@ fn sam2_img() {
 }
 
 #[test]
+fn sam2_mem_unit() {
+    all_pass("sam2", "sam2_mem_unit", 1);
+}
+
+#[test]
+fn sam2_video() {
+    all_pass("sam2", "sam2_video", 7);
+}
+
+#[test]
 fn mobilesam() {
     all_pass("mobile-sam", "mobilesam", 2);
 }

@@ -8,6 +8,7 @@ mod mgd;
 mod progress;
 mod segment;
 mod trace;
+mod track;
 mod verify;
 mod weights;
 
@@ -53,6 +54,8 @@ struct Cli {
 enum Verb {
     /// Masks, cut-outs, overlays and RLE of images
     Segment(Box<segment::SegmentArgs>),
+    /// Masks of objects through a video
+    Track(Box<track::TrackArgs>),
     /// Every metric of the field, for folders of masks or of video frames
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// List, fetch, inspect and convert checkpoints
@@ -68,6 +71,7 @@ impl Cli {
         let trace = self.common.apply()?;
         let outcome = match &self.verb {
             Verb::Segment(args) => segment::run(args, &self.common),
+            Verb::Track(args) => track::run(args, &self.common),
             Verb::Evaluate(args) => evaluate::run(args),
             Verb::Weights(args) => weights::run(args, &self.common),
             Verb::Verify(args) => verify::run(args, &self.common),

@@ -11,6 +11,7 @@ use super::common::say;
 pub struct Progress {
     bar: Option<ProgressBar>,
     total: usize,
+    unit: &'static str,
     done: usize,
     last_line: Instant,
     /// Nobody reads our results any more.
@@ -32,7 +33,13 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Self { bar, total, done: 0, last_line: Instant::now(), reader_gone: false }
+        Self { bar, total, unit: "images", done: 0, last_line: Instant::now(), reader_gone: false }
+    }
+
+    /// What the inputs are called, in place of images.
+    pub fn of(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
     }
 
     /// Says what is being done right now.
@@ -49,7 +56,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.inc(1),
             None if self.done < self.total && self.last_line.elapsed() >= LINE_EVERY => {
-                say(format_args!("{} of {} images", self.done, self.total));
+                say(format_args!("{} of {} {}", self.done, self.total, self.unit));
                 self.last_line = Instant::now();
             }
             None => {}

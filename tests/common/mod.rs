@@ -180,6 +180,16 @@ pub fn is_net(channels: usize) -> &'static Path {
     })
 }
 
+/// A whole SAM 2.1 tiny of generated weights, its memory included, written once a test binary.
+pub fn sam2_video() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let path = weights_file(concat!(env!("CARGO_CRATE_NAME"), "_sam2_video.safetensors"));
+        write_generated(&path, official("sam2/sam2_video_tiny_1024.json", "model"), |_, tensor| tensor);
+        path
+    })
+}
+
 /// A MobileSAM of generated weights, each tensor through `change`.
 pub fn write_mobile_sam(path: &Path, change: impl Fn(&str, Tensor) -> Tensor) {
     write_generated(path, official("mobile-sam/mobilesam_1024.json", "sam"), change);
@@ -218,8 +228,9 @@ pub fn write_hollow(path: &Path, tensors: &[NamedShape]) {
     file.set_len((8 + header.len() + at) as u64).unwrap();
 }
 
-/// Messages but for `2 of 3 images`, which come every ten seconds: on a slow machine only.
+/// Messages but for `2 of 3 images` (or frames), which come every ten seconds: on a slow machine only.
 fn without_progress(messages: &str) -> String {
-    let progress = |line: &str| line.ends_with(" images") && line.starts_with(|c: char| c.is_ascii_digit());
+    let counted = |line: &str| line.ends_with(" images") || line.ends_with(" frames");
+    let progress = |line: &str| counted(line) && line.starts_with(|c: char| c.is_ascii_digit());
     messages.split_inclusive('\n').filter(|line| !progress(line.trim_end())).collect()
 }

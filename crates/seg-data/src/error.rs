@@ -111,6 +111,30 @@ pub enum DataError {
         /// The encoder's reason.
         reason: String,
     },
+    /// A still image where a video was expected.
+    #[error("{name}: a single {format} image, expected a folder of frames, an animation or a video")]
+    SingleImage {
+        /// File name.
+        name: String,
+        /// Format name.
+        format: &'static str,
+    },
+    /// A video, and nothing to read it with.
+    #[error(
+        "{name}: video files need the program `ffmpeg`, which is not installed (or not on the PATH); install it, or give a folder of frames, a GIF or an APNG"
+    )]
+    NoFfmpeg {
+        /// File name.
+        name: String,
+    },
+    /// `ffmpeg` could not read a video, or not to its end.
+    #[error("{name}: ffmpeg cannot read this video: {reason}")]
+    Ffmpeg {
+        /// File name.
+        name: String,
+        /// The last line that it said.
+        reason: String,
+    },
     /// A buffer or a second image has the wrong size.
     #[error("{what} is {found}, expected {expected}")]
     Size {

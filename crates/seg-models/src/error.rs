@@ -103,6 +103,42 @@ pub enum Error {
         /// "with" or "without".
         expected: &'static str,
     },
+    /// A mask on a video frame that is given in another way than alone, as an image.
+    #[error("the mask for a video frame comes as {got}, expected {expected}")]
+    VideoMaskPrompt {
+        /// What was given.
+        got: &'static str,
+        /// What may be.
+        expected: &'static str,
+    },
+    /// Tracking without anything to track.
+    #[error("there is no object to track, expected a point, a box or a mask for one first")]
+    NoObjects,
+    /// A model that cannot follow objects was asked for one that can.
+    #[error("{model} has no memory, expected a model that follows objects through a video, such as sam2.1-tiny")]
+    NoMemory {
+        /// The model.
+        model: &'static str,
+    },
+    /// Weights for images alone.
+    #[error(
+        "{}: good for images, not for video: the file has no {}; expected a complete official file (Meta's .pt)",
+        path.display(), missing.join(", ")
+    )]
+    NotForVideo {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Parts that are not in it.
+        missing: Vec<&'static str>,
+    },
+    /// A file that is not of a video session of this model.
+    #[error("{}: {problem}", path.display())]
+    SessionFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An image without pixels.
     #[error("the image is {width}x{height}, expected at least 1x1 pixels")]
     EmptyImage {

@@ -200,7 +200,7 @@ fn numbers<const N: usize>(text: &str, expected: &str) -> Result<[f32; N], Strin
     values.try_into().map_err(|_| format!("expected {expected}"))
 }
 
-fn parse_point(text: &str) -> Result<Point, String> {
+pub(in crate::cli) fn parse_point(text: &str) -> Result<Point, String> {
     const EXPECTED: &str = "two numbers of pixels and perhaps a label, such as 500,375 or 500,375:0";
     let (xy, positive) = match text.split_once(':') {
         None | Some((_, "1")) => (text.split(':').next().unwrap_or(text), true),
@@ -211,7 +211,7 @@ fn parse_point(text: &str) -> Result<Point, String> {
     Ok(Point { x, y, positive })
 }
 
-fn parse_box(text: &str) -> Result<[f32; 4], String> {
+pub(in crate::cli) fn parse_box(text: &str) -> Result<[f32; 4], String> {
     numbers(text, "four numbers of pixels: left,top,right,bottom")
 }
 

@@ -43,7 +43,7 @@ pub fn load_models(args: &SegmentArgs, options: &LoadOptions, progress: &Progres
 }
 
 /// The checkpoint of `name`, from where the user says or else from the manifest's sources.
-fn find(name: &str, given: Option<&str>, progress: &Progress) -> anyhow::Result<PathBuf> {
+pub(in crate::cli) fn find(name: &str, given: Option<&str>, progress: &Progress) -> anyhow::Result<PathBuf> {
     let fetch = FetchOptions::from_env()?;
     let resolved = progress.paused(|| resolve(name, given, &fetch))?;
     match &resolved.origin {
@@ -61,7 +61,7 @@ fn holds_encoder(path: &std::path::Path) -> anyhow::Result<bool> {
     Ok(Checkpoint::open(path)?.keys().any(|key| key.starts_with("image_encoder.")))
 }
 
-fn tell(reports: &[LoadReport], progress: &Progress) {
+pub(in crate::cli) fn tell(reports: &[LoadReport], progress: &Progress) {
     for report in reports {
         if !report.zero_filled.is_empty() {
             progress.message(report.to_string().trim_end());

@@ -1,7 +1,7 @@
 //! `hrseg segment`: images in, masks out.
 
-mod args;
-mod load;
+pub(super) mod args;
+pub(super) mod load;
 mod output;
 mod segmented;
 
@@ -30,7 +30,7 @@ pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
     let files = seg_data::inputs::expand(&args.inputs).map_err(|e| UsageError(e.to_string()))?;
     let files = output::without_own_results(files, &args.output);
     seg_data::inputs::check_stems(&files).map_err(|e| UsageError(e.to_string()))?;
-    let interrupted = watch_interrupts()?;
+    let interrupted = watch_interrupts("image")?;
     let mut session = Session::new(args, common)?;
     let mut progress = Progress::new(files.len(), common.json);
     let mut failed = 0usize;
@@ -80,15 +80,15 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-/// The first Ctrl-C finishes the image at hand, the second one ends the process.
-fn watch_interrupts() -> anyhow::Result<Arc<AtomicBool>> {
+/// The first Ctrl-C finishes the `unit` (image, frame) at hand, the second one ends the process.
+pub(super) fn watch_interrupts(unit: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        say("\ninterrupted: finishing the image at hand; press Ctrl-C again to stop at once");
+        say(format_args!("\ninterrupted: finishing the {unit} at hand; press Ctrl-C again to stop at once"));
     })
     .context("cannot watch for Ctrl-C")?;
     Ok(interrupted)

@@ -27,6 +27,8 @@ mod sam2_config;
 mod sam2_enc;
 mod sam2_img;
 mod sam2_interp;
+mod sam2_mem_unit;
+mod sam2_video;
 mod unet;
 mod unet_family;
 mod unext;
@@ -83,6 +85,8 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("sam2_enc", sam2_enc::run),
     ("sam2_img", sam2_img::run),
     ("sam2_interp_unit", sam2_interp::run),
+    ("sam2_mem_unit", sam2_mem_unit::run),
+    ("sam2_video", sam2_video::run),
     ("unet", unet::run),
     ("unext", unext::run),
 ];

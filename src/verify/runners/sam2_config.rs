@@ -4,42 +4,37 @@ use super::{Result, Run, field};
 use hiera_encoder::HieraConfig;
 use hr_decoders::DynamicMultimask;
 use seg_golden::Case;
+use seg_models::sam2::video::Sam2VideoConfig;
 use seg_models::sam2::{Sam2Config, Sam2Version};
 use serde_json::{Map, Value};
 
-/// Settings that the image model does not have: overrides of them change nothing here.
-const VIDEO_SETTINGS: &[&str] = &[
-    "model.memory_attention.",
-    "model.memory_encoder.",
-    "model.num_maskmem",
-    "model.max_obj_ptrs_in_encoder",
-    "model.memory_temporal_stride_for_eval",
-    "model.fill_hole_area",
-    "model.binarize_mask_from_pts_for_mem_enc",
-];
-
 /// The configuration that `config.yaml`, `config.overrides` and the fields beside them describe.
-pub(super) fn sam2_config(run: &Run<'_, '_>) -> Result<Sam2Config> {
+pub(super) fn sam2_video_config(run: &Run<'_, '_>) -> Result<Sam2VideoConfig> {
     let (case, json) = (run.case, &run.case.config);
     let yaml: String = field(case, "config.yaml", &json["yaml"])?;
-    let mut config = preset(&yaml).ok_or_else(|| {
+    let config = preset(&yaml).ok_or_else(|| {
         case.field_error("config.yaml", format!("{yaml:?}, expected such as configs/sam2.1/sam2.1_hiera_t.yaml"))
     })?;
+    let mut video = Sam2VideoConfig::new(config);
     let delta: Option<f64> = optional(case, "delta")?;
     let thresh: Option<f64> = optional(case, "thresh")?;
-    if let Some(rule) = &mut config.mask_decoder.dynamic_multimask {
+    if let Some(rule) = &mut video.sam2.mask_decoder.dynamic_multimask {
         rule.stability_delta = delta.unwrap_or(rule.stability_delta);
         rule.stability_thresh = thresh.unwrap_or(rule.stability_thresh);
     }
     if optional(case, "dynamic_multimask_via_stability")? == Some(false) {
-        config.mask_decoder.dynamic_multimask = None;
+        video.sam2.mask_decoder.dynamic_multimask = None;
     }
     let overrides: Vec<String> = optional(case, "overrides")?.unwrap_or_default();
     for text in &overrides {
-        apply(case, &mut config, text)?;
+        apply(case, &mut video, text)?;
     }
-    config.image_size = field(case, "config.image_size", &json["image_size"])?;
-    Ok(config)
+    if !json["image_size"].is_null() {
+        video.sam2.image_size = field(case, "config.image_size", &json["image_size"])?;
+    }
+    let binarize: Option<bool> = optional(case, "binarize_mask_from_pts_for_mem_enc")?;
+    video.memory.mask.binarize_mask_from_pts = binarize.unwrap_or(video.memory.mask.binarize_mask_from_pts);
+    Ok(video)
 }
 
 fn optional<T: serde::de::DeserializeOwned>(case: &Case, name: &str) -> Result<Option<T>> {
@@ -81,13 +76,14 @@ fn preset(yaml: &str) -> Option<Sam2Config> {
 }
 
 /// Apply one override such as `++model.image_encoder.trunk.embed_dim=16`.
-fn apply(case: &Case, config: &mut Sam2Config, text: &str) -> Result<()> {
+fn apply(case: &Case, video: &mut Sam2VideoConfig, text: &str) -> Result<()> {
     let wrong = |problem: &str| case.field_error("config.overrides", format!("{text}: {problem}"));
     let (key, value) = text.trim_start_matches('+').split_once('=').ok_or_else(|| wrong("expected key=value"))?;
-    if VIDEO_SETTINGS.iter().any(|video| key.starts_with(video)) {
-        return Ok(());
-    }
     let value: Value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_string()));
+    if let Some(name) = key.strip_prefix("model.").filter(|name| is_video_setting(name)) {
+        return apply_video(case, video, name, &value, text);
+    }
+    let config = &mut video.sam2;
     let encoder = &mut config.image_encoder;
     if let Some(name) = key.strip_prefix("model.image_encoder.trunk.") {
         encoder.trunk = with_field(case, &encoder.trunk, name, value)?;
@@ -125,6 +121,53 @@ fn apply(case: &Case, config: &mut Sam2Config, text: &str) -> Result<()> {
             rule.iter_mut().for_each(|rule| rule.stability_thresh = thresh);
         }
         _ => return Err(wrong("this override is not known here").into()),
+    }
+    Ok(())
+}
+
+/// Whether the setting `name` (without `model.`) is of the memory or the tracking.
+fn is_video_setting(name: &str) -> bool {
+    const SETTINGS: [&str; 10] = [
+        "num_maskmem",
+        "max_obj_ptrs_in_encoder",
+        "max_cond_frames_in_attn",
+        "memory_temporal_stride_for_eval",
+        "fill_hole_area",
+        "binarize_mask_from_pts_for_mem_enc",
+        "multimask_min_pt_num",
+        "multimask_max_pt_num",
+        "add_all_frames_to_correct_as_cond",
+        "memory_attention.num_layers",
+    ];
+    SETTINGS.contains(&name)
+        || name.ends_with("self_attention.feat_sizes")
+        || name.ends_with("cross_attention.feat_sizes")
+}
+
+fn apply_video(case: &Case, video: &mut Sam2VideoConfig, name: &str, value: &Value, text: &str) -> Result<()> {
+    let named = format!("config.overrides: {text}");
+    let (bank, tracking) = (&mut video.memory.bank, &mut video.tracking);
+    let count = || field::<usize>(case, &named, value);
+    match name {
+        "num_maskmem" => bank.num_maskmem = count()?,
+        "max_obj_ptrs_in_encoder" => bank.max_obj_ptrs_in_encoder = count()?,
+        // -1 is all of them
+        "max_cond_frames_in_attn" => {
+            bank.max_cond_frames_in_attn = usize::try_from(field::<i64>(case, &named, value)?).ok();
+        }
+        "memory_temporal_stride_for_eval" => bank.memory_temporal_stride = count()?,
+        "fill_hole_area" => tracking.fill_hole_area = field(case, &named, value)?,
+        "binarize_mask_from_pts_for_mem_enc" => {
+            video.memory.mask.binarize_mask_from_pts = field(case, &named, value)?;
+        }
+        "multimask_min_pt_num" => tracking.multimask_min_pt_num = count()?,
+        "multimask_max_pt_num" => tracking.multimask_max_pt_num = count()?,
+        "add_all_frames_to_correct_as_cond" => {
+            tracking.add_all_frames_to_correct_as_cond = field(case, &named, value)?;
+        }
+        "memory_attention.num_layers" => video.memory.attention.num_layers = count()?,
+        // the official tables are made anew for other sizes
+        _ => {}
     }
     Ok(())
 }

@@ -1,25 +1,15 @@
 //! `sam2_img`: SAM 2 on one image, from the encoder to the predictor.
 
-use super::sam2_config::sam2_config;
+use super::sam2_config::sam2_video_config;
 use super::{Result, Run, boxes, field, points};
 use crate::verify::weights::Weights;
 use candle_core::{DType, Tensor};
+use seg_models::sam2::video::Sam2VideoModel;
 use seg_models::sam2::{ObjectPointerHead, Sam2ImageFeatures, Sam2ImageModel, Sam2ImagePredictor, SamHeadsOutput};
 use seg_models::{MaskCleanup, MaskPrompt, Point, PromptableSegmenter, Prompts};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// Parts of the official state dict that neither the image model nor the pointer head reads: the memory and its
-/// position terms. Only video needs them.
-const NOT_BUILT: &[&str] = &[
-    "memory_attention.",
-    "memory_encoder.",
-    "maskmem_tpos_enc",
-    "no_mem_pos_enc",
-    "no_obj_embed_spatial",
-    "obj_ptr_tpos_proj.",
-];
 
 /// The prompt that the heads are run on, and the one whose two points are also given as a box.
 const HEADS_PROMPT: &str = "A_point_multi";
@@ -38,14 +28,13 @@ struct Prompt {
 
 pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
     let (case, device) = (run.case, run.device);
-    let config = sam2_config(run)?;
+    let config = sam2_video_config(run)?;
     let weights = Weights::of(case, "model")?;
-    let vb = weights.var_builder(device);
-    let model = Sam2ImageModel::new(&config, vb.clone())?;
-    let heads = ObjectPointerHead::new(&config, vb)?;
-    weights.check(run.checks, NOT_BUILT);
+    let whole = Sam2VideoModel::new(&config, weights.var_builder(device))?;
+    weights.check(run.checks, &[]);
+    let (model, heads) = (whole.image_model().clone(), whole.heads());
 
-    let size = config.image_size;
+    let size = config.sam2.image_size;
     let (h, w) = run.inputs().size_or("input.image", (size, size))?;
     let image = run.inputs().tensor("input.image", |p| p.image(h, w, device))?;
     let features = model.encode_image(image)?;
@@ -58,7 +47,7 @@ pub(super) fn run(run: &mut Run<'_, '_>) -> Result<()> {
         prompts => field(case, "values.prompts", prompts)?,
     };
     decode_prompts(run, &model, &features, &prompts)?;
-    run_heads(run, &model, &heads, &features, &prompts)?;
+    run_heads(run, &model, heads, &features, &prompts)?;
     drop(features);
     if case.values["predictor"].is_object() {
         predict(run, Sam2ImagePredictor::new(model, MaskCleanup::default(), DType::F32, device))?;

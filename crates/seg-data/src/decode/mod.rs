@@ -169,7 +169,7 @@ fn decode<R: BufRead + Seek>(mut r: R, len: u64, name: &str, limits: &DecodeLimi
 }
 
 /// A decoder that panics on a hostile file must cost that file, not the run over the whole folder.
-fn guarded<T>(name: &str, format: &'static str, f: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(name: &str, format: &'static str, f: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).unwrap_or_else(|_| {
         Err(DataError::Decode { name: name.to_owned(), format, reason: "the decoder gave up on damaged data".into() })
     })

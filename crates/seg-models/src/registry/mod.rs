@@ -1,6 +1,7 @@
 //! Models by name: which there are, and how each is loaded from its checkpoints.
 
 mod name;
+mod video;
 
 use std::path::Path;
 

@@ -1,0 +1,86 @@
+//! Frames of folders, animations and videos.
+
+use image::codecs::gif::GifEncoder;
+use image::{Frame, RgbImage, RgbaImage};
+use seg_data::output::{Overwrite, write_png};
+use seg_data::{DataError, DecodeLimits, Frames};
+use std::path::Path;
+
+fn open(path: &Path) -> Result<Frames, DataError> {
+    Frames::open(path, &DecodeLimits::default(), None)
+}
+
+fn folder(names: &[&str]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (i, name) in names.iter().enumerate() {
+        let image = RgbImage::from_pixel(3 + i as u32, 2, [i as u8; 3].into());
+        write_png(dir.path().join(name), &image, Overwrite::Refuse).unwrap();
+    }
+    dir
+}
+
+fn names(frames: &Frames) -> Vec<String> {
+    (0..frames.len()).map(|i| frames.name(i).unwrap().into_string().unwrap()).collect()
+}
+
+fn gif(count: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let frame = |t: u8| Frame::new(RgbaImage::from_fn(40, 30, |x, y| [x as u8 ^ y as u8, 60 * t, 0, 255].into()));
+    GifEncoder::new(&mut bytes).encode_frames((0..count).map(frame)).unwrap();
+    bytes
+}
+
+#[test]
+fn numbers_count_as_numbers() {
+    let dir = folder(&["f10b.png", "f9.png", "f010.png", "é3.png", "é20.png", "10.png", "2.png", "f10.png", "1.png"]);
+    let frames = open(dir.path()).unwrap();
+    assert_eq!(names(&frames), ["1", "2", "10", "f9", "f010", "f10", "f10b", "é3", "é20"]);
+    assert_eq!(frames.load(1).unwrap().dimensions(), (9, 2));
+    assert!(frames.notes().is_empty() && frames.load(9).is_err() && frames.name(9).is_none());
+}
+
+#[test]
+fn missing_numbers_are_told() {
+    let dir = folder(&["00.png", "02.png", "07.png"]);
+    let frames = open(dir.path()).unwrap();
+    assert!(frames.notes()[0].contains("1, 3 to 6"), "{:?}", frames.notes());
+    assert_eq!(names(&frames), ["00", "02", "07"]);
+}
+
+#[test]
+fn animations() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.gif");
+    std::fs::write(&path, gif(3)).unwrap();
+    let frames = open(&path).unwrap();
+    assert_eq!(names(&frames), ["00000", "00001", "00002"]);
+    assert!(frames.damage().is_none());
+    let [first, last] = [0, 2].map(|i| frames.load(i).unwrap().get_pixel(0, 0).0);
+    assert!(first[1] < 10 && last[1] > 110, "{first:?} {last:?}");
+}
+
+#[test]
+fn an_animation_that_breaks_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cut.gif");
+    let (whole, two) = (gif(3), gif(2));
+    std::fs::write(&path, &whole[..two.len() + 100]).unwrap();
+    let frames = open(&path).unwrap();
+    assert!((1..3).contains(&frames.len()), "{}", frames.len());
+    assert!(frames.damage().unwrap().to_string().contains("cut.gif"));
+
+    std::fs::write(&path, &whole[..40]).unwrap();
+    assert!(open(&path).is_err(), "not a single frame");
+}
+
+#[test]
+fn what_is_no_video() {
+    let dir = folder(&["one.png"]);
+    assert!(matches!(open(&dir.path().join("one.png")), Err(DataError::SingleImage { format: "PNG", .. })));
+    assert!(matches!(open(&dir.path().join("absent")), Err(DataError::InputNotFound { .. })));
+    std::fs::write(dir.path().join("empty.mp4"), b"").unwrap();
+    assert!(matches!(open(&dir.path().join("empty.mp4")), Err(DataError::EmptyFile { .. })));
+    let small = DecodeLimits { max_pixels: 1000, ..DecodeLimits::default() };
+    std::fs::write(dir.path().join("large.gif"), gif(2)).unwrap();
+    assert!(matches!(Frames::open(dir.path().join("large.gif"), &small, None), Err(DataError::TooLarge { .. })));
+}

@@ -1,0 +1,60 @@
+//! Prompts by frame and object.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use seg_data::{DecodeLimits, GrayImage, labels, load_mask, render};
+use seg_models::{MaskPrompt, Prompts};
+
+use super::args::{On, TrackArgs};
+
+/// What the user points at, frame by frame, object by object.
+pub type PromptsByFrame = BTreeMap<usize, BTreeMap<u8, Prompts>>;
+
+/// Gathers the options; masks are read here, so that a wrong file is told at once.
+pub fn gather(args: &TrackArgs, limits: &DecodeLimits) -> anyhow::Result<PromptsByFrame> {
+    let mut prompts = PromptsByFrame::new();
+    for on in &args.points {
+        entry(&mut prompts, on).points.push(on.what);
+    }
+    for on in &args.boxes {
+        entry(&mut prompts, on).bbox = Some(on.what);
+    }
+    for on in &args.masks {
+        let mask = match labels::load(&on.what, limits)? {
+            Some(labels) => of_object(&labels, on.object)
+                .with_context(|| format!("{} has no pixel of object {}", on.what.display(), on.object))?,
+            None => load_mask(&on.what, limits)?,
+        };
+        entry(&mut prompts, on).mask = Some(MaskPrompt::Image(mask));
+    }
+    Ok(prompts)
+}
+
+fn entry<'p, T>(prompts: &'p mut PromptsByFrame, on: &On<T>) -> &'p mut Prompts {
+    prompts.entry(on.frame).or_default().entry(on.object).or_default()
+}
+
+/// 255 where the label is the object's number; none when it is nowhere.
+fn of_object(labels: &GrayImage, object: u8) -> Option<GrayImage> {
+    labels.pixels().any(|p| p.0[0] == object).then(|| {
+        GrayImage::from_fn(labels.width(), labels.height(), |x, y| {
+            image::Luma([if labels.get_pixel(x, y).0[0] == object { 255 } else { 0 }])
+        })
+    })
+}
+
+/// The points and boxes of a frame, to be drawn.
+pub fn drawn(prompts: Option<&BTreeMap<u8, Prompts>>) -> render::Prompts {
+    let all = || prompts.into_iter().flat_map(BTreeMap::values);
+    render::Prompts {
+        points: all().flat_map(|p| p.points.iter().map(|p| (p.x, p.y, p.positive))).collect(),
+        boxes: all().filter_map(|p| p.bbox).collect(),
+    }
+}
+
+/// The prompts in words: a run with other ones is another run.
+pub fn fingerprint(args: &TrackArgs, frames: usize) -> String {
+    let TrackArgs { model, points, boxes, masks, direction, fill_holes, .. } = args;
+    format!("{model} {frames} frames {points:?} {boxes:?} {masks:?} {direction:?} {fill_holes}")
+}
