@@ -171,6 +171,7 @@ impl<'a> Job<'a> {
             dtype: common.dtype.dtype(),
             device: common.device.open()?,
             cleanup: MaskCleanup { max_hole_area: self.args.fill_holes, max_sprinkle_area: 0 },
+            ..LoadOptions::default()
         };
         let (predictor, report) = model.open_video(&path, &options)?;
         load::tell(&[report], progress);
