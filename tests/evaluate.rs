@@ -1,4 +1,5 @@
 //! `hrseg evaluate`, run as a user runs it.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
