@@ -18,7 +18,7 @@ pub struct ExactSum {
 impl ExactSum {
     /// Adds a term.
     pub fn add(&mut self, term: f64) {
-        if !(term.abs() <= LARGEST) {
+        if term.is_nan() || term.abs() > LARGEST {
             self.undefined += 1;
             return;
         }

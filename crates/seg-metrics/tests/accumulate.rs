@@ -1,4 +1,5 @@
 //! Data sets: means against PySODMetrics, and parts that add up to the whole.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 mod common;
 

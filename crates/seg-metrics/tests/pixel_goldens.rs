@@ -1,4 +1,5 @@
 //! MAE, MSE, F, weighted F, S, E, the ratios, the context measure and the size-invariant variants against the toolkits.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What comes from counts of levels, against the pixels one by one; and weighted F against its definition.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 use proptest::prelude::*;
 use seg_metrics::{Evaluator, Metric, Plane, Protocol};

@@ -1,6 +1,6 @@
 //! The goldens: pairs of images and what the toolkits gave for them.
 
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests; each test file uses a part")]
 
 use std::path::PathBuf;
 
