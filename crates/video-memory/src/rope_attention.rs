@@ -123,7 +123,10 @@ impl RopeAttention {
 
 /// The tables of the last map size: a video has one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RopeCache(Arc<Mutex<Option<((usize, usize), AxialRope)>>>);
+pub(crate) struct RopeCache(Arc<Mutex<Option<SizedRope>>>);
+
+/// Height and width of a map in tokens, and its tables.
+type SizedRope = ((usize, usize), AxialRope);
 
 impl RopeCache {
     /// The tables for a map of `size` tokens, made by `make` when they are not those of the last call.

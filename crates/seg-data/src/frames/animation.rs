@@ -36,7 +36,7 @@ pub(super) fn unpack(path: &Path, format: ImageFormat, limits: &DecodeLimits, fo
     guarded(&name, label, || match format {
         ImageFormat::Gif => {
             let mut decoder = GifDecoder::new(file).map_err(fail)?;
-            limit(&mut decoder, &name, limits, &fail)?;
+            limit(&mut decoder, &name, limits, fail)?;
             write_frames(decoder.into_frames(), folder, fail)
         }
         ImageFormat::Png => {
@@ -44,7 +44,7 @@ pub(super) fn unpack(path: &Path, format: ImageFormat, limits: &DecodeLimits, fo
             if !decoder.is_apng().map_err(fail)? {
                 return Ok(Unpacked::Still(label));
             }
-            limit(&mut decoder, &name, limits, &fail)?;
+            limit(&mut decoder, &name, limits, fail)?;
             write_frames(decoder.apng().map_err(fail)?.into_frames(), folder, fail)
         }
         _ => {
@@ -52,7 +52,7 @@ pub(super) fn unpack(path: &Path, format: ImageFormat, limits: &DecodeLimits, fo
             if !decoder.has_animation() {
                 return Ok(Unpacked::Still(label));
             }
-            limit(&mut decoder, &name, limits, &fail)?;
+            limit(&mut decoder, &name, limits, fail)?;
             write_frames(decoder.into_frames(), folder, fail)
         }
     })

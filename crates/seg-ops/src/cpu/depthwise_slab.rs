@@ -135,7 +135,7 @@ pub(crate) fn forward<T: Vector + Lanes>(
                 // whole rows of whole vectors, with nothing after the sums, go where they belong at once
                 let top = part.top + first;
                 let at_once = layout == Layout::Nhwc
-                    && part.channels % lanes == 0
+                    && part.channels.is_multiple_of(lanes)
                     && top + ROWS <= g.out.0
                     && tail.some().is_none();
                 for v in 0..part.vectors {
