@@ -100,8 +100,8 @@ fn a_restored_session_goes_on_alike() {
     let mut whole = session(&predictor, Retention::Reach);
     whole.prompt(2, &frames[2], 1, &Prompts::point(30., 30.)).unwrap();
     whole.prompt(20, &frames[20], 9, &Prompts::point(60., 20.)).unwrap();
-    for t in 2..20 {
-        whole.track(t, &frames[t], Forward).unwrap();
+    for (t, frame) in frames.iter().enumerate().take(20).skip(2) {
+        whole.track(t, frame, Forward).unwrap();
     }
     let notes = BTreeMap::from([("why".to_owned(), "a test".to_owned())]);
     whole.save(&path, &notes).unwrap();

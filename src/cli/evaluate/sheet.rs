@@ -82,7 +82,7 @@ fn svg(sheet: &RgbImage, rows: u32, step: u32, captions: &str) -> anyhow::Result
             PANEL.1
         );
     }
-    let _ = write!(out, "{captions}</svg>\n");
+    let _ = writeln!(out, "{captions}</svg>");
     Ok(out)
 }
 
