@@ -1,4 +1,5 @@
 //! Frames of folders, animations and videos.
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 use image::codecs::gif::GifEncoder;
 use image::{Frame, RgbImage, RgbaImage};
