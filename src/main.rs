@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // an operation follows the other, and each asks for tens of megabytes and frees them
-    seg_ops::keep_threads_awake();
+    // models free and ask for tens of megabytes at every layer
     seg_ops::keep_freed_memory();
     hrseg::cli::main()
 }

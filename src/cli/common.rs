@@ -67,11 +67,12 @@ impl Common {
         let trace = self.trace.as_ref().map(|_| Trace::default());
         // a second call, from a program that embeds the command, keeps the first subscriber
         let _ = tracing_subscriber::registry().with(messages).with(trace.clone()).try_init();
-        if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads as usize)
-                .build_global()
-                .context("cannot set the number of threads")?;
+        let threads = self.threads.map(|n| n as usize);
+        // models ask for one short operation after the other
+        seg_ops::keep_threads_awake(threads.unwrap_or(0));
+        if let Some(threads) = threads.filter(|&n| n != rayon::current_num_threads()) {
+            let there = rayon::current_num_threads();
+            anyhow::bail!("--threads {threads}: rayon's pool was made before, with {there} threads");
         }
         Ok(trace)
     }

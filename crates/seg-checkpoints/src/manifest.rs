@@ -76,11 +76,10 @@ mod tests {
     #[test]
     fn manifest_is_sound() {
         let entries = parse(include_str!("manifest.toml")).unwrap();
-        assert_eq!(entries.len(), 17);
         let mut names: Vec<_> = entries.iter().map(|e| &e.name).collect();
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), 17, "names are unique");
+        assert_eq!((names.len(), entries.len()), (20, 20), "names are unique");
         for e in &entries {
             if let Some(digest) = &e.sha256 {
                 assert!(

@@ -45,7 +45,9 @@ fn the_order_of_views_does_not_matter() {
     let photo = picture(90, 70, 2);
     let together = predictor().predict(&photo).unwrap();
     let sequential = predictor().with_view_order(ViewOrder::Sequential).predict(&photo).unwrap();
-    assert_eq!(together.values(), sequential.values());
+    // the blocks of a matrix product depend on its rows, of which five views have more than one
+    let largest = (together.values().iter().zip(sequential.values())).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    assert!(largest < 1e-5, "{largest}");
 }
 
 #[test]

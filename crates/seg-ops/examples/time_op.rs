@@ -28,7 +28,7 @@ fn answer(flops: f64, seconds: &[f64]) -> Result<()> {
 fn main() -> Result<()> {
     // as the `hrseg` command does
     seg_ops::keep_freed_memory();
-    seg_ops::keep_threads_awake();
+    seg_ops::keep_threads_awake(0);
     let mut prepared: HashMap<String, (runs::Run, f64)> = HashMap::new();
     for line in std::io::stdin().lock().lines() {
         let line = line?;

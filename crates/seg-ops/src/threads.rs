@@ -32,7 +32,8 @@ fn now() -> u64 {
 }
 
 /// Has the threads that share the work of operations stay awake for a millisecond after each, for the rest of the process: to be called by a program,
-/// once, from the thread that will run its models, before it computes. Where rayon's pool does not exist yet, that thread becomes one of it.
+/// once, from the thread that will run its models, before it computes. Where rayon's pool does not exist yet it is made, of `threads` threads (0: of as
+/// many as rayon takes by itself), and the calling thread is one of them.
 ///
 /// A thread that sleeps takes some 0.05 ms to wake up, on a virtual machine whose processor has been halted meanwhile up to a millisecond: as long as
 /// many operations. OpenMP's threads, and so PyTorch's, wait awake as well. Ours give way to any other thread that wants to run.
@@ -42,7 +43,7 @@ fn now() -> u64 {
 /// Candle has threads of its own for sums and products of tensors, which wait on the same processors without giving way: they are told to sleep at once,
 /// by `CANDLE_BARRIER_POOL_SPIN_LIMIT`, if that is not set already and nobody can be reading the environment: the process has a single thread still
 /// (told on Linux only). Returns whether they are.
-pub fn keep_threads_awake() -> bool {
+pub fn keep_threads_awake(threads: usize) -> bool {
     let alone = || std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
     let change = std::env::var_os(CANDLE).is_none() && alone();
     if change {
@@ -50,16 +51,19 @@ pub fn keep_threads_awake() -> bool {
         unsafe { std::env::set_var(CANDLE, "1") };
     }
     if !WANTED.swap(true, SeqCst) {
-        JOINED.store(join(), SeqCst);
+        JOINED.store(join(threads), SeqCst);
     }
     change
 }
 
-/// Makes the calling thread the first of rayon's pool. Not where it would be the only one: others would wait for it to work for them.
-fn join() -> bool {
-    let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|&n: &usize| n > 0);
-    let threads = asked.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    threads > 1 && rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global().is_ok()
+/// Makes rayon's pool, with the calling thread as its first. Not where it would be the only one: others would wait for it to work for them.
+fn join(threads: usize) -> bool {
+    let asked = || std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|&n: &usize| n > 0);
+    let there = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = Some(threads).filter(|&n| n > 0).or_else(asked).unwrap_or_else(there);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    let pool = if threads > 1 { pool.use_current_thread() } else { pool };
+    pool.build_global().is_ok() && threads > 1
 }
 
 /// To be called at the end of an operation.

@@ -12,7 +12,7 @@ fn norm(x: &Tensor) -> Result<Vec<f32>> {
 fn operations_go_on_from_all_threads() -> Result<()> {
     let x = Tensor::arange(0f32, 64. * 500., &Device::Cpu)?.sin()?.reshape((500, 64))?;
     let expected = norm(&x)?; // the pool exists before anything is asked for
-    let told = seg_ops::keep_threads_awake();
+    let told = seg_ops::keep_threads_awake(0);
     assert!(!told || std::env::var("CANDLE_BARRIER_POOL_SPIN_LIMIT").is_ok());
     // from the pool itself, from two other threads at once, and from pools of other sizes
     (0..64).into_par_iter().for_each(|_| assert_eq!(norm(&x).unwrap(), expected));
