@@ -233,8 +233,8 @@ struct Part {
     col: i64,
     /// What its parabola has beside `x^2 - 2 col x`.
     rest: i64,
-    /// From this column on.
-    start: i64,
+    /// Behind this place. It lies between columns, never on one.
+    after: f64,
 }
 
 impl Envelope {
@@ -242,45 +242,45 @@ impl Envelope {
         Self { parts: Vec::new(), reciprocals: std::array::from_fn(|n| 0.5 / n as f64) }
     }
 
-    /// The quotient of a `numerator` that is not negative and `2 apart`, rounded down. Divisions are what an envelope
-    /// costs most, so most are products; the half keeps the result clear of rounding.
-    fn quotient(&self, numerator: i64, apart: i64) -> i64 {
+    /// Where a parabola `apart` columns to the right of another becomes the lower one. Where both are as high is the
+    /// numerator by `2 apart`; the left one has that place still, so it is moved towards the next column by less than
+    /// what lies between such quotients. Divisions are what an envelope costs most, so most are products.
+    fn meeting(&self, numerator: i64, apart: i64) -> f64 {
         match self.reciprocals.get(apart as usize) {
-            Some(reciprocal) => ((numerator as f64 + 0.5) * reciprocal) as i64,
-            None => numerator / (2 * apart),
+            Some(reciprocal) => (numerator as f64 + 0.5) * reciprocal,
+            None => numerator.div_euclid(2 * apart) as f64 + 0.5,
         }
     }
 
     /// Builds it for row `y` from some columns.
     fn build(&mut self, y: i32, near: &[i32], columns: Range<usize>) {
         self.parts.clear();
-        let end = columns.end as i64;
-        for (col, &row) in columns.clone().zip(&near[columns.clone()]) {
+        let (before, last) = (columns.start as f64 - 0.5, columns.end as f64 - 1.);
+        for (col, &row) in columns.clone().zip(&near[columns]) {
             if row <= NONE_ABOVE || row >= NONE_BELOW {
                 continue;
             }
             let (col, height) = (col as i64, i64::from(row) - i64::from(y));
             let rest = col * col + height * height;
-            // where the last part is still as near; a later column takes over only where it is strictly nearer
-            let start = loop {
-                let Some(last) = self.parts.last() else { break columns.start as i64 };
-                let (apart, difference) = (col - last.col, rest - last.rest);
-                if difference >= 2 * apart * last.start {
-                    break self.quotient(difference, apart) + 1;
+            let after = loop {
+                let Some(left) = self.parts.last() else { break before };
+                let after = self.meeting(rest - left.rest, col - left.col);
+                if after > left.after {
+                    break after;
                 }
                 self.parts.pop();
             };
-            if start < end {
-                self.parts.push(Part { col, rest, start });
+            if after < last {
+                self.parts.push(Part { col, rest, after });
             }
         }
     }
 
     /// Visits the parts that lie in some columns.
     fn visit(&self, near: &[i32], columns: Range<usize>, visit: &mut impl FnMut(Range<usize>, Nearest)) {
-        let first = self.parts.partition_point(|part| part.start <= columns.start as i64).saturating_sub(1);
+        let first = self.parts.partition_point(|part| part.after < columns.start as f64).saturating_sub(1);
         let parts = &self.parts[first..];
-        let ends = parts.iter().skip(1).map(|next| next.start as usize).chain([columns.end]);
+        let ends = parts.iter().skip(1).map(|next| next.after as i32 as usize + 1).chain([columns.end]);
         let mut start = columns.start;
         for (part, end) in parts.iter().zip(ends) {
             let end = end.min(columns.end);

@@ -50,7 +50,8 @@ fn weighted_errors<L: Level>(pixels: &[L], pair: &Prepared<'_>, tally: &Tally) -
 fn carry<L: Level>(pixels: &[L], pair: &Prepared<'_>, carried: &mut [L]) -> f64 {
     let (width, gt) = (pair.width(), pair.gt);
     let (first, _) = gt.limit();
-    let lowest = pair.values.iter().position(|&v| v > 0.).map(L::of);
+    // values do not fall, so the levels below are no errors
+    let lowest = L::of(pair.values.iter().position(|&v| v > 0.).unwrap_or(0));
     let weights = weights();
     let sums: Vec<AtomicU64> = (0..pair.height()).map(|_| AtomicU64::new(0)).collect();
     nearest_features(
@@ -63,21 +64,21 @@ fn carry<L: Level>(pixels: &[L], pair: &Prepared<'_>, carried: &mut [L]) -> f64 
             let mut wanted = vec![false; width];
             reached(features, &mut wanted);
             for ((wanted, p), t) in wanted.iter_mut().zip(pred).zip(truth) {
-                *wanted = (*wanted | lowest.is_some_and(|lowest| *p >= lowest)) & (*t < first);
+                *wanted = (*wanted | (*p >= lowest)) & (*t < first);
             }
             let mut sum = 0.;
             for run in runs(&wanted) {
                 features.visit(run, |span, nearest| {
-                    let level = pixels[nearest.index(width)];
-                    let squared = nearest.squared_distance(y, span.start);
-                    if squared == 0 {
+                    let (rows, col) = ((nearest.row as usize).abs_diff(y), nearest.col as usize);
+                    if rows == 0 && col == span.start {
                         return; // foreground between two runs
                     }
-                    for x in span {
-                        let error = pair.values[pred[x].index()];
-                        let squared = nearest.squared_distance(y, x) as usize;
-                        sum += error * weights.get(squared).copied().unwrap_or(2.);
-                        carried[x] = level;
+                    let level = pixels[nearest.index(width)];
+                    for ((x, p), out) in span.clone().zip(&pred[span.clone()]).zip(&mut carried[span]) {
+                        let columns = x.wrapping_sub(col);
+                        let squared = columns.wrapping_mul(columns).wrapping_add(rows * rows);
+                        sum += pair.values[p.index()] * weights.get(squared).copied().unwrap_or(2.);
+                        *out = level;
                     }
                 });
             }
@@ -143,7 +144,7 @@ fn kernel() -> [f64; HALF + 1] {
 /// Sums the foreground's errors, each the smaller of itself and its neighbourhood's.
 fn inside_errors<L: Level>(pixels: &[L], carried: &[L], pair: &Prepared<'_>) -> f64 {
     let errors: Vec<f64> = pair.values.iter().map(|v| (v - 1.).abs()).collect();
-    // values do not fall, so the levels from here on are right
+    // values do not fall, so the levels above are right
     let Some(highest) = errors.iter().rposition(|&error| error > 0.).map(L::of) else { return 0. };
     let starts: Vec<usize> = (0..pair.height()).step_by(BAND).collect();
     let sums: Vec<f64> = starts
