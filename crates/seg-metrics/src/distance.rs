@@ -50,7 +50,7 @@ impl Nearest {
 pub fn nearest_features<T, O>(
     pixels: &[T],
     width: usize,
-    is_feature: impl Fn(&T) -> bool + Sync,
+    is_feature: impl Fn(&T) -> bool + Copy + Send + Sync,
     out: &mut [O],
     visit: impl Fn(usize, &mut RowFeatures<'_>, &mut [O]) + Sync,
 ) -> bool
@@ -64,11 +64,11 @@ where
     }
     assert_eq!(pixels.len() % width, 0, "the length is not a multiple of the width");
     assert!(width < 1 << 29 && pixels.len() / width < 1 << 29, "a side exceeds 2^29");
-    let Some(edges) = band_edges(pixels, width, &is_feature) else { return false };
+    let Some(edges) = band_edges(pixels, width, is_feature) else { return false };
     let band = BAND * width;
     pixels.par_chunks(band).zip(out.par_chunks_mut(band)).zip(edges).enumerate().for_each(
         |(b, ((pixels, out), edges))| {
-            do_band(b * BAND, pixels, width, &is_feature, edges, |y, row| {
+            do_band(b * BAND, pixels, width, is_feature, edges, |y, row| {
                 let at = (y - b * BAND) * width;
                 visit(y, row, &mut out[at..at + width]);
             });
@@ -81,7 +81,11 @@ where
 ///
 /// # Panics
 /// As [`nearest_features`].
-pub fn distances<T: Sync>(pixels: &[T], width: usize, is_feature: impl Fn(&T) -> bool + Sync) -> Vec<f64> {
+pub fn distances<T: Sync>(
+    pixels: &[T],
+    width: usize,
+    is_feature: impl Fn(&T) -> bool + Copy + Send + Sync,
+) -> Vec<f64> {
     let mut out = vec![f64::INFINITY; pixels.len()];
     nearest_features(pixels, width, is_feature, &mut out, |y, features, row| {
         features.visit(0..width, |span, nearest| {
@@ -101,19 +105,24 @@ struct Edges {
 
 /// What lies above and below each band, from the first and last feature in every band's columns. `None` when there is
 /// no feature.
-fn band_edges<T: Sync>(pixels: &[T], width: usize, is_feature: &(impl Fn(&T) -> bool + Sync)) -> Option<Vec<Edges>> {
+fn band_edges<T: Sync>(
+    pixels: &[T],
+    width: usize,
+    is_feature: impl Fn(&T) -> bool + Copy + Send + Sync,
+) -> Option<Vec<Edges>> {
     let mut edges: Vec<Edges> = pixels
         .par_chunks(BAND * width)
         .enumerate()
-        .map(|(b, band)| {
+        .map(move |(b, band)| {
+            // a copy of its own, which no store can change: the loop is vectorised
+            let is_feature = is_feature;
             // here: the band's own last and first feature
             let (mut last, mut first) = (vec![NONE_ABOVE; width], vec![NONE_BELOW; width]);
             for (y, row) in band.chunks_exact(width).enumerate() {
                 let y = (b * BAND + y) as i32;
                 for ((last, first), p) in last.iter_mut().zip(&mut first).zip(row) {
                     let inside = is_feature(p);
-                    *last = if inside { y } else { *last };
-                    *first = if inside { y.min(*first) } else { *first };
+                    (*last, *first) = (if inside { y } else { *last }, if inside { y.min(*first) } else { *first });
                 }
             }
             Edges { above: last, below: first }
@@ -140,7 +149,7 @@ fn do_band<T>(
     y0: usize,
     pixels: &[T],
     width: usize,
-    is_feature: &impl Fn(&T) -> bool,
+    is_feature: impl Fn(&T) -> bool,
     edges: Edges,
     mut visit: impl FnMut(usize, &mut RowFeatures<'_>),
 ) {

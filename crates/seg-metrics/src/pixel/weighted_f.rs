@@ -57,12 +57,14 @@ fn carry<L: Level>(pixels: &[L], pair: &Prepared<'_>, carried: &mut [L]) -> f64 
     nearest_features(
         gt.plane().data(),
         width,
-        |&t| t >= first,
+        move |&t| t >= first,
         carried,
         |y, features, carried| {
             let (pred, truth) = (&pixels[y * width..][..width], gt.plane().row(y));
             let mut wanted = vec![false; width];
             reached(features, &mut wanted);
+            // copies that no store can change: the loop is vectorised
+            let (first, lowest) = (first, lowest);
             for ((wanted, p), t) in wanted.iter_mut().zip(pred).zip(truth) {
                 *wanted = (*wanted | (*p >= lowest)) & (*t < first);
             }
