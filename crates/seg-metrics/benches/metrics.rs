@@ -81,8 +81,8 @@ fn operations(c: &mut Criterion) {
                 width,
                 |&v| v > 128,
                 &mut out,
-                |_, near, row| {
-                    row.iter_mut().zip(near).for_each(|(out, near)| *out = near.index(width) as u32);
+                |_, features, row| {
+                    features.visit(0..width, |span, nearest| row[span].fill(nearest.index(width) as u32));
                 },
             );
             f64::from(out[0])

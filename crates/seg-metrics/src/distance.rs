@@ -7,6 +7,8 @@
 //!
 //! Rows are done in bands, in parallel; no intermediate image is kept.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 /// Rows of a band: each holds this many rows of column distances.
@@ -38,19 +40,19 @@ impl Nearest {
     }
 }
 
-/// Fills `out`, one element a pixel, from the nearest features: `write(y, nearest, row)` is called once for each row,
-/// with the nearest feature of each of its pixels and its part of `out`. A feature's nearest feature is itself.
+/// Visits the rows of an image, `visit(y, row, out)` each once, with what tells the nearest features of its pixels and the
+/// row's part of `out`, which has one element a pixel. What is not asked for is not computed.
 ///
-/// Returns `false`, and writes nothing, when there is no feature at all.
+/// Returns `false`, and visits nothing, when there is no feature at all.
 ///
 /// # Panics
 /// When `pixels` and `out` differ in length, or their length is not a multiple of `width`, or a side exceeds 2^29.
 pub fn nearest_features<T, O>(
     pixels: &[T],
     width: usize,
-    is_feature: impl Fn(&T) -> bool + Sync,
+    is_feature: impl Fn(&T) -> bool + Copy + Send + Sync,
     out: &mut [O],
-    write: impl Fn(usize, &[Nearest], &mut [O]) + Sync,
+    visit: impl Fn(usize, &mut RowFeatures<'_>, &mut [O]) + Sync,
 ) -> bool
 where
     T: Sync,
@@ -62,13 +64,13 @@ where
     }
     assert_eq!(pixels.len() % width, 0, "the length is not a multiple of the width");
     assert!(width < 1 << 29 && pixels.len() / width < 1 << 29, "a side exceeds 2^29");
-    let Some(edges) = band_edges(pixels, width, &is_feature) else { return false };
+    let Some(edges) = band_edges(pixels, width, is_feature) else { return false };
     let band = BAND * width;
     pixels.par_chunks(band).zip(out.par_chunks_mut(band)).zip(edges).enumerate().for_each(
         |(b, ((pixels, out), edges))| {
-            do_band(b * BAND, pixels, width, &is_feature, edges, |y, nearest| {
+            do_band(b * BAND, pixels, width, is_feature, edges, |y, row| {
                 let at = (y - b * BAND) * width;
-                write(y, nearest, &mut out[at..at + width]);
+                visit(y, row, &mut out[at..at + width]);
             });
         },
     );
@@ -79,12 +81,18 @@ where
 ///
 /// # Panics
 /// As [`nearest_features`].
-pub fn distances<T: Sync>(pixels: &[T], width: usize, is_feature: impl Fn(&T) -> bool + Sync) -> Vec<f64> {
+pub fn distances<T: Sync>(
+    pixels: &[T],
+    width: usize,
+    is_feature: impl Fn(&T) -> bool + Copy + Send + Sync,
+) -> Vec<f64> {
     let mut out = vec![f64::INFINITY; pixels.len()];
-    nearest_features(pixels, width, is_feature, &mut out, |y, nearest, row| {
-        for (x, (out, near)) in row.iter_mut().zip(nearest).enumerate() {
-            *out = (near.squared_distance(y, x) as f64).sqrt();
-        }
+    nearest_features(pixels, width, is_feature, &mut out, |y, features, row| {
+        features.visit(0..width, |span, nearest| {
+            for x in span {
+                row[x] = (nearest.squared_distance(y, x) as f64).sqrt();
+            }
+        });
     });
     out
 }
@@ -97,19 +105,24 @@ struct Edges {
 
 /// What lies above and below each band, from the first and last feature in every band's columns. `None` when there is
 /// no feature.
-fn band_edges<T: Sync>(pixels: &[T], width: usize, is_feature: &(impl Fn(&T) -> bool + Sync)) -> Option<Vec<Edges>> {
+fn band_edges<T: Sync>(
+    pixels: &[T],
+    width: usize,
+    is_feature: impl Fn(&T) -> bool + Copy + Send + Sync,
+) -> Option<Vec<Edges>> {
     let mut edges: Vec<Edges> = pixels
         .par_chunks(BAND * width)
         .enumerate()
-        .map(|(b, band)| {
+        .map(move |(b, band)| {
+            // a copy of its own, which no store can change: the loop is vectorised
+            let is_feature = is_feature;
             // here: the band's own last and first feature
             let (mut last, mut first) = (vec![NONE_ABOVE; width], vec![NONE_BELOW; width]);
             for (y, row) in band.chunks_exact(width).enumerate() {
                 let y = (b * BAND + y) as i32;
                 for ((last, first), p) in last.iter_mut().zip(&mut first).zip(row) {
                     let inside = is_feature(p);
-                    *last = if inside { y } else { *last };
-                    *first = if inside { y.min(*first) } else { *first };
+                    (*last, *first) = (if inside { y } else { *last }, if inside { y.min(*first) } else { *first });
                 }
             }
             Edges { above: last, below: first }
@@ -136,9 +149,9 @@ fn do_band<T>(
     y0: usize,
     pixels: &[T],
     width: usize,
-    is_feature: &impl Fn(&T) -> bool,
+    is_feature: impl Fn(&T) -> bool,
     edges: Edges,
-    mut visit: impl FnMut(usize, &[Nearest]),
+    mut visit: impl FnMut(usize, &mut RowFeatures<'_>),
 ) {
     let rows = pixels.len() / width;
     let Edges { mut above, below } = edges;
@@ -153,7 +166,6 @@ fn do_band<T>(
         }
     }
     let mut near = vec![0i32; width];
-    let mut nearest = vec![Nearest::default(); width];
     let mut envelope = Envelope::new();
     for y in 0..rows {
         let at = y * width..(y + 1) * width;
@@ -164,24 +176,56 @@ fn do_band<T>(
             // the upper one on ties
             *near = if y - *above <= lower - y { *above } else { lower };
         }
-        fill_row(y, &near, &mut envelope, &mut nearest);
-        visit(y as usize, &nearest);
+        visit(y as usize, &mut RowFeatures { y, near: &near, envelope: &mut envelope });
     }
 }
 
-/// The nearest feature of each pixel of row `y`, from the nearest in each column. Features in the row itself cut it
-/// into stretches that do not concern each other.
-fn fill_row(y: i32, near: &[i32], envelope: &mut Envelope, nearest: &mut [Nearest]) {
-    // right for the features in this row
-    for (x, (nearest, &row)) in nearest.iter_mut().zip(near).enumerate() {
-        *nearest = Nearest { row: row as u32, col: x as u32 };
+/// The nearest features of the pixels of one row.
+pub struct RowFeatures<'a> {
+    y: i32,
+    /// Row of the nearest feature in each column.
+    near: &'a [i32],
+    envelope: &'a mut Envelope,
+}
+
+impl RowFeatures<'_> {
+    /// Calls `visit` with spans of columns that follow each other and fill `columns`, each with the feature that is the
+    /// nearest of all its pixels. A feature's nearest feature is itself.
+    ///
+    /// # Panics
+    /// When `columns` leave the row.
+    pub fn visit(&mut self, columns: Range<usize>, mut visit: impl FnMut(Range<usize>, Nearest)) {
+        let (near, y) = (self.near, self.y);
+        let mut x = columns.start;
+        // features in the row itself cut it into stretches that do not concern each other
+        while x < columns.end {
+            if near[x] == y {
+                visit(x..x + 1, Nearest { row: y as u32, col: x as u32 });
+                x += 1;
+                continue;
+            }
+            let end = near[x..columns.end].iter().position(|&row| row == y).map_or(columns.end, |n| x + n);
+            self.envelope.build(y, near, self.reach(x, end));
+            self.envelope.visit(near, x..end, &mut visit);
+            x = end;
+        }
     }
-    let mut x = 0;
-    while let Some(skip) = near[x..].iter().position(|&row| row != y) {
-        x += skip;
-        let end = near[x..].iter().position(|&row| row == y).map_or(near.len(), |n| x + n);
-        envelope.fill(y, near, x.saturating_sub(1), (end + 1).min(near.len()), x..end, nearest);
-        x = end;
+
+    /// The columns that can have the nearest feature of one of `from..to`, none of which has one in this row: no farther
+    /// to the left than the feature in the first one's own column is away, no farther to the right than in the last's.
+    fn reach(&self, from: usize, to: usize) -> Range<usize> {
+        let (near, y) = (self.near, self.y);
+        let away = |x: usize| near[x].abs_diff(y) as usize;
+        let (low, high) = (from.saturating_sub(away(from)), (to + away(to - 1)).min(near.len()));
+        // beyond a feature in this row nothing is nearer
+        let start = near[low..from].iter().rposition(|&row| row == y).map_or(low, |n| low + n);
+        let end = near[to..high].iter().position(|&row| row == y).map_or(high, |n| to + n + 1);
+        start..end
+    }
+
+    /// For each column, how many rows away its nearest feature is; where there is none, more than an image has.
+    pub fn rows_away(&self) -> impl Iterator<Item = u32> {
+        self.near.iter().map(|row| row.abs_diff(self.y))
     }
 }
 
@@ -198,8 +242,8 @@ struct Part {
     col: i64,
     /// What its parabola has beside `x^2 - 2 col x`.
     rest: i64,
-    /// From this column on.
-    start: i64,
+    /// Behind this place. It lies between columns, never on one.
+    after: f64,
 }
 
 impl Envelope {
@@ -207,52 +251,51 @@ impl Envelope {
         Self { parts: Vec::new(), reciprocals: std::array::from_fn(|n| 0.5 / n as f64) }
     }
 
-    /// The quotient of a `numerator` that is not negative and `2 apart`, rounded down. Divisions are what an envelope
-    /// costs most, so most are products; the half keeps the result clear of rounding.
-    fn quotient(&self, numerator: i64, apart: i64) -> i64 {
+    /// Where a parabola `apart` columns to the right of another becomes the lower one. Where both are as high is the
+    /// numerator by `2 apart`; the left one has that place still, so it is moved towards the next column by less than
+    /// what lies between such quotients. Divisions are what an envelope costs most, so most are products.
+    fn meeting(&self, numerator: i64, apart: i64) -> f64 {
         match self.reciprocals.get(apart as usize) {
-            Some(reciprocal) => ((numerator as f64 + 0.5) * reciprocal) as i64,
-            None => numerator / (2 * apart),
+            Some(reciprocal) => (numerator as f64 + 0.5) * reciprocal,
+            None => numerator.div_euclid(2 * apart) as f64 + 0.5,
         }
     }
 
-    /// Fills `nearest[out]` from the columns `from..to`.
-    fn fill(
-        &mut self,
-        y: i32,
-        near: &[i32],
-        from: usize,
-        to: usize,
-        out: std::ops::Range<usize>,
-        nearest: &mut [Nearest],
-    ) {
+    /// Builds it for row `y` from some columns.
+    fn build(&mut self, y: i32, near: &[i32], columns: Range<usize>) {
         self.parts.clear();
-        let end = to as i64;
-        for (col, &row) in (from..).zip(&near[from..to]) {
+        let (before, last) = (columns.start as f64 - 0.5, columns.end as f64 - 1.);
+        for (col, &row) in columns.clone().zip(&near[columns]) {
             if row <= NONE_ABOVE || row >= NONE_BELOW {
                 continue;
             }
             let (col, height) = (col as i64, i64::from(row) - i64::from(y));
             let rest = col * col + height * height;
-            // where the last part is still as near; a later column takes over only where it is strictly nearer
-            let start = loop {
-                let Some(last) = self.parts.last() else { break from as i64 };
-                let (apart, difference) = (col - last.col, rest - last.rest);
-                if difference >= 2 * apart * last.start {
-                    break self.quotient(difference, apart) + 1;
+            let after = loop {
+                let Some(left) = self.parts.last() else { break before };
+                let after = self.meeting(rest - left.rest, col - left.col);
+                if after > left.after {
+                    break after;
                 }
                 self.parts.pop();
             };
-            if start < end {
-                self.parts.push(Part { col, rest, start });
+            if after < last {
+                self.parts.push(Part { col, rest, after });
             }
         }
-        let ends = self.parts.iter().skip(1).map(|next| next.start as usize).chain([to]);
-        for (part, end) in self.parts.iter().zip(ends) {
-            let (start, end) = ((part.start as usize).max(out.start), end.min(out.end));
+    }
+
+    /// Visits the parts that lie in some columns.
+    fn visit(&self, near: &[i32], columns: Range<usize>, visit: &mut impl FnMut(Range<usize>, Nearest)) {
+        let first = self.parts.partition_point(|part| part.after < columns.start as f64).saturating_sub(1);
+        let parts = &self.parts[first..];
+        let ends = parts.iter().skip(1).map(|next| next.after as i32 as usize + 1).chain([columns.end]);
+        let mut start = columns.start;
+        for (part, end) in parts.iter().zip(ends) {
+            let end = end.min(columns.end);
             if start < end {
-                let feature = Nearest { row: near[part.col as usize] as u32, col: part.col as u32 };
-                nearest[start..end].fill(feature);
+                visit(start..end, Nearest { row: near[part.col as usize] as u32, col: part.col as u32 });
+                start = end;
             }
         }
     }
@@ -264,7 +307,15 @@ mod tests {
 
     fn transform(mask: &[bool], width: usize) -> Vec<Nearest> {
         let mut out = vec![Nearest::default(); mask.len()];
-        assert!(nearest_features(mask, width, |&m| m, &mut out, |_, near, row| row.copy_from_slice(near)));
+        assert!(nearest_features(
+            mask,
+            width,
+            |&m| m,
+            &mut out,
+            |_, features, row| {
+                features.visit(0..width, |span, nearest| row[span].fill(nearest));
+            }
+        ));
         out
     }
 

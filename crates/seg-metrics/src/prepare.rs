@@ -28,19 +28,29 @@ pub(crate) enum Pixels<'a> {
 }
 
 /// An index into [`Prepared::values`].
-pub(crate) trait Level: Copy + Send + Sync {
+pub(crate) trait Level: Copy + Ord + Send + Sync {
     fn index(self) -> usize;
+    /// The level of an index.
+    fn of(index: usize) -> Self;
 }
 
 impl Level for u8 {
     fn index(self) -> usize {
         usize::from(self)
     }
+
+    fn of(index: usize) -> Self {
+        index as u8
+    }
 }
 
 impl Level for u32 {
     fn index(self) -> usize {
         self as usize
+    }
+
+    fn of(index: usize) -> Self {
+        index as u32
     }
 }
 
