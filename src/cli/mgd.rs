@@ -11,7 +11,7 @@ pub struct MgdArgs {
     #[arg(long)]
     pub tta: bool,
 
-    /// MGD-SAM2: how its five views go through the encoder; one after another takes less memory
+    /// MGD-SAM2: how its five views go through the encoder; one after another holds one view at a time
     #[arg(long, value_enum, value_name = "ORDER", default_value_t = Views::Together)]
     pub views: Views,
 }
