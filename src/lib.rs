@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod verify;
 
+pub use beit3_encoder;
 pub use detail_refine;
 pub use hiera_encoder;
 pub use hr_decoders;

@@ -180,3 +180,13 @@ fn mgd_toy() {
 fn mgd_train() {
     all_pass("mgd-sam2", "mgd_toy_train", 1);
 }
+
+#[test]
+fn beit3() {
+    all_pass("beit3", "beit3", 3);
+}
+
+#[test]
+fn mpg_spm_toy() {
+    all_pass("mpg-sam2", "mpg_spm_toy", 1);
+}

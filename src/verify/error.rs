@@ -38,6 +38,9 @@ pub enum VerifyError {
     /// A loss or an optimiser failed.
     #[error(transparent)]
     Train(#[from] seg_train::TrainError),
+    /// A tokenizer, or a text for it, cannot be used.
+    #[error(transparent)]
+    Text(#[from] beit3_encoder::Error),
     /// A part of a model failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

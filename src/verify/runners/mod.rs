@@ -1,5 +1,6 @@
 //! The runners: one a kind of case.
 
+mod beit3;
 mod dissam_pipeline;
 mod dissam_swd_optim;
 mod dissam_train;
@@ -9,6 +10,7 @@ mod mgd_metrics;
 mod mgd_train;
 mod mobilesam;
 mod mobilesam_blocks;
+mod mpg_spm_toy;
 mod pisam_clicksim;
 mod pisam_deform;
 mod pisam_losses;
@@ -58,6 +60,7 @@ type Runner = fn(&mut Run<'_, '_>) -> Result<()>;
 
 /// Kind and runner. A case takes the longest kind that its name begins with.
 const RUNNERS: &[(&str, Runner)] = &[
+    ("beit3", beit3::run),
     ("dissam", isnet::run),
     ("dissam_pipeline", dissam_pipeline::run),
     ("dissam_swd_optim", dissam_swd_optim::run),
@@ -68,6 +71,7 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("mgd", mgd::run),
     ("mgd_metrics", mgd_metrics::run),
     ("mobilesam", mobilesam::run),
+    ("mpg_spm_toy", mpg_spm_toy::run),
     ("pisam_clicksim", pisam_clicksim::run),
     ("pisam_deform", pisam_deform::run),
     ("pisam_losses", pisam_losses::run),

@@ -36,7 +36,7 @@ pub(super) fn named_config(case: &Case) -> Result<SamConfig> {
 }
 
 /// Checks what it is shown, and wants what the case stores.
-struct Watch<'w, 'c>(&'w mut Checker<'c>);
+pub(super) struct Watch<'w, 'c>(pub(super) &'w mut Checker<'c>);
 
 impl Observer for Watch<'_, '_> {
     fn observe(&mut self, name: &str, tensor: &Tensor) -> candle_core::Result<()> {
