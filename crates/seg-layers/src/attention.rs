@@ -1,6 +1,6 @@
 //! Attention between two sets of tokens.
 
-use candle_core::{Module, Result, Tensor};
+use candle_core::{D, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_ops::Epilogue;
 
@@ -25,13 +25,21 @@ impl Attention {
     /// # Errors
     /// Besides candle's, an inner width that `num_heads` does not divide.
     pub fn new(dim: usize, inner: usize, num_heads: usize, vb: VarBuilder) -> Result<Self> {
+        Self::with_kv_dim(dim, dim, inner, num_heads, vb)
+    }
+
+    /// As [`Self::new`], for keys and values of `kv_dim` channels.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_kv_dim(dim: usize, kv_dim: usize, inner: usize, num_heads: usize, vb: VarBuilder) -> Result<Self> {
         if num_heads == 0 || !inner.is_multiple_of(num_heads) {
             candle_core::bail!("attention: inner width {inner} is not a multiple of num_heads {num_heads}");
         }
         Ok(Self {
             q_proj: Linear::new(dim, inner, vb.pp("q_proj"))?,
-            k_proj: Linear::new(dim, inner, vb.pp("k_proj"))?,
-            v_proj: Linear::new(dim, inner, vb.pp("v_proj"))?,
+            k_proj: Linear::new(kv_dim, inner, vb.pp("k_proj"))?,
+            v_proj: Linear::new(kv_dim, inner, vb.pp("v_proj"))?,
             out_proj: Linear::new(inner, dim, vb.pp("out_proj"))?,
             num_heads,
             scale: ((inner / num_heads) as f64).powf(-0.5),
@@ -40,17 +48,40 @@ impl Attention {
 
     /// `q [B, N, C]`, `k` and `v [B, M, C]` to `[B, N, C]`, followed by `epilogue` (activation, scale, residual) in the same pass.
     pub fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
-        let split = |x: Tensor| -> Result<Tensor> {
-            let (b, n, c) = x.dims3()?;
-            x.reshape((b, n, self.num_heads, c / self.num_heads))?.transpose(1, 2) // [B, heads, N, d]
-        };
-        let q = split(self.q_proj.forward(q)?)?;
-        let k = split(self.k_proj.forward(k)?)?;
-        let v = split(self.v_proj.forward(v)?)?;
+        self.attend(&self.queries(q)?, &self.keys(k)?, &self.values(v)?, epilogue)
+    }
+
+    /// `[B, N, C]`, projected and shared out to the heads: `[B, heads, N, d]`.
+    pub fn queries(&self, q: &Tensor) -> Result<Tensor> {
+        self.split(self.q_proj.forward(q)?)
+    }
+
+    /// `[B, M, C]` to `[B, heads, M, d]`.
+    pub fn keys(&self, k: &Tensor) -> Result<Tensor> {
+        self.split(self.k_proj.forward(k)?)
+    }
+
+    /// `[B, M, C]` to `[B, heads, M, d]`.
+    pub fn values(&self, v: &Tensor) -> Result<Tensor> {
+        self.split(self.v_proj.forward(v)?)
+    }
+
+    /// Channels of a head.
+    pub fn head_dim(&self) -> Result<usize> {
+        Ok(self.q_proj.weight().dim(D::Minus2)? / self.num_heads)
+    }
+
+    fn split(&self, x: Tensor) -> Result<Tensor> {
+        let (b, n, c) = x.dims3()?;
+        x.reshape((b, n, self.num_heads, c / self.num_heads))?.transpose(1, 2)
+    }
+
+    /// The rest of [`Self::forward`], from queries, keys and values `[B, heads, N or M, d]`.
+    pub fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
         let x = {
             let ((b, heads, n, d), m) = (q.dims4()?, k.dim(2)?);
             let _span = trace::layer("attention", || trace::attention_flops(b * heads, n, m, d));
-            seg_ops::attention(&q, &k, &v, self.scale, None)?.transpose(1, 2)?.flatten_from(2)?
+            seg_ops::attention(q, k, v, self.scale, None)?.transpose(1, 2)?.flatten_from(2)?
         };
         self.out_proj.forward_with(&x, epilogue)
     }

@@ -1,8 +1,8 @@
 //! Attention with rotary positions on a map's rows and columns.
 
-use candle_core::{D, Module, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Epilogue, Linear, trace};
+use seg_layers::{Attention, Epilogue};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rotation angles of a map's tokens: the first half of the channel pairs turns with the column, the second with the row
@@ -58,27 +58,12 @@ impl AxialRope {
 ///
 /// Keys: `q_proj`, `k_proj`, `v_proj`, `out_proj`.
 #[derive(Clone, Debug)]
-pub struct RopeAttention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    out_proj: Linear,
-    num_heads: usize,
-}
+pub struct RopeAttention(Attention);
 
 impl RopeAttention {
     /// Reads an attention of `dim` channels on keys and values of `kv_dim` channels.
     pub fn new(dim: usize, kv_dim: usize, num_heads: usize, vb: VarBuilder) -> Result<Self> {
-        if num_heads == 0 || !dim.is_multiple_of(num_heads) {
-            candle_core::bail!("RoPE attention: width {dim} is not a multiple of num_heads {num_heads}");
-        }
-        Ok(Self {
-            q_proj: Linear::new(dim, dim, vb.pp("q_proj"))?,
-            k_proj: Linear::new(kv_dim, dim, vb.pp("k_proj"))?,
-            v_proj: Linear::new(kv_dim, dim, vb.pp("v_proj"))?,
-            out_proj: Linear::new(dim, dim, vb.pp("out_proj"))?,
-            num_heads,
-        })
+        Ok(Self(Attention::with_kv_dim(dim, kv_dim, dim, num_heads, vb)?))
     }
 
     /// `q [B, N, C]`, `k` and `v [B, M, Ckv]` to `[B, N, C]`; the last `unturned` keys have no place on a map.
@@ -91,33 +76,23 @@ impl RopeAttention {
         unturned: usize,
         epilogue: Epilogue<'_>,
     ) -> Result<Tensor> {
-        let split = |x: Tensor| -> Result<Tensor> {
-            let (b, n, c) = x.dims3()?;
-            x.reshape((b, n, self.num_heads, c / self.num_heads))?.transpose(1, 2) // [B, heads, N, d]
-        };
-        let q = rope.apply(&split(self.q_proj.forward(q)?)?)?;
-        let (b, heads, n, d) = q.dims4()?;
+        let q = rope.apply(&self.0.queries(q)?)?;
         let m = k.dim(1)?;
         let Some(turned) = m.checked_sub(unturned) else {
             candle_core::bail!("RoPE attention: {unturned} of {m} keys without a place, expected at most all");
         };
-        let keys = |from: usize, len: usize| split(self.k_proj.forward(&k.narrow(1, from, len)?.contiguous()?)?);
+        let keys = |from: usize, len: usize| self.0.keys(&k.narrow(1, from, len)?.contiguous()?);
         let k = match (turned, unturned) {
             (_, 0) => rope.apply(&keys(0, m)?)?,
             (0, _) => keys(0, m)?,
             _ => Tensor::cat(&[rope.apply(&keys(0, turned)?)?, keys(turned, unturned)?], 2)?,
         };
-        let v = split(self.v_proj.forward(v)?)?;
-        let x = {
-            let _span = trace::layer("attention", || trace::attention_flops(b * heads, n, m, d));
-            seg_ops::attention(&q, &k, &v, (d as f64).powf(-0.5), None)?.transpose(1, 2)?.flatten_from(2)?
-        };
-        self.out_proj.forward_with(&x, epilogue)
+        self.0.attend(&q, &k, &self.0.values(v)?, epilogue)
     }
 
     /// Channels of a head.
     pub(crate) fn head_dim(&self) -> Result<usize> {
-        Ok(self.q_proj.weight().dim(D::Minus2)? / self.num_heads)
+        self.0.head_dim()
     }
 }
 

@@ -4,7 +4,7 @@
 //! float64, and what rounding moves an element of a gradient by, the reference may be off as well.
 
 use super::unet_family::{images, masks};
-use super::{Result, Run, field};
+use super::{Result, Run, field, scalar};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor};
 use candle_nn::ParamsAdamW;
@@ -157,8 +157,4 @@ fn check_gradients(
         checks.tensor(&format!("{mode}.after_step.{name}"), var.as_tensor());
     }
     Ok(())
-}
-
-fn scalar(x: &Tensor) -> candle_core::Result<f64> {
-    x.to_dtype(DType::F64)?.to_scalar()
 }

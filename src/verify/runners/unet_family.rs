@@ -1,6 +1,6 @@
 //! What the cases of SAM2-UNet and SAM2-UNeXT have in common: names, inputs, the training step.
 
-use super::{Result, Run, field};
+use super::{Result, Run, field, scalar};
 use candle_core::{DType, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW, VarBuilder};
 use seg_checkpoints::{ParameterRules, TrainingWeights};
@@ -280,8 +280,4 @@ fn spread<'t>(ours: &Tensor, others: impl Iterator<Item = &'t Tensor>) -> candle
         farthest = farthest.max(scalar(&(&ours - other)?.abs()?.max_all()?)?);
     }
     Ok(TWO_ROUNDED * farthest)
-}
-
-fn scalar(x: &Tensor) -> candle_core::Result<f64> {
-    x.to_dtype(DType::F64)?.to_scalar()
 }

@@ -8,15 +8,27 @@ use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
 use super::DecodeLimits;
 use crate::error::{DataError, Result, one_line};
 
+/// Whether these are the bytes of a PNG whose header can be read, with a palette.
+pub(super) fn has_palette(bytes: &[u8], limits: &DecodeLimits) -> bool {
+    decoder(bytes, limits).read_info().is_ok_and(|reader| reader.info().color_type == ColorType::Indexed)
+}
+
+fn decoder<'b>(bytes: &'b [u8], limits: &DecodeLimits) -> Decoder<Cursor<&'b [u8]>> {
+    let allowed = usize::try_from(limits.max_decoded_bytes).unwrap_or(usize::MAX);
+    let limits = Limits { bytes: allowed.min(Limits::default().bytes) };
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), limits);
+    decoder.set_transformations(Transformations::IDENTITY);
+    decoder
+}
+
 /// The indices or gray levels of a PNG, one byte each.
 pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<GrayImage> {
     let fail =
         |e: DecodingError| DataError::Decode { name: name.to_owned(), format: "PNG", reason: one_line(&e.to_string()) };
-    let bytes_allowed = usize::try_from(limits.max_decoded_bytes).unwrap_or(usize::MAX);
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: bytes_allowed });
-    decoder.set_transformations(Transformations::IDENTITY);
+    let mut decoder = decoder(bytes, limits);
     let (width, height) = decoder.read_header_info().map_err(fail)?.size();
-    limits.check_header(name, width, height, u64::from(width) * u64::from(height))?;
+    // packed and unpacked
+    limits.check_header(name, width, height, 2 * u64::from(width) * u64::from(height))?;
     let mut reader = decoder.read_info().map_err(fail)?;
     let (color, depth) = reader.output_color_type();
     if !matches!(color, ColorType::Indexed | ColorType::Grayscale) || depth == BitDepth::Sixteen {

@@ -122,11 +122,27 @@ pub fn load_gray(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<GrayIm
 /// # Errors
 /// As [`load_image`]; a file that is not a PNG, or has colours or 16 bits.
 pub fn load_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<GrayImage> {
-    let path = path.as_ref();
+    let (name, bytes) = read(path.as_ref(), limits)?;
+    guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))
+}
+
+/// [`load_labels`] of a PNG with a palette; `None` for any other file.
+pub(crate) fn load_palette_labels(path: &Path, limits: &DecodeLimits) -> Result<Option<GrayImage>> {
+    let (name, bytes) = read(path, limits)?;
+    if !labels::has_palette(&bytes, limits) {
+        return Ok(None);
+    }
+    guarded(&name, "PNG", || labels::decode(&bytes, &name, limits)).map(Some)
+}
+
+/// The name and the bytes of a file that is not over the limits.
+fn read(path: &Path, limits: &DecodeLimits) -> Result<(String, Vec<u8>)> {
     let name = path.display().to_string();
+    let len = std::fs::metadata(path).map_err(|e| DataError::io(path, "open it", e))?.len();
+    limits.check_file(&name, len)?;
     let bytes = std::fs::read(path).map_err(|e| DataError::io(path, "read it", e))?;
     limits.check_file(&name, bytes.len() as u64)?;
-    guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))
+    Ok((name, bytes))
 }
 
 fn open(path: &Path, limits: &DecodeLimits) -> Result<(ImageFormat, Decoded)> {
