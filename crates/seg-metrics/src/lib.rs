@@ -20,10 +20,12 @@ pub mod protocol;
 mod regions;
 pub mod resize;
 mod shape;
+mod squares;
 mod sum;
 mod tally;
 pub mod thin;
 pub mod video;
+mod wide;
 
 pub use accumulate::{Accumulator, Aggregate};
 pub use error::{Error, Result};

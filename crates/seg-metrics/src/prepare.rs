@@ -32,6 +32,27 @@ pub(crate) trait Level: Copy + Ord + Send + Sync {
     fn index(self) -> usize;
     /// The level of an index.
     fn of(index: usize) -> Self;
+    /// The values of some levels.
+    fn values(levels: &[Self], ramp: &Ramp<'_>, out: &mut [f64]);
+}
+
+/// The values of levels. Of 8-bit levels they lie on a straight line, as far as the levels occur.
+pub(crate) struct Ramp<'a> {
+    values: &'a [f64],
+    low: f64,
+    slope: f64,
+}
+
+impl<'a> Ramp<'a> {
+    pub(crate) fn new(values: &'a [f64]) -> Self {
+        let (Some(first), Some(last)) = (values.first(), values.last()) else {
+            return Self { values, low: 0., slope: 0. };
+        };
+        // levels that do not occur have the values of the ends
+        let low = values.iter().rposition(|v| v == first).unwrap_or(0) as f64;
+        let high = values.iter().position(|v| v == last).unwrap_or(0) as f64;
+        Self { values, low, slope: if high > low { (last - first) / (high - low) } else { 0. } }
+    }
 }
 
 impl Level for u8 {
@@ -42,6 +63,14 @@ impl Level for u8 {
     fn of(index: usize) -> Self {
         index as u8
     }
+
+    #[inline(always)]
+    fn values(levels: &[Self], ramp: &Ramp<'_>, out: &mut [f64]) {
+        let base = ramp.values.first().copied().unwrap_or(0.);
+        for (out, level) in out.iter_mut().zip(levels) {
+            *out = base + (f64::from(*level) - ramp.low) * ramp.slope;
+        }
+    }
 }
 
 impl Level for u32 {
@@ -51,6 +80,11 @@ impl Level for u32 {
 
     fn of(index: usize) -> Self {
         index as u32
+    }
+
+    #[inline(always)]
+    fn values(levels: &[Self], ramp: &Ramp<'_>, out: &mut [f64]) {
+        out.iter_mut().zip(levels).for_each(|(out, level)| *out = ramp.values[level.index()]);
     }
 }
 

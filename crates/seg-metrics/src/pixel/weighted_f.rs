@@ -1,26 +1,28 @@
 //! Weighted F-measure: Margolin et al., "How to Evaluate Foreground Maps?", CVPR 2014.
 
-use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
 use crate::distance::{RowFeatures, nearest_features};
-use crate::prepare::{Level, Prepared, with_pixels};
+use crate::prepare::{Level, Prepared, Ramp, with_pixels};
 use crate::protocol::WeightedFRule;
 use crate::tally::Tally;
+use crate::wide::{Wide, widest};
 
 /// Half the width of the 7x7 Gaussian.
 const HALF: usize = 3;
 /// Its sigma.
 const SIGMA: f64 = 5.;
-/// From this distance on the weight of a background pixel is 2 to the last bit.
-const FAR: usize = 270;
-/// Rows that one task filters.
+/// Rows and columns whose errors are looked up together, and columns that are filtered together.
 const BAND: usize = 64;
-/// Pixels between two runs below which they are done as one.
-const GAP: usize = 8;
+const STRIP: usize = 512;
+const BLOCK: usize = 64;
+/// `HALF` columns on either side of a block, up to a whole vector.
+const SIDES: usize = 8;
+/// Pixels of the background that are weighted together.
+const PIECE: usize = 32;
 
 /// One value for each weight of the precision in the rule.
 pub(crate) fn weighted_f(pair: &Prepared<'_>, tally: &Tally, rule: &WeightedFRule) -> Vec<f64> {
@@ -52,84 +54,132 @@ fn carry<L: Level>(pixels: &[L], pair: &Prepared<'_>, carried: &mut [L]) -> f64 
     let (first, _) = gt.limit();
     // values do not fall, so the levels below are no errors
     let lowest = L::of(pair.values.iter().position(|&v| v > 0.).unwrap_or(0));
-    let weights = weights();
+    let ramp = Ramp::new(&pair.values);
     let sums: Vec<AtomicU64> = (0..pair.height()).map(|_| AtomicU64::new(0)).collect();
     nearest_features(
         gt.plane().data(),
         width,
         move |&t| t >= first,
         carried,
-        |y, features, carried| {
+        || Scratch::new(width),
+        |Scratch { close, near, wanted, squares }, y, features, carried| {
             let (pred, truth) = (&pixels[y * width..][..width], gt.plane().row(y));
-            let mut wanted = vec![false; width];
-            reached(features, &mut wanted);
-            // copies that no store can change: the loop is vectorised
-            let (first, lowest) = (first, lowest);
-            for ((wanted, p), t) in wanted.iter_mut().zip(pred).zip(truth) {
-                *wanted = (*wanted | (*p >= lowest)) & (*t < first);
-            }
-            let mut sum = 0.;
-            for run in runs(&wanted) {
-                features.visit(run, |span, nearest| {
-                    let (rows, col) = ((nearest.row as usize).abs_diff(y), nearest.col as usize);
-                    if rows == 0 && col == span.start {
-                        return; // foreground between two runs
-                    }
-                    let level = pixels[nearest.index(width)];
-                    for ((x, p), out) in span.clone().zip(&pred[span.clone()]).zip(&mut carried[span]) {
-                        let columns = x.wrapping_sub(col);
-                        let squared = columns.wrapping_mul(columns).wrapping_add(rows * rows);
-                        sum += pair.values[p.index()] * weights.get(squared).copied().unwrap_or(2.);
-                        *out = level;
-                    }
-                });
-            }
+            widest(Marks { features, pred, truth, first, lowest, close, near, wanted });
+            squares.fill(0);
+            features.capped_squares(wanted, squares);
+            // what a window around a foreground pixel holds is at most the root of 18 away from it
+            features.visit_close(near, squares, |x, nearest| carried[x] = pixels[nearest.index(width)]);
             // each row is written once; the sums are added in order below
+            let sum = widest(Weighted { pred, ramp: &ramp, squares });
             sums[y].store(sum.to_bits(), Ordering::Relaxed);
         },
     );
     sums.iter().map(|bits| f64::from_bits(bits.load(Ordering::Relaxed))).sum()
 }
 
-/// Marks the pixels of a row that a window around some foreground pixel holds.
-fn reached(features: &RowFeatures<'_>, marks: &mut [bool]) {
-    let width = marks.len();
-    let mut close = vec![false; width + 2 * HALF];
-    close[HALF..].iter_mut().zip(features.rows_away()).for_each(|(close, rows)| *close = rows <= HALF as u32);
-    for side in 0..=2 * HALF {
-        marks.iter_mut().zip(&close[side..]).for_each(|(mark, close)| *mark |= close);
+/// Of one row.
+struct Scratch {
+    /// Which columns have foreground in the rows around, with `HALF` columns on either side.
+    close: Vec<bool>,
+    near: Vec<bool>,
+    wanted: Vec<bool>,
+    squares: Vec<u16>,
+}
+
+impl Scratch {
+    fn new(width: usize) -> Self {
+        Self {
+            close: vec![false; width + 2 * HALF],
+            near: vec![false; width],
+            wanted: vec![false; width],
+            squares: vec![0; width],
+        }
     }
 }
 
-/// The runs of marks; those with little between them are one.
-fn runs(marks: &[bool]) -> impl Iterator<Item = Range<usize>> {
-    let next = |from: usize| {
-        let skipped = marks[from..].chunks(16).take_while(|piece| !piece.iter().fold(false, |a, b| a | b)).count();
-        let from = (from + 16 * skipped).min(marks.len());
-        marks[from..].iter().position(|&mark| mark).map(|n| from + n)
-    };
-    let end = |from: usize| marks[from..].iter().position(|&mark| !mark).map_or(marks.len(), |n| from + n);
-    let mut start = next(0);
-    std::iter::from_fn(move || {
-        let run = start?;
-        let mut to = end(run);
-        loop {
-            start = next(to);
-            match start {
-                Some(other) if other - to <= GAP => to = end(other),
-                _ => return Some(run..to),
-            }
-        }
-    })
+/// Marks in a row of the background which pixels carry, and which need their distance for that or for their error.
+struct Marks<'a, L> {
+    features: &'a RowFeatures<'a>,
+    pred: &'a [L],
+    truth: &'a [u8],
+    /// Where the foreground begins.
+    first: u8,
+    /// The lowest level that is an error.
+    lowest: L,
+    close: &'a mut [bool],
+    near: &'a mut [bool],
+    wanted: &'a mut [bool],
 }
 
-/// The weight of a background pixel by its squared distance from the foreground: 1 at it, 2 far away, half of the way
-/// every five pixels.
-fn weights() -> &'static [f64] {
-    static TABLE: OnceLock<Vec<f64>> = OnceLock::new();
+impl<L: Level> Wide for Marks<'_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { features, pred, truth, first, lowest, close, near, wanted } = self;
+        close[HALF..].iter_mut().zip(features.rows_away()).for_each(|(close, rows)| *close = rows <= HALF as u32);
+        // a window around some foreground pixel holds it
+        near.fill(false);
+        for side in 0..=2 * HALF {
+            near.iter_mut().zip(&close[side..]).for_each(|(near, close)| *near |= close);
+        }
+        for ((wanted, near), (p, t)) in wanted.iter_mut().zip(near).zip(pred.iter().zip(truth)) {
+            *near &= *t < first;
+            *wanted = *near | ((*p >= lowest) & (*t < first));
+        }
+    }
+}
+
+/// Sums a row's values, each weighted by its squared distance, in eight parts that do not wait for each other.
+struct Weighted<'a, L> {
+    pred: &'a [L],
+    ramp: &'a Ramp<'a>,
+    squares: &'a [u16],
+}
+
+impl<L: Level> Wide for Weighted<'_, L> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let (mut values, mut by, mut sums) = ([0.; PIECE], [0.; PIECE], [0.; 8]);
+        for (pred, squares) in self.pred.chunks(PIECE).zip(self.squares.chunks(PIECE)) {
+            if squares.iter().fold(0, |a, b| a | b) == 0 {
+                continue;
+            }
+            L::values(pred, self.ramp, &mut values);
+            look_up(squares, &mut by);
+            let whole = pred.len() == PIECE;
+            let pairs = values.chunks(8).zip(by.chunks(8));
+            for (values, by) in pairs.take(if whole { PIECE / 8 } else { 0 }) {
+                sums.iter_mut().zip(values.iter().zip(by)).for_each(|(sum, (v, by))| *sum += v * by);
+            }
+            if !whole {
+                sums[0] += values.iter().zip(&by).take(pred.len()).map(|(v, by)| v * by).sum::<f64>();
+            }
+        }
+        sums.iter().sum()
+    }
+}
+
+/// Looks up weights; never as a part of code for wide vectors, which would gather them, and that is slower.
+#[inline(never)]
+fn look_up(squares: &[u16], out: &mut [f64; PIECE]) {
+    let weights = weights();
+    out.iter_mut().zip(squares).for_each(|(out, squared)| *out = weights[usize::from(*squared)]);
+}
+
+/// The weight of a pixel by its squared distance from the foreground: none inside it, 1 at it, half of the way to 2
+/// every five pixels. From 256 pixels on, where squared distances are not told apart, it lacks less than 4e-16.
+fn weights() -> &'static [f64; 1 << 16] {
+    static TABLE: OnceLock<Box<[f64; 1 << 16]>> = OnceLock::new();
     TABLE.get_or_init(|| {
         let decay = 0.5f64.ln() / 5.;
-        (0..FAR * FAR).map(|squared| 2. - (decay * (squared as f64).sqrt()).exp()).collect()
+        let mut table = Box::new([0.; 1 << 16]);
+        for (squared, weight) in table.iter_mut().enumerate().skip(1) {
+            *weight = 2. - (decay * (squared as f64).sqrt()).exp();
+        }
+        table
     })
 }
 
@@ -145,126 +195,120 @@ fn kernel() -> [f64; HALF + 1] {
 
 /// Sums the foreground's errors, each the smaller of itself and its neighbourhood's.
 fn inside_errors<L: Level>(pixels: &[L], carried: &[L], pair: &Prepared<'_>) -> f64 {
-    let errors: Vec<f64> = pair.values.iter().map(|v| (v - 1.).abs()).collect();
+    let ramp = Ramp::new(&pair.values);
     // values do not fall, so the levels above are right
-    let Some(highest) = errors.iter().rposition(|&error| error > 0.).map(L::of) else { return 0. };
-    let starts: Vec<usize> = (0..pair.height()).step_by(BAND).collect();
-    let sums: Vec<f64> = starts
+    let Some(highest) = pair.values.iter().rposition(|&v| v < 1.).map(L::of) else { return 0. };
+    let tiles: Vec<(usize, usize)> =
+        (0..pair.height()).step_by(BAND).flat_map(|y| (0..pair.width()).step_by(STRIP).map(move |x| (x, y))).collect();
+    let sums: Vec<f64> = tiles
         .into_par_iter()
-        .map(|start| {
-            let mut filter = Filter::new(carried, &errors, highest, pair);
-            (start..(start + BAND).min(pair.height())).map(|y| filter.row(y, pixels)).sum()
-        })
+        .map(|(x, y)| widest(Tile { pixels, carried, ramp: &ramp, highest, pair, kernel: kernel(), x, y }))
         .collect();
     sums.iter().sum()
 }
 
-/// Filters the rows of a band from the top.
-struct Filter<'a, L> {
+/// Sums the errors of the foreground in `STRIP` columns from `x` on of the `BAND` rows from `y` on.
+struct Tile<'a, L> {
+    pixels: &'a [L],
     carried: &'a [L],
-    errors: &'a [f64],
+    ramp: &'a Ramp<'a>,
     /// The highest level that is an error.
     highest: L,
     pair: &'a Prepared<'a>,
     kernel: [f64; HALF + 1],
-    /// Errors of the last rows, row `y` at `y % 8`, and which row each is; with `HALF` zeros at either end.
-    rows: [(usize, Vec<f64>); 8],
-    /// A row outside the image.
-    zeros: Vec<f64>,
-    marks: Vec<bool>,
-    /// Of one run: the sums down the columns, with `HALF` columns at either end; the filtered errors; the errors.
-    down: Vec<f64>,
-    near: Vec<f64>,
-    own: Vec<f64>,
+    x: usize,
+    y: usize,
 }
 
-impl<'a, L: Level> Filter<'a, L> {
-    fn new(carried: &'a [L], errors: &'a [f64], highest: L, pair: &'a Prepared<'a>) -> Self {
-        let zeros = vec![0.; pair.width() + 2 * HALF];
-        Self {
-            carried,
-            errors,
-            highest,
-            pair,
-            kernel: kernel(),
-            rows: std::array::from_fn(|_| (usize::MAX, zeros.clone())),
-            marks: vec![false; pair.width()],
-            down: zeros.clone(),
-            near: zeros.clone(),
-            own: zeros.clone(),
-            zeros,
-        }
-    }
+/// Errors of a row of a tile, with `HALF` columns on either side, and up to a whole vector.
+type Errors = [f64; STRIP + SIDES];
 
-    /// The sum of row `y`.
-    fn row(&mut self, y: usize, pixels: &[L]) -> f64 {
-        let (width, gt) = (self.pair.width(), self.pair.gt);
-        let (pred, truth) = (&pixels[y * width..][..width], gt.plane().row(y));
-        let ((first, any), highest) = (gt.limit(), self.highest);
-        if !any {
-            return 0.;
-        }
-        for ((mark, p), t) in self.marks.iter_mut().zip(pred).zip(truth) {
-            *mark = (*t >= first) & (*p <= highest);
-        }
-        let marks = std::mem::take(&mut self.marks);
-        let mut sum = 0.;
-        for run in runs(&marks) {
-            self.convert(y);
-            self.filter(y, run.clone());
-            let own = &mut self.own[..run.len()];
-            for ((own, p), mark) in own.iter_mut().zip(&pred[run.clone()]).zip(&marks[run.clone()]) {
-                *own = if *mark { self.errors[p.index()] } else { 0. };
-            }
-            sum += sum_of_minima(own, &self.near[..run.len()]);
-        }
-        self.marks = marks;
-        sum
-    }
+impl<L: Level> Wide for Tile<'_, L> {
+    type Output = f64;
 
-    /// Looks up the errors around row `y`, where that is not done yet.
-    fn convert(&mut self, y: usize) {
+    #[inline(always)]
+    fn run(self) -> f64 {
         let (width, height) = (self.pair.width(), self.pair.height());
-        for at in y.saturating_sub(HALF)..(y + HALF + 1).min(height) {
-            let (kept, row) = &mut self.rows[at % 8];
-            if *kept != at {
-                *kept = at;
-                let levels = &self.carried[at * width..][..width];
-                row[HALF..].iter_mut().zip(levels).for_each(|(error, level)| *error = self.errors[level.index()]);
+        let (first, any) = self.pair.gt.limit();
+        let columns = self.x..(self.x + STRIP).min(width);
+        // errors of the last rows, row `y` at `y % 8`, and which row each is
+        let (mut rows, mut kept) = ([[0.; STRIP + SIDES]; 8], [usize::MAX; 8]);
+        let mut sums = [0.; 8];
+        for y in self.y..(self.y + BAND).min(height) {
+            let (pred, truth) =
+                (&self.pixels[y * width..][columns.clone()], &self.pair.gt.plane().row(y)[columns.clone()]);
+            let mut marks = [false; STRIP];
+            for ((mark, p), t) in marks.iter_mut().zip(pred).zip(truth) {
+                *mark = any & (*t >= first) & (*p <= self.highest);
+            }
+            if !marks.iter().fold(false, |a, &b| a | b) {
+                continue;
+            }
+            for at in y.saturating_sub(HALF)..(y + HALF + 1).min(height) {
+                if kept[at % 8] != at {
+                    kept[at % 8] = at;
+                    self.convert(at, &mut rows[at % 8]);
+                }
+            }
+            for (i, marks) in marks.chunks_exact(BLOCK).enumerate() {
+                if !marks.iter().fold(false, |a, &b| a | b) {
+                    continue;
+                }
+                let near = self.filter(y, &rows, i * BLOCK);
+                // the foreground carries its own errors
+                let own = &rows[y % 8][HALF + i * BLOCK..][..BLOCK];
+                for ((own, near), marks) in own.chunks(8).zip(near.chunks(8)).zip(marks.chunks(8)) {
+                    for (sum, ((own, near), mark)) in sums.iter_mut().zip(own.iter().zip(near).zip(marks)) {
+                        let smaller = if near < own { *near } else { *own };
+                        *sum += if *mark { smaller } else { 0. };
+                    }
+                }
             }
         }
-    }
-
-    /// Fills `near` with the filtered errors of some columns of row `y`; beyond the image there are zeros.
-    fn filter(&mut self, y: usize, columns: Range<usize>) {
-        let with_sides = columns.start..columns.end + 2 * HALF;
-        let height = self.pair.height();
-        let around: [&[f64]; 2 * HALF + 1] = std::array::from_fn(|k| {
-            let at = (y + k).checked_sub(HALF).filter(|&at| at < height);
-            &at.map_or(&self.zeros, |at| &self.rows[at % 8].1)[with_sides.clone()]
-        });
-        let down = &mut self.down[..with_sides.len()];
-        weigh(&self.kernel, around, down);
-        let near = &mut self.near[..columns.len()];
-        weigh(&self.kernel, std::array::from_fn(|k| &down[k..][..near.len()]), near);
+        sums.iter().sum()
     }
 }
 
-/// The weighted sum of seven slices, symmetric about the middle one.
-fn weigh(kernel: &[f64; HALF + 1], slices: [&[f64]; 2 * HALF + 1], out: &mut [f64]) {
-    let n = out.len();
-    let [a, b, c, d, e, f, g] = slices.map(|slice| &slice[..n]);
-    for i in 0..n {
-        out[i] = kernel[0] * (a[i] + g[i]) + kernel[1] * (b[i] + f[i]) + kernel[2] * (c[i] + e[i]) + kernel[3] * d[i];
+impl<L: Level> Tile<'_, L> {
+    /// Looks up the errors of row `y`; beyond the image there are none.
+    #[inline(always)]
+    fn convert(&self, y: usize, out: &mut Errors) {
+        let width = self.pair.width();
+        let before = HALF.min(self.x);
+        let levels = &self.carried[y * width..][self.x - before..(self.x + STRIP + HALF).min(width)];
+        out.fill(0.);
+        let out = &mut out[HALF - before..][..levels.len()];
+        L::values(levels, self.ramp, out);
+        out.iter_mut().for_each(|error| *error = 1. - *error);
+    }
+
+    /// The filtered errors of a block of row `y`, by its first column; there are none in the rows beyond the image.
+    #[inline(always)]
+    fn filter(&self, y: usize, rows: &[Errors; 8], column: usize) -> [f64; BLOCK] {
+        let zeros = [0.; BLOCK + SIDES];
+        let mut around = [&zeros; 2 * HALF + 1];
+        for (k, row) in around.iter_mut().enumerate() {
+            let inside = (y + k).checked_sub(HALF).filter(|&at| at < self.pair.height());
+            if let Some(errors) = inside.and_then(|at| rows[at % 8][column..].first_chunk()) {
+                *row = errors;
+            }
+        }
+        let mut down = [0.; BLOCK + SIDES];
+        for (i, down) in down.iter_mut().enumerate() {
+            let mut column = [0.; 2 * HALF + 1];
+            column.iter_mut().zip(&around).for_each(|(error, row)| *error = row[i]);
+            *down = weigh(&self.kernel, &column);
+        }
+        let mut near = [0.; BLOCK];
+        for (near, across) in near.iter_mut().zip(down.windows(2 * HALF + 1)) {
+            *near = weigh(&self.kernel, across);
+        }
+        near
     }
 }
 
-/// The sum of the smaller of each two, in four parts that do not wait for each other.
-fn sum_of_minima(a: &[f64], b: &[f64]) -> f64 {
-    let smaller = |(a, b): (&f64, &f64)| if b < a { *b } else { *a };
-    let mut sums = [0.; 4];
-    for (a, b) in a.chunks(4).zip(b.chunks(4)) {
-        sums.iter_mut().zip(a.iter().zip(b).map(smaller)).for_each(|(sum, v)| *sum += v);
-    }
-    sums.iter().sum()
+/// The weighted sum of seven numbers, symmetric about the middle one.
+#[inline(always)]
+fn weigh(kernel: &[f64; HALF + 1], v: &[f64]) -> f64 {
+    kernel[0] * (v[0] + v[6]) + kernel[1] * (v[1] + v[5]) + kernel[2] * (v[2] + v[4]) + kernel[3] * v[3]
 }
