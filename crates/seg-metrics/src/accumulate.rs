@@ -10,27 +10,55 @@ use crate::overlap::{PRECISION_AT, ReferringIou};
 use crate::pixel::confusion::{Confusion, Ratio};
 use crate::pixel::fmeasure::{area, f_of};
 use crate::protocol::{MaxF, Metric, Protocol, Undefined};
+use crate::spool::{Record, Spool};
 use crate::sum::ExactSum;
 use crate::{Error, Result};
 
 /// The results of many pairs under one protocol: of each its numbers, of all together the sums of their curves.
 ///
-/// Pairs may come in any order and in parts ([`Accumulator::merge`]): the results are the same to the last bit. What a
-/// pair takes is a few bytes a number; curves are summed, and kept only if asked for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Pairs may come in any order and in parts ([`Accumulator::merge`]): the results are the same to the last bit. What is kept
+/// of each pair lies in a temporary file; memory has its name and its place, and the sums of the curves.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Accumulator {
     protocol: Protocol,
     metrics: Vec<Metric>,
     /// Names of numbers, as they first came.
     columns: Vec<String>,
-    /// The numbers of each pair in the order of the columns; what a pair does not have is `None`.
-    #[serde(with = "rows")]
-    pairs: BTreeMap<String, Vec<Option<f64>>>,
+    /// Names of kept curves, as they first came.
+    #[serde(default)]
+    curve_names: Vec<String>,
+    #[serde(with = "records")]
+    pairs: Spool,
     curves: BTreeMap<String, CurveSum>,
     binary: Confusion,
     masks: ReferringIou,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    kept: Option<BTreeMap<String, BTreeMap<String, Vec<Number>>>>,
+    /// Whether the curves of every pair are kept.
+    #[serde(default)]
+    keep_curves: bool,
+}
+
+/// What was measured of one pair.
+#[derive(Clone, Debug)]
+pub struct Measured<'a> {
+    /// Its name.
+    pub stem: &'a str,
+    columns: &'a [String],
+    curve_names: &'a [String],
+    record: Record,
+}
+
+impl Measured<'_> {
+    /// Its numbers by name.
+    pub fn numbers(&self) -> impl Iterator<Item = (&str, f64)> {
+        let named = self.columns.iter().zip(&self.record.numbers);
+        named.filter_map(|(name, value)| Some((name.as_str(), (*value)?.0)))
+    }
+
+    /// Its curves by name, where they were kept.
+    pub fn curves(&self) -> impl Iterator<Item = (&str, &[Number])> {
+        let name = |i: u32| self.curve_names.get(i as usize).map(String::as_str);
+        self.record.curves.iter().filter_map(move |(i, curve)| Some((name(*i)?, curve.as_slice())))
+    }
 }
 
 /// The sum of the pairs' curves.
@@ -70,17 +98,18 @@ pub struct Aggregate {
 }
 
 impl Accumulator {
-    /// Nothing yet. With `keep_curves` the curves of every pair are kept, about 2 KiB each.
+    /// Nothing yet. With `keep_curves` the curves of every pair are kept, about 2 KiB each, in the temporary file.
     pub fn new(protocol: Protocol, metrics: Vec<Metric>, keep_curves: bool) -> Self {
         Self {
             protocol,
             metrics,
             columns: Vec::new(),
-            pairs: BTreeMap::new(),
+            curve_names: Vec::new(),
+            pairs: Spool::default(),
             curves: BTreeMap::new(),
             binary: Confusion::default(),
             masks: ReferringIou::default(),
-            kept: keep_curves.then(BTreeMap::new),
+            keep_curves,
         }
     }
 
@@ -101,38 +130,33 @@ impl Accumulator {
 
     /// Whether there is no pair.
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.pairs.len() == 0
     }
 
     /// Adds the results of the pair called `stem`.
     ///
     /// # Errors
-    /// [`Error::Twice`] when there is one of this name.
+    /// [`Error::Twice`] when there is one of this name, [`Error::Spool`] when the temporary file cannot be written.
     pub fn add(&mut self, stem: &str, scores: &Scores) -> Result<()> {
-        if self.pairs.contains_key(stem) {
-            return Err(Error::Twice { stem: stem.to_owned() });
-        }
-        let mut row = vec![None; self.columns.len()];
+        let mut numbers = vec![None; self.columns.len()];
         for (i, (name, value)) in scores.values.iter().enumerate() {
-            // nearly always the columns stand as the names come
-            let column = match self.columns.get(i).filter(|column| *column == name) {
-                Some(_) => i,
-                None => self.column(name),
-            };
-            row.resize(self.columns.len().max(row.len()), None);
-            row[column] = Some(*value);
+            let column = place(&mut self.columns, i, name);
+            numbers.resize(self.columns.len().max(numbers.len()), None);
+            numbers[column] = Some(Number(*value));
         }
-        row.shrink_to_fit();
-        self.pairs.insert(stem.to_owned(), row);
+        let mut curves = Vec::new();
+        if self.keep_curves {
+            for (i, (name, curve)) in scores.curves.iter().enumerate() {
+                let name = place(&mut self.curve_names, i, name) as u32;
+                curves.push((name, curve.iter().copied().map(Number).collect()));
+            }
+        }
+        self.pairs.put(stem, &Record { numbers, curves })?;
         for (name, curve) in &scores.curves {
             match self.curves.get_mut(name.as_ref()) {
                 Some(sum) => sum.add(curve),
                 None => self.curves.entry(name.to_string()).or_default().add(curve),
             }
-        }
-        if let Some(kept) = &mut self.kept {
-            let numbers = |curve: &[f64]| curve.iter().copied().map(Number).collect();
-            kept.insert(stem.to_owned(), scores.curves.iter().map(|(n, c)| (n.to_string(), numbers(c))).collect());
         }
         self.binary = self.binary.plus(&scores.binary);
         if let Some(overlap) = scores.overlap {
@@ -141,67 +165,67 @@ impl Accumulator {
         Ok(())
     }
 
-    fn column(&mut self, name: &str) -> usize {
-        self.columns.iter().position(|column| column == name).unwrap_or_else(|| {
-            self.columns.push(name.to_owned());
-            self.columns.len() - 1
-        })
-    }
-
     /// Adds the pairs of another part of the same data set.
     ///
     /// # Errors
-    /// [`Error::OtherProtocol`] when protocols or metrics differ, [`Error::Twice`] for a pair that both have.
+    /// [`Error::OtherProtocol`] when protocols or metrics differ, [`Error::Twice`] for a pair that both have,
+    /// [`Error::Spool`] when a temporary file cannot be read or written.
     pub fn merge(&mut self, other: Self) -> Result<()> {
         if self.protocol != other.protocol || self.metrics != other.metrics {
             return Err(Error::OtherProtocol { ours: self.protocol.name.clone(), theirs: other.protocol.name });
         }
-        if let Some(stem) = other.pairs.keys().find(|stem| self.pairs.contains_key(*stem)) {
-            return Err(Error::Twice { stem: stem.clone() });
+        if let Some(stem) = other.pairs.names().find(|stem| self.pairs.contains(stem)) {
+            return Err(Error::Twice { stem: stem.to_owned() });
         }
-        let columns: Vec<usize> = other.columns.iter().map(|name| self.column(name)).collect();
-        for (stem, theirs) in other.pairs {
-            let mut row = vec![None; self.columns.len()];
-            theirs.into_iter().zip(&columns).for_each(|(value, &column)| row[column] = value);
-            self.pairs.insert(stem, row);
+        // where some pairs have no curves, those of the others are of no use
+        self.keep_curves &= other.keep_curves;
+        let columns: Vec<usize> = other.columns.iter().map(|name| place(&mut self.columns, 0, name)).collect();
+        let names: Vec<usize> = other.curve_names.iter().map(|name| place(&mut self.curve_names, 0, name)).collect();
+        for theirs in other.pairs() {
+            let Measured { stem, record, .. } = theirs?;
+            let mut numbers = vec![None; self.columns.len()];
+            record.numbers.into_iter().zip(&columns).for_each(|(value, &column)| numbers[column] = value);
+            let renamed = |(name, curve): (u32, _)| Some((*names.get(name as usize)? as u32, curve));
+            let curves = record.curves.into_iter().filter(|_| self.keep_curves).filter_map(renamed).collect();
+            self.pairs.put(stem, &Record { numbers, curves })?;
         }
         for (name, sum) in &other.curves {
             self.curves.entry(name.clone()).or_default().merge(sum);
         }
         self.binary = self.binary.plus(&other.binary);
         self.masks.merge(&other.masks);
-        match (&mut self.kept, other.kept) {
-            (Some(ours), Some(theirs)) => ours.extend(theirs),
-            // the curves of some pairs would be missing
-            (kept, _) => *kept = None,
-        }
         Ok(())
     }
 
-    /// The pairs by name, each with its numbers by name.
-    pub fn pairs(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = (&str, f64)>)> {
-        self.pairs.iter().map(|(stem, row)| {
-            let named = self.columns.iter().zip(row).filter_map(|(name, value)| Some((name.as_str(), (*value)?)));
-            (stem.as_str(), named)
+    /// The pairs in the order of their names. An item is an [`Error::Spool`] when the temporary file cannot be read.
+    pub fn pairs(&self) -> impl Iterator<Item = Result<Measured<'_>>> {
+        self.pairs.names().map(|stem| {
+            let mut record = self.pairs.get(stem)?.unwrap_or_default();
+            if !self.keep_curves {
+                record.curves.clear();
+            }
+            Ok(Measured { stem, columns: &self.columns, curve_names: &self.curve_names, record })
         })
     }
 
-    /// The kept curves of a pair.
-    pub fn curves_of(&self, stem: &str) -> impl Iterator<Item = (&str, &[Number])> {
-        let kept = self.kept.as_ref().and_then(|kept| kept.get(stem));
-        kept.into_iter().flatten().map(|(name, curve)| (name.as_str(), curve.as_slice()))
+    /// The names of all numbers that some pair has.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
     }
 
     /// What the pairs give together.
     ///
     /// A number is the mean over the pairs that have it; the maximum of a curve is that of the mean curve, where the
     /// protocol does not say otherwise.
-    pub fn aggregate(&self) -> Aggregate {
+    ///
+    /// # Errors
+    /// [`Error::Spool`] when the temporary file cannot be read.
+    pub fn aggregate(&self) -> Result<Aggregate> {
         let mut out = Aggregate::default();
-        for (i, name) in self.columns.iter().enumerate() {
-            let values = self.pairs.values().filter_map(|row| row.get(i).copied().flatten());
-            let (mut sum, mut n) = (ExactSum::default(), 0);
-            for value in values {
+        let mut sums = vec![(ExactSum::default(), 0); self.columns.len()];
+        for pair in self.pairs() {
+            for ((value, name), (sum, n)) in pair?.record.numbers.iter().zip(&self.columns).zip(&mut sums) {
+                let Some(Number(value)) = *value else { continue };
                 if value.is_nan() {
                     *out.undefined.entry(name.clone()).or_default() += 1;
                     if self.protocol.undefined == Undefined::IsCounted {
@@ -209,16 +233,16 @@ impl Accumulator {
                     }
                 }
                 sum.add(value);
-                n += 1;
+                *n += 1;
             }
-            out.values.insert(name.clone(), sum.mean(n));
         }
+        out.values.extend(self.columns.iter().zip(sums).map(|(name, (sum, n))| (name.clone(), sum.mean(n))));
         for (name, sum) in &self.curves {
             out.curves.insert(name.clone(), sum.mean());
         }
         self.combine_curves(&mut out);
         self.add_overall(&mut out.values);
-        out
+        Ok(out)
     }
 
     /// Means and maxima of the mean curves.
@@ -255,7 +279,7 @@ impl Accumulator {
 
     /// Ratios of the counts of all pairs together.
     fn add_overall(&self, values: &mut BTreeMap<String, f64>) {
-        if self.pairs.is_empty() {
+        if self.is_empty() {
             return;
         }
         if self.metrics.contains(&Metric::FmeasureV2) {
@@ -273,26 +297,49 @@ impl Accumulator {
     }
 }
 
-/// The rows of pairs, with undefined numbers as text.
-mod rows {
-    use super::{BTreeMap, Deserialize, Number};
-    use serde::{Deserializer, Serializer, ser::SerializeMap};
+/// Where a name stands, which is added if it is not there; most often it is where it is expected.
+fn place(names: &mut Vec<String>, expected: usize, name: &str) -> usize {
+    if names.get(expected).is_some_and(|known| known == name) {
+        return expected;
+    }
+    names.iter().position(|known| known == name).unwrap_or_else(|| {
+        names.push(name.to_owned());
+        names.len() - 1
+    })
+}
 
-    pub(super) fn serialize<S: Serializer>(
-        pairs: &BTreeMap<String, Vec<Option<f64>>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+/// The records as a map, read and written one at a time.
+mod records {
+    use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+    use serde::ser::{Error as _, SerializeMap, Serializer};
+
+    use super::{Record, Spool};
+
+    pub(super) fn serialize<S: Serializer>(pairs: &Spool, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(pairs.len()))?;
-        for (stem, row) in pairs {
-            map.serialize_entry(stem, &row.iter().map(|v| v.map(Number)).collect::<Vec<_>>())?;
+        for stem in pairs.names() {
+            map.serialize_entry(stem, &pairs.get(stem).map_err(S::Error::custom)?.unwrap_or_default())?;
         }
         map.end()
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<String, Vec<Option<f64>>>, D::Error> {
-        let rows = BTreeMap::<String, Vec<Option<Number>>>::deserialize(deserializer)?;
-        Ok(rows.into_iter().map(|(stem, row)| (stem, row.into_iter().map(|v| v.map(|n| n.0)).collect())).collect())
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Spool, D::Error> {
+        struct Records;
+        impl<'de> Visitor<'de> for Records {
+            type Value = Spool;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a map from the names of pairs to their results")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Spool, A::Error> {
+                let mut pairs = Spool::default();
+                while let Some((stem, record)) = map.next_entry::<String, Record>()? {
+                    pairs.put(&stem, &record).map_err(A::Error::custom)?;
+                }
+                Ok(pairs)
+            }
+        }
+        deserializer.deserialize_map(Records)
     }
 }

@@ -50,6 +50,14 @@ pub enum Error {
         /// Protocol of the other part.
         theirs: String,
     },
+    /// The temporary file with the results of the pairs does not work.
+    #[error("cannot {action} the temporary file with the results of the pairs: {reason}")]
+    Spool {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// A predicted value is NaN or infinite.
     #[error("the prediction is {value} at ({x}, {y}), expected a number from 0 to 1")]
     NotFinite {

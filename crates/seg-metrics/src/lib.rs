@@ -20,6 +20,7 @@ pub mod protocol;
 mod regions;
 pub mod resize;
 mod shape;
+mod spool;
 mod squares;
 mod sum;
 mod tally;
@@ -27,7 +28,7 @@ pub mod thin;
 pub mod video;
 mod wide;
 
-pub use accumulate::{Accumulator, Aggregate};
+pub use accumulate::{Accumulator, Aggregate, Measured};
 pub use error::{Error, Result};
 pub use evaluate::{Evaluator, Scores};
 pub use number::Number;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use seg_data::{DecodeLimits, GrayImage, PilFilter, load_gray, resize_pil};
 use seg_metrics::{Accumulator, Evaluator, Plane, Scores, protocol::Resize};
 
-use super::pairs::Pair;
+use super::pairs::{Pair, Pairs};
 use crate::cli::progress::Progress;
 
 /// Measures all pairs; a pair that fails is told, with its reason.
@@ -15,7 +15,7 @@ use crate::cli::progress::Progress;
 /// Each thread decodes and measures pairs of its own, so that memory is that of a pair a thread, however many there are.
 /// With fewer pairs than threads a pair gets several.
 pub fn measure(
-    pairs: &[Pair],
+    pairs: &Pairs,
     evaluator: &Evaluator,
     all: &mut Accumulator,
     progress: &mut Progress,
@@ -37,7 +37,7 @@ pub fn measure(
                     while let Some((i, pair)) =
                         Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, pairs.get(i)?)))
                     {
-                        let scores = one(pair, evaluator);
+                        let scores = one(&pair, evaluator);
                         if results.send((i, scores)).is_err() {
                             break;
                         }
@@ -47,12 +47,12 @@ pub fn measure(
         }
         drop(results);
         for (i, scores) in incoming {
-            let stem = &pairs[i].stem;
+            let Some(Pair { stem, .. }) = pairs.get(i) else { continue };
             match scores {
-                Ok(scores) => all.add(stem, &scores)?,
+                Ok(scores) => all.add(&stem, &scores)?,
                 Err(error) => {
                     progress.message(&format!("error: {stem}: {error:#}"));
-                    failed.push((stem.clone(), format!("{error:#}")));
+                    failed.push((stem, format!("{error:#}")));
                 }
             }
             progress.step();

@@ -19,7 +19,7 @@ use seg_metrics::{Accumulator, Evaluator};
 
 pub use args::EvaluateArgs;
 use args::{Action, MergeArgs, Named, OutputArgs};
-use pairs::{Pair, Pairs};
+use pairs::Pairs;
 use report::{Orphans, Part, Parts, Report};
 
 use super::common::say;
@@ -42,15 +42,15 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<Outcome> {
         let message = format!("protocol {} has none of these metrics, it has {}", args.protocol.name, known.join(", "));
         return Err(UsageError(message).into());
     }
-    let mut progress = Progress::new(runs.iter().map(|run| run.found.pairs.len()).sum(), false);
+    let mut progress = Progress::new(runs.iter().map(|run| run.found.len()).sum(), false);
     let mut reports = Vec::new();
     for run in &runs {
         let mut all = Accumulator::new(args.protocol.clone(), evaluator.metrics().to_vec(), args.output.curves);
-        let failed = measure::measure(&run.found.pairs, &evaluator, &mut all, &mut progress)?;
+        let failed = measure::measure(&run.found, &evaluator, &mut all, &mut progress)?;
         reports.push(Report {
             model: run.model.to_owned(),
             dataset: run.dataset.to_owned(),
-            aggregate: all.aggregate(),
+            aggregate: all.aggregate()?,
             all,
             failed: failed.into_iter().collect(),
             orphans: Orphans { pred: run.found.lone_preds.clone(), gt: run.found.lone_gts.clone() },
@@ -59,7 +59,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<Outcome> {
         });
     }
     drop(progress);
-    let pairs: Vec<&[Pair]> = runs.iter().map(|run| run.found.pairs.as_slice()).collect();
+    let pairs: Vec<&Pairs> = runs.iter().map(|run| &run.found).collect();
     write_reports(&reports, &pairs, &args.output)
 }
 
@@ -85,11 +85,7 @@ fn runs(args: &EvaluateArgs) -> anyhow::Result<Vec<Run<'_>>> {
             let folder = predictions(pred, gt, args.gt.len());
             let mut found = Pairs::of(&folder, &gt.folder).map_err(|e| UsageError(e.to_string()))?;
             if let Some(shard) = args.shard {
-                let mut position = 0;
-                found.pairs.retain(|_| {
-                    position += 1;
-                    shard.has(position - 1)
-                });
+                found.retain(|i| shard.has(i));
                 if shard.index > 1 {
                     // the first part tells them
                     (found.lone_preds, found.lone_gts) = (Vec::new(), Vec::new());
@@ -137,17 +133,19 @@ fn join(args: &MergeArgs) -> anyhow::Result<Outcome> {
     check_complete(&shards)?;
     let reports: Vec<Report> = joined
         .into_values()
-        .map(|part| Report {
-            model: part.model,
-            dataset: part.dataset,
-            aggregate: part.state.aggregate(),
-            all: part.state,
-            failed: part.failed,
-            orphans: part.orphans,
-            shard: None,
-            curves: args.output.curves,
+        .map(|part| {
+            Ok(Report {
+                model: part.model,
+                dataset: part.dataset,
+                aggregate: part.state.aggregate()?,
+                all: part.state,
+                failed: part.failed,
+                orphans: part.orphans,
+                shard: None,
+                curves: args.output.curves,
+            })
         })
-        .collect();
+        .collect::<seg_metrics::Result<_>>()?;
     write_reports(&reports, &[], &args.output)
 }
 
@@ -191,7 +189,7 @@ fn overwrite(output: &OutputArgs) -> Overwrite {
     if output.force { Overwrite::Replace } else { Overwrite::Refuse }
 }
 
-fn write_reports(reports: &[Report], pairs: &[&[Pair]], output: &OutputArgs) -> anyhow::Result<Outcome> {
+fn write_reports(reports: &[Report], pairs: &[&Pairs], output: &OutputArgs) -> anyhow::Result<Outcome> {
     let file = |path: &Option<std::path::PathBuf>, fill: &dyn Fn(&mut dyn Write) -> std::io::Result<()>| {
         path.as_ref().map_or(Ok(()), |path| write_with(path, overwrite(output), |w| fill(w)))
     };

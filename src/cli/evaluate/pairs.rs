@@ -1,6 +1,7 @@
 //! Which prediction belongs to which ground truth.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use seg_data::inputs::{check_stems, expand};
@@ -16,7 +17,10 @@ pub struct Pair {
 /// The pairs of two folders in the order of their names, and the files that have no partner.
 #[derive(Clone, Debug, Default)]
 pub struct Pairs {
-    pub pairs: Vec<Pair>,
+    preds: PathBuf,
+    gts: PathBuf,
+    /// Names of files in the two folders. Many pairs should take little memory, so paths are made when they are asked for.
+    files: Vec<(Box<OsStr>, Box<OsStr>)>,
     /// Stems of predictions without ground truth.
     pub lone_preds: Vec<String>,
     /// Stems of ground truths without prediction.
@@ -32,17 +36,43 @@ impl Pairs {
     /// # Errors
     /// A folder that is not there, cannot be read or has no images; two images of one stem.
     pub fn of(pred: &Path, gt: &Path) -> seg_data::Result<Self> {
-        let mut preds = stems(&own_masks(images(pred)?))?;
-        let gts = stems(&images(gt)?)?;
-        let mut out = Self::default();
+        let mut preds = stems(own_masks(images(pred)?))?;
+        let gts = stems(images(gt)?)?;
+        let mut out = Self { preds: pred.to_owned(), gts: gt.to_owned(), ..Self::default() };
         for (stem, gt) in gts {
             match preds.remove(&stem) {
-                Some(pred) => out.pairs.push(Pair { stem, pred, gt }),
-                None => out.lone_gts.push(stem),
+                Some(pred) => out.files.push((pred, gt)),
+                None => out.lone_gts.push(stem.into()),
             }
         }
-        out.lone_preds.extend(preds.into_keys());
+        out.files.shrink_to_fit();
+        out.lone_preds.extend(preds.into_keys().map(String::from));
         Ok(out)
+    }
+
+    /// How many pairs there are.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// A pair by its number.
+    pub fn get(&self, i: usize) -> Option<Pair> {
+        let (pred, gt) = self.files.get(i)?;
+        Some(Pair { stem: stem(Path::new(&**gt)), pred: self.preds.join(&**pred), gt: self.gts.join(&**gt) })
+    }
+
+    /// The pairs.
+    pub fn iter(&self) -> impl Iterator<Item = Pair> {
+        (0..self.len()).filter_map(|i| self.get(i))
+    }
+
+    /// Keeps some by their number.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        let mut i = 0;
+        self.files.retain(|_| {
+            i += 1;
+            keep(i - 1)
+        });
     }
 }
 
@@ -63,13 +93,17 @@ fn own_masks(files: Vec<PathBuf>) -> Vec<PathBuf> {
     }
 }
 
-fn stems(files: &[PathBuf]) -> seg_data::Result<BTreeMap<String, PathBuf>> {
-    check_stems(files)?;
-    let stem = |file: &Path| {
-        let stem = seg_data::inputs::stem(file).to_string_lossy().into_owned();
-        stem.strip_suffix(MASK).map(str::to_owned).unwrap_or(stem)
-    };
-    Ok(files.iter().map(|file| (stem(file), file.clone())).collect())
+/// The names of files by their stems.
+fn stems(files: Vec<PathBuf>) -> seg_data::Result<BTreeMap<Box<str>, Box<OsStr>>> {
+    check_stems(&files)?;
+    let named = |file: PathBuf| (stem(&file).into(), file.file_name().unwrap_or_default().into());
+    Ok(files.into_iter().map(named).collect())
+}
+
+/// The name that pairs share.
+fn stem(file: &Path) -> String {
+    let stem = seg_data::inputs::stem(file).to_string_lossy().into_owned();
+    stem.strip_suffix(MASK).map(str::to_owned).unwrap_or(stem)
 }
 
 #[cfg(test)]
@@ -85,7 +119,8 @@ mod tests {
             names.iter().for_each(|name| std::fs::write(folder.join(name), "").unwrap());
         }
         let found = Pairs::of(&pred, &gt).unwrap();
-        assert_eq!(found.pairs.iter().map(|p| p.stem.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(found.iter().map(|p| p.stem).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(found.get(1).map(|p| (p.pred, p.gt)), Some((pred.join("b.jpg"), gt.join("b.png"))));
         assert_eq!((found.lone_preds, found.lone_gts), (vec!["x".to_owned()], vec!["c".to_owned()]));
         std::fs::write(pred.join("a.jpg"), "").unwrap();
         assert!(Pairs::of(&pred, &gt).is_err());
@@ -99,6 +134,6 @@ mod tests {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
         let files = own_masks(images(dir.path()).unwrap());
-        assert_eq!(stems(&files).unwrap().into_keys().collect::<Vec<_>>(), ["truck"]);
+        assert_eq!(stems(files).unwrap().into_keys().collect::<Vec<_>>(), ["truck".into()]);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use seg_metrics::{Accumulator, Aggregate, Metric, Number, Protocol};
-use serde::ser::{SerializeMap, SerializeStruct};
+use serde::ser::{Error as _, SerializeMap, SerializeStruct};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
@@ -85,15 +85,16 @@ struct PairsMap<'a>(&'a Report);
 impl Serialize for PairsMap<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.all.len()))?;
-        for (stem, numbers) in self.0.all.pairs() {
+        for measured in self.0.all.pairs() {
+            let measured = measured.map_err(S::Error::custom)?;
             let mut pair = serde_json::Map::new();
-            for (name, value) in numbers {
+            for (name, value) in measured.numbers() {
                 insert(&mut pair, name, &Number(value));
             }
-            for (name, curve) in self.0.all.curves_of(stem) {
+            for (name, curve) in measured.curves() {
                 insert(&mut pair, name, &curve);
             }
-            map.serialize_entry(stem, &pair)?;
+            map.serialize_entry(measured.stem, &pair)?;
         }
         map.end()
     }

@@ -9,7 +9,7 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 use seg_data::output::{Overwrite, png, write};
 use seg_data::{DecodeLimits, load_gray};
 
-use super::pairs::Pair;
+use super::pairs::Pairs;
 use super::plots::{escape, file_name};
 use super::report::Report;
 
@@ -28,18 +28,20 @@ const EXTRA: [u8; 3] = [235, 60, 50];
 /// the SVG names and values too.
 pub fn write_sheet(
     report: &Report,
-    pairs: &[Pair],
+    pairs: &Pairs,
     count: usize,
     folder: &Path,
     overwrite: Overwrite,
 ) -> anyhow::Result<Vec<String>> {
-    let mut worst: Vec<(&str, f64)> = report
-        .all
-        .pairs()
-        .filter_map(|(stem, mut numbers)| Some((stem, numbers.find(|(name, _)| *name == "mae")?.1)))
-        .collect();
-    worst.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
-    worst.truncate(count);
+    let mut worst: Vec<(&str, f64)> = Vec::new();
+    for measured in report.all.pairs() {
+        let measured = measured?;
+        let Some((_, mae)) = measured.numbers().find(|(name, _)| *name == "mae") else { continue };
+        // the first of equals stays first
+        let place = worst.partition_point(|(_, other)| other.total_cmp(&mae).is_ge());
+        worst.insert(place, (measured.stem, mae));
+        worst.truncate(count);
+    }
     if worst.is_empty() {
         return Ok(Vec::new());
     }

@@ -156,8 +156,7 @@ pub fn csv(reports: &[Report], out: &mut dyn std::io::Write) -> std::io::Result<
     let mut names: Vec<&str> = Vec::new();
     let mut seen = BTreeSet::new();
     for report in reports {
-        let in_pairs = report.all.pairs().flat_map(|(_, numbers)| numbers.map(|(name, _)| name));
-        for name in in_pairs.chain(report.aggregate.values.keys().map(String::as_str)) {
+        for name in report.all.columns().iter().chain(report.aggregate.values.keys()).map(String::as_str) {
             if seen.insert(name) {
                 names.push(name);
             }
@@ -173,11 +172,12 @@ pub fn csv(reports: &[Report], out: &mut dyn std::io::Write) -> std::io::Result<
             field(&protocol.name),
             hash(protocol, report.all.metrics())
         );
-        for (stem, numbers) in report.all.pairs() {
-            let numbers: std::collections::HashMap<&str, f64> = numbers.collect();
+        for measured in report.all.pairs() {
+            let measured = measured.map_err(std::io::Error::other)?;
+            let numbers: std::collections::HashMap<&str, f64> = measured.numbers().collect();
             let cells: Vec<String> =
                 names.iter().map(|n| numbers.get(n).map_or(String::new(), f64::to_string)).collect();
-            writeln!(out, "{head},{},{}", field(stem), cells.join(","))?;
+            writeln!(out, "{head},{},{}", field(measured.stem), cells.join(","))?;
         }
         let values = &report.aggregate.values;
         let cells: Vec<String> = names.iter().map(|n| values.get(*n).map_or(String::new(), f64::to_string)).collect();
