@@ -46,8 +46,7 @@ fn gradients() -> Result<()> {
         [noise("input.s0", &[1, DIM / 8, 4 * SIDE, 4 * SIDE])?, noise("input.s1", &[1, DIM / 4, 2 * SIDE, 2 * SIDE])?];
     let loss = || -> Result<Tensor> {
         let context = fusion.context(&decoder, &context, SIDE, &mut Unobserved)?;
-        let mut sum = Tensor::zeros((), DType::F64, &Device::Cpu)?;
-        for history in [None, Some((&pointers, &positions))] {
+        let size = |history| -> Result<Tensor> {
             let inputs = FusionInputs {
                 image_embeddings: &image,
                 image_pe: &image_pe,
@@ -57,11 +56,11 @@ fn gradients() -> Result<()> {
                 high_res_features: &high_res_features,
             };
             let out = fusion.decode(&decoder, &context, &inputs, &mut Unobserved)?;
-            for tensor in [out.masks, out.iou_predictions, out.object_score_logits] {
-                sum = (sum + tensor.sqr()?.mean_all()?)?;
-            }
-        }
-        Ok(sum)
+            let parts = [out.masks, out.iou_predictions, out.object_score_logits];
+            let squares = parts.iter().map(|x| x.sqr()?.mean_all()).collect::<Result<Vec<_>>>()?;
+            Tensor::stack(&squares, 0)?.sum_all()
+        };
+        size(None)? + size(Some((&pointers, &positions)))?
     };
     let grads = loss()?.backward()?;
     assert_eq!(weights.faults(&grads, &["k_proj.bias"])?, Vec::<String>::new());
