@@ -187,6 +187,30 @@ fn beit3() {
 }
 
 #[test]
+fn mpg_toy() {
+    all_pass("mpg-sam2", "mpg_toy_video", 1);
+    all_pass("mpg-sam2", "mpg_toy_single", 1);
+    all_pass("mpg-sam2", "mpg_toy_absent", 1);
+    all_pass("mpg-sam2", "mpg_toy_long", 1);
+    all_pass("mpg-sam2", "mpg_toy_image", 1);
+}
+
+#[test]
+fn mpg_tiny() {
+    all_pass("mpg-sam2", "mpg_tiny", 2);
+}
+
+#[test]
+fn mpg_large() {
+    all_pass("mpg-sam2", "mpg_large", 1);
+}
+
+#[test]
+fn mpg_preproc() {
+    all_pass("mpg-sam2", "mpg_preproc", 1);
+}
+
+#[test]
 fn mpg_spm_toy() {
     all_pass("mpg-sam2", "mpg_spm_toy", 1);
 }

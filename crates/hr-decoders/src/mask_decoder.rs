@@ -202,9 +202,25 @@ impl MaskDecoder {
         self.decode(tokens, image, high_res_features)
     }
 
+    /// The learned tokens of all masks, `[1, 1 + multimask, C]`.
+    pub fn mask_tokens(&self) -> Result<Tensor> {
+        self.mask_tokens.unsqueeze(0)
+    }
+
     /// The first half of [`MaskDecoder::predict_masks`]: tokens `[B, N, C]` and image `[B, h, w, C]` behind the transformer.
     pub fn transform(
         &self,
+        image_embeddings: &Tensor,
+        image_pe: &Tensor,
+        prompts: &PromptEmbeddings,
+    ) -> Result<(Tensor, Tensor)> {
+        self.transform_tokens(&self.mask_tokens()?, image_embeddings, image_pe, prompts)
+    }
+
+    /// As [`MaskDecoder::transform`], with `mask_tokens [1 or B, 1 + multimask, C]` in place of the learned ones.
+    pub fn transform_tokens(
+        &self,
+        mask_tokens: &Tensor,
         image_embeddings: &Tensor,
         image_pe: &Tensor,
         prompts: &PromptEmbeddings,
@@ -214,11 +230,13 @@ impl MaskDecoder {
         let (batch, _, dim) = sparse.dims3()?;
 
         // tokens: [object score], IoU, masks, prompts
-        let mut learned: Vec<&Tensor> = self.obj_score_token.iter().collect();
-        learned.extend([&self.iou_token, &self.mask_tokens]);
-        let learned = Tensor::cat(&learned, 0)?;
-        let learned = learned.unsqueeze(0)?.expand((batch, learned.dim(0)?, dim))?;
-        let tokens = Tensor::cat(&[&learned.contiguous()?, sparse], 1)?; // [B, N, C]
+        let mut tokens = Vec::with_capacity(4);
+        for token in self.obj_score_token.iter().chain([&self.iou_token]) {
+            tokens.push(token.expand((batch, 1, dim))?.contiguous()?);
+        }
+        tokens.push(mask_tokens.expand((batch, mask_tokens.dim(1)?, dim))?.contiguous()?);
+        tokens.push(sparse.clone());
+        let tokens = Tensor::cat(&tokens, 1)?; // [B, N, C]
 
         let image = image_embeddings.broadcast_add(&prompts.dense_prompt_embeddings)?; // [B, C, h, w]
         let (image_batch, _, h, w) = image.dims4()?;

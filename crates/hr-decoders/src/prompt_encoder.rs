@@ -63,6 +63,14 @@ pub struct PointPrompts {
 }
 
 impl PointPrompts {
+    /// A point of no meaning for each of `batch` entries: what video puts in where there are no prompts.
+    pub fn padding(batch: usize, device: &Device) -> Result<Self> {
+        Ok(Self {
+            coords: Tensor::zeros((batch, 1, 2), DType::F32, device)?,
+            labels: Tensor::full(label::PADDING, (batch, 1), device)?,
+        })
+    }
+
     /// One batch entry from `(x, y, label)` triples.
     pub fn single(points: &[(f32, f32, i64)], device: &Device) -> Result<Self> {
         let coords: Vec<f32> = points.iter().flat_map(|&(x, y, _)| [x, y]).collect();

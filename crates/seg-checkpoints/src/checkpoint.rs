@@ -3,6 +3,7 @@
 use crate::backend::FileBackend;
 use crate::dtype::FileDtype;
 use crate::error::{Error, Fault, Result};
+use crate::parts;
 use crate::read::{self, Placed, Reader};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
@@ -53,7 +54,7 @@ impl TensorInfo {
     }
 }
 
-/// A checkpoint file: its directory is in memory, its tensors are read from the file one by one on request.
+/// A checkpoint file, or several that make up one: the directory is in memory, tensors are read from the file one by one on request.
 ///
 /// Cheap to clone; clones share the open file. Reads are positioned, nothing is mapped: a file that is cut while it is
 /// open gives an error, not a crash.
@@ -66,62 +67,67 @@ pub struct Checkpoint {
 struct Inner {
     path: PathBuf,
     format: Format,
-    reader: Reader,
+    /// The files; tensors know theirs by its place here.
+    parts: Vec<Part>,
     infos: BTreeMap<String, TensorInfo>,
-    places: BTreeMap<String, Placed>,
+    places: BTreeMap<String, (usize, Placed)>,
     metadata: BTreeMap<String, String>,
     nested: Option<String>,
     stripped: Option<&'static str>,
     notes: Vec<String>,
 }
 
-/// Prefixes that wrappers put before every key: data-parallel training, `torch.compile`.
-const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+#[derive(Debug)]
+struct Part {
+    path: PathBuf,
+    reader: Reader,
+}
+
+/// Prefixes that wrappers put before every key: MPG-SAM 2's training, data-parallel training, `torch.compile`. The longer ones first.
+const WRAPPERS: [&str; 4] = ["module.evf_model.", "evf_model.", "module.", "_orig_mod."];
 
 impl Checkpoint {
-    /// Opens a file and reads its directory; recognised by content, not by name.
+    /// Opens a file and reads its directory; recognised by content, not by name. Of a folder that transformers saved (`model.safetensors`,
+    /// `pytorch_model.bin`), or of the list of a checkpoint's parts in it (`….index.json`), all parts are opened as one.
     ///
     /// # Errors
     /// [`Error::File`] when the file is no checkpoint, is truncated or damaged, or goes beyond a limit;
     /// [`Error::Io`] when it cannot be opened.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        // before opening: to open a pipe would wait for a writer
-        let kind = std::fs::metadata(path).map_err(Error::io(path, "open it"))?;
-        if !kind.is_file() {
-            let what = if kind.is_dir() { "a folder" } else { "not a regular file" };
-            return Err(Fault::NotACheckpoint(format!("it is {what}")).at(path));
+        let mut parts = Vec::new();
+        let mut places = BTreeMap::new();
+        let (mut metadata, mut notes) = (BTreeMap::new(), Vec::new());
+        let (mut formats, mut nested) = (Vec::new(), None);
+        for file in parts::files(path)? {
+            let (reader, index, format) = open_part(&file)?;
+            for (name, placed) in index.tensors {
+                if places.insert(name.clone(), (parts.len(), placed)).is_some() {
+                    return Err(Fault::Malformed(format!("tensor '{name}' is in two parts")).at(path));
+                }
+            }
+            metadata.extend(index.metadata);
+            notes.extend(index.notes);
+            nested = nested.or(index.nested);
+            formats.push(format);
+            parts.push(Part { path: file, reader });
         }
-        let file = File::open(path).map_err(Error::io(path, "open it"))?;
-        let reader = Reader::new(file).map_err(Error::io(path, "open it"))?;
-        let read = || {
-            let container = read::sniff(&reader)?;
-            read::index(&reader, container)
+        let Some(&format) = formats.first() else {
+            return Err(Fault::NotACheckpoint("it has no parts".into()).at(path));
         };
-        let (mut index, format) =
-            read().map_err(|fault| crate::manifest::with_published_size(fault, path, reader.len()).at(path))?;
-        let stripped = strip_wrapper(&mut index.tensors);
-        let infos = index
-            .tensors
-            .iter()
-            .map(|(name, p)| (name.clone(), TensorInfo { shape: p.shape.clone(), dtype: p.dtype }))
-            .collect();
-        Ok(Self {
-            inner: Arc::new(Inner {
-                path: path.to_path_buf(),
-                format,
-                reader,
-                infos,
-                places: index.tensors,
-                metadata: index.metadata,
-                nested: index.nested,
-                stripped,
-                notes: index.notes,
-            }),
-        })
+        let stripped = strip_wrapper(&mut places);
+        let info = |p: &Placed| TensorInfo { shape: p.shape.clone(), dtype: p.dtype };
+        let infos = places.iter().map(|(name, (_, placed))| (name.clone(), info(placed))).collect();
+        let path = path.to_path_buf();
+        Ok(Self { inner: Arc::new(Inner { path, format, parts, infos, places, metadata, nested, stripped, notes }) })
     }
 
-    /// The file.
+    /// All files, in order of their names: one, unless the checkpoint is spread over several.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.inner.parts.iter().map(|part| part.path.as_path())
+    }
+
+    /// What was opened: the file, or the folder or list of several.
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
@@ -131,9 +137,9 @@ impl Checkpoint {
         self.inner.format
     }
 
-    /// Length of the file in bytes.
+    /// Length of the file in bytes; of all files together.
     pub fn file_len(&self) -> u64 {
-        self.inner.reader.len()
+        self.inner.parts.iter().map(|part| part.reader.len()).sum()
     }
 
     /// All tensors by name, sorted.
@@ -178,7 +184,7 @@ impl Checkpoint {
 
     /// Bytes of all tensors together, each in its own type.
     pub fn tensor_bytes(&self) -> u64 {
-        self.inner.places.values().map(Placed::bytes).sum()
+        self.inner.places.values().map(|(_, placed)| placed.bytes()).sum()
     }
 
     /// Reads one tensor, in [`FileDtype::candle`]'s type, onto `device`.
@@ -187,13 +193,14 @@ impl Checkpoint {
     /// [`Error::NoTensor`] when there is none of that name; [`Error::File`] when the file cannot be read any more.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
         let inner = &*self.inner;
-        let placed = inner.places.get(name).ok_or_else(|| Error::NoTensor {
+        let (part, placed) = inner.places.get(name).ok_or_else(|| Error::NoTensor {
             path: inner.path.clone(),
             name: name.to_owned(),
             count: inner.places.len(),
         })?;
-        placed.read(&inner.reader, device).map_err(|e| match e {
-            read::ReadError::File(fault) => fault.at(&inner.path),
+        let part = &inner.parts[*part];
+        placed.read(&part.reader, device).map_err(|e| match e {
+            read::ReadError::File(fault) => fault.at(&part.path),
             read::ReadError::Candle(source) => Error::Tensor { name: name.to_owned(), source },
         })
     }
@@ -206,8 +213,21 @@ impl Checkpoint {
     }
 }
 
+/// The directory of one file.
+fn open_part(path: &Path) -> Result<(Reader, read::Index, Format)> {
+    let file = File::open(path).map_err(Error::io(path, "open it"))?;
+    let reader = Reader::new(file).map_err(Error::io(path, "open it"))?;
+    let read = || {
+        let container = read::sniff(&reader)?;
+        read::index(&reader, container)
+    };
+    let (index, format) =
+        read().map_err(|fault| crate::manifest::with_published_size(fault, path, reader.len()).at(path))?;
+    Ok((reader, index, format))
+}
+
 /// Takes a wrapper's prefix off all names, if all have it.
-fn strip_wrapper(tensors: &mut BTreeMap<String, Placed>) -> Option<&'static str> {
+fn strip_wrapper<T>(tensors: &mut BTreeMap<String, T>) -> Option<&'static str> {
     let prefix = WRAPPERS
         .into_iter()
         .find(|p| !tensors.is_empty() && tensors.keys().all(|k| k.len() > p.len() && k.starts_with(p)))?;

@@ -9,6 +9,7 @@ mod identify;
 mod load;
 mod manifest;
 mod onnx;
+mod parts;
 mod pickle;
 mod read;
 mod report;

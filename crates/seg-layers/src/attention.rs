@@ -33,9 +33,7 @@ impl Attention {
     /// # Errors
     /// As [`Self::new`].
     pub fn with_kv_dim(dim: usize, kv_dim: usize, inner: usize, num_heads: usize, vb: VarBuilder) -> Result<Self> {
-        if num_heads == 0 || !inner.is_multiple_of(num_heads) {
-            candle_core::bail!("attention: inner width {inner} is not a multiple of num_heads {num_heads}");
-        }
+        check_heads(inner, num_heads)?;
         Ok(Self {
             q_proj: Linear::new(dim, inner, vb.pp("q_proj"))?,
             k_proj: Linear::new(kv_dim, inner, vb.pp("k_proj"))?,
@@ -43,6 +41,29 @@ impl Attention {
             out_proj: Linear::new(inner, dim, vb.pp("out_proj"))?,
             num_heads,
             scale: ((inner / num_heads) as f64).powf(-0.5),
+        })
+    }
+
+    /// torch's `nn.MultiheadAttention` of `dim` channels.
+    ///
+    /// Keys: `in_proj_weight [3·C, C]` and `in_proj_bias [3·C]`, of queries, keys and values in that order, `out_proj`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn packed(dim: usize, num_heads: usize, vb: VarBuilder) -> Result<Self> {
+        check_heads(dim, num_heads)?;
+        let weight = vb.get((3 * dim, dim), "in_proj_weight")?;
+        let bias = vb.get(3 * dim, "in_proj_bias")?;
+        let part = |i: usize| -> Result<Linear> {
+            Ok(Linear::of(weight.narrow(0, i * dim, dim)?, bias.narrow(0, i * dim, dim)?))
+        };
+        Ok(Self {
+            q_proj: part(0)?,
+            k_proj: part(1)?,
+            v_proj: part(2)?,
+            out_proj: Linear::new(dim, dim, vb.pp("out_proj"))?,
+            num_heads,
+            scale: ((dim / num_heads) as f64).powf(-0.5),
         })
     }
 
@@ -85,4 +106,11 @@ impl Attention {
         };
         self.out_proj.forward_with(&x, epilogue)
     }
+}
+
+fn check_heads(inner: usize, num_heads: usize) -> Result<()> {
+    if num_heads == 0 || !inner.is_multiple_of(num_heads) {
+        candle_core::bail!("attention: inner width {inner} is not a multiple of num_heads {num_heads}");
+    }
+    Ok(())
 }

@@ -26,6 +26,11 @@ impl Linear {
         Ok(Self { weight: vb.get((out_dim, in_dim), "weight")?, bias: None })
     }
 
+    /// The layer of tensors that are there already: `weight [out_dim, in_dim]`, `bias [out_dim]`.
+    pub(crate) fn of(weight: Tensor, bias: Tensor) -> Self {
+        Self { weight, bias: Some(bias) }
+    }
+
     /// The layer followed by `epilogue` (activation, scale, residual) in the same pass.
     pub fn forward_with(&self, x: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
         let (out_dim, in_dim) = self.weight.dims2()?;

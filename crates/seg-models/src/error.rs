@@ -114,6 +114,47 @@ pub enum Error {
     /// Tracking without anything to track.
     #[error("there is no object to track, expected a point, a box or a mask for one first")]
     NoObjects,
+    /// Tensors' shapes from which no model can be put together.
+    #[error("{}: the sizes are not of {model}: {problem}", path.display())]
+    Sizes {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The model that it was taken for.
+        model: &'static str,
+        /// What does not fit, and what was expected.
+        problem: String,
+    },
+    /// No sentencepiece model beside the weights.
+    #[error("{}: no sentencepiece model there, expected {}", folder.display(), names.join(" or "))]
+    NoTokenizer {
+        /// Where it was looked for.
+        folder: std::path::PathBuf,
+        /// Its names.
+        names: Vec<&'static str>,
+    },
+    /// A text longer than the encoder's position table.
+    #[error("a text of {tokens} tokens, the model takes {most} at most")]
+    TextTokens {
+        /// Tokens of the text, its beginning and end included.
+        tokens: usize,
+        /// What is possible.
+        most: usize,
+    },
+    /// A clip of which no frame was looked at.
+    #[error("a clip without frames, expected at least one")]
+    EmptyClip,
+    /// A clip's frames are not segmented as they were looked at.
+    #[error(
+        "frame {index} of the clip is {what}, expected {expected}: frames are segmented in the order in which they were looked at"
+    )]
+    ClipFrame {
+        /// Its place in the clip.
+        index: usize,
+        /// What came.
+        what: String,
+        /// What was looked at.
+        expected: String,
+    },
     /// A model that cannot follow objects was asked for one that can.
     #[error("{model} has no memory, expected a model that follows objects through a video, such as sam2.1-tiny")]
     NoMemory {
@@ -175,6 +216,9 @@ pub enum Error {
         /// The names there are.
         known: Vec<&'static str>,
     },
+    /// A tokenizer, or a text for it, cannot be used.
+    #[error(transparent)]
+    Text(#[from] beit3_encoder::Error),
     /// An error of the image side.
     #[error(transparent)]
     Data(#[from] seg_data::DataError),

@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 pub mod automatic;
+mod base_files;
 pub mod dense;
 pub mod dis_sam;
 mod error;
 pub mod is_net;
 pub mod mgd_sam2;
+pub mod mpg_sam2;
 pub mod normalize;
 pub mod pi_sam;
 pub mod prompt_free;

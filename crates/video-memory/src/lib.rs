@@ -4,6 +4,7 @@ mod attention;
 mod bank;
 mod config;
 mod encoder;
+mod history;
 mod memory;
 mod position;
 mod rope_attention;
@@ -16,6 +17,7 @@ pub use config::{
     VideoMemoryConfig,
 };
 pub use encoder::MemoryEncoder;
+pub use history::PointerHistory;
 pub use memory::{MemoryTokens, VideoMemory};
 pub use position::sine_position_1d;
 pub use rope_attention::{AxialRope, RopeAttention};

@@ -8,7 +8,6 @@ use crate::attention::MemoryAttention;
 use crate::bank::Selection;
 use crate::config::{PointerPositions, VideoMemoryConfig};
 use crate::encoder::MemoryEncoder;
-use crate::position::sine_position_1d;
 
 /// What the memory attention looks at, as tokens.
 #[derive(Clone, Debug)]
@@ -166,19 +165,14 @@ impl VideoMemory {
 
     /// Pointers in pieces as wide as the memory, `[B, P·C/Cm, Cm]`, and their positions `[1, P·C/Cm, Cm]`.
     fn pointer_tokens(&self, selection: &Selection<'_>, like: &Tensor) -> Result<(Tensor, Tensor)> {
-        let pointers = selection.pointers.iter().map(|p| p.obj_ptr.to_device(like.device())?.unsqueeze(1));
-        let pointers = Tensor::cat(&pointers.collect::<Result<Vec<_>>>()?, 1)?.to_dtype(like.dtype())?; // [B, P, C]
+        let pointers = selection.stacked_pointers(like)?; // [B, P, C]
         let (b, p, dim) = pointers.dims3()?;
         let mem_dim = self.cfg.encoder.out_dim;
         let pieces = dim / mem_dim;
         let tokens = pointers.reshape((b, p * pieces, mem_dim))?;
         let at = match (&self.obj_ptr_tpos_proj, self.cfg.pointer_positions) {
             (Some(projection), PointerPositions::Projected { signed }) => {
-                let distance = |d: i64| if signed { d } else { d.abs() } as f64;
-                // a video of one frame has no distances
-                let span = selection.pointer_span.max(1) as f64;
-                let positions: Vec<f64> = selection.pointers.iter().map(|p| distance(p.distance) / span).collect();
-                let sine = sine_position_1d(&positions, dim, like.device())?.to_dtype(like.dtype())?;
+                let sine = selection.pointer_positions(dim, signed, like)?; // [P, C]
                 let at = projection.forward(&sine)?.unsqueeze(1)?; // [P, 1, Cm]
                 at.broadcast_as((p, pieces, mem_dim))?.reshape((1, p * pieces, mem_dim))?
             }

@@ -10,6 +10,8 @@ mod mgd_metrics;
 mod mgd_train;
 mod mobilesam;
 mod mobilesam_blocks;
+mod mpg;
+mod mpg_preproc;
 mod mpg_spm_toy;
 mod pisam_clicksim;
 mod pisam_deform;
@@ -71,7 +73,11 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("mgd", mgd::run),
     ("mgd_metrics", mgd_metrics::run),
     ("mobilesam", mobilesam::run),
+    ("mpg_large", mpg::run),
+    ("mpg_preproc", mpg_preproc::run),
     ("mpg_spm_toy", mpg_spm_toy::run),
+    ("mpg_tiny", mpg::run),
+    ("mpg_toy", mpg::run),
     ("pisam_clicksim", pisam_clicksim::run),
     ("pisam_deform", pisam_deform::run),
     ("pisam_losses", pisam_losses::run),

@@ -8,10 +8,12 @@ use seg_models::sam2::video::Sam2VideoConfig;
 use seg_models::sam2::{Sam2Config, Sam2Version};
 use serde_json::{Map, Value};
 
-/// The configuration that `config.yaml`, `config.overrides` and the fields beside them describe.
+/// The configuration that `config.yaml`, `config.overrides` (with `sam2_` before them where SAM 2 is a part of another model) and the fields beside them describe.
 pub(super) fn sam2_video_config(run: &Run<'_, '_>) -> Result<Sam2VideoConfig> {
     let (case, json) = (run.case, &run.case.config);
-    let yaml: String = field(case, "config.yaml", &json["yaml"])?;
+    let [yaml, overrides] =
+        if json["sam2_yaml"].is_null() { ["yaml", "overrides"] } else { ["sam2_yaml", "sam2_overrides"] };
+    let yaml: String = field(case, &format!("config.{yaml}"), &json[yaml])?;
     let config = preset(&yaml).ok_or_else(|| {
         case.field_error("config.yaml", format!("{yaml:?}, expected such as configs/sam2.1/sam2.1_hiera_t.yaml"))
     })?;
@@ -25,7 +27,7 @@ pub(super) fn sam2_video_config(run: &Run<'_, '_>) -> Result<Sam2VideoConfig> {
     if optional(case, "dynamic_multimask_via_stability")? == Some(false) {
         video.sam2.mask_decoder.dynamic_multimask = None;
     }
-    let overrides: Vec<String> = optional(case, "overrides")?.unwrap_or_default();
+    let overrides: Vec<String> = optional(case, overrides)?.unwrap_or_default();
     for text in &overrides {
         apply(case, &mut video, text)?;
     }

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use hr_decoders::{MaskDecoderOutput, PointPrompts, argmax, label};
+use hr_decoders::{MaskDecoderOutput, PointPrompts, argmax};
 use seg_layers::{Activation, Conv2d, Mlp};
 use seg_ops::{Conv2dParams, Resize};
 
@@ -62,10 +62,7 @@ impl ObjectPointerHead {
         multimask_output: bool,
     ) -> Result<SamHeadsOutput> {
         let (batch, device) = (backbone_features.dim(0)?, backbone_features.device());
-        let padding = PointPrompts {
-            coords: Tensor::zeros((batch, 1, 2), candle_core::DType::F32, device)?,
-            labels: Tensor::full(label::PADDING, (batch, 1), device)?,
-        };
+        let padding = PointPrompts::padding(batch, device)?;
         let (mh, mw) = model.prompt_encoder().config().mask_input_size();
         let mask_prompt = match mask_inputs {
             Some(mask) if mask.dims()[2..] == [mh, mw] => Some(mask.clone()),
@@ -77,7 +74,8 @@ impl ObjectPointerHead {
         self.finish(model.image_size(), &decoded)
     }
 
-    fn finish(&self, image_size: usize, decoded: &MaskDecoderOutput) -> Result<SamHeadsOutput> {
+    /// What [`Self::forward_sam_heads`] makes of the decoder's answer, for images of `image_size` pixels.
+    pub(crate) fn finish(&self, image_size: usize, decoded: &MaskDecoderOutput) -> Result<SamHeadsOutput> {
         let MaskDecoderOutput { masks, iou_predictions, sam_tokens, object_score_logits } = decoded;
         let appears = object_score_logits.gt(0f64)?; // [B, 1]
         let shape = masks.shape();

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use candle_core::{DType, Device, Shape, Tensor};
-use candle_nn::var_builder::SimpleBackend;
-use candle_nn::{Init, VarBuilder};
+use candle_nn::VarBuilder;
 use sam_adapters::wrapped_name;
-use seg_checkpoints::{Checkpoint, identify};
+use seg_checkpoints::Checkpoint;
 use vit_encoder::dinov2::{PositionInterpolation, resample_position_table};
 
-use crate::error::{Error, Result};
+use crate::base_files::{self, BaseFiles, sam_2_0};
+use crate::error::Result;
 
 /// The frozen encoders' weights under the names that they have inside SAM2-UNet and SAM2-UNeXT, out of the files that both train from: SAM 2.0's
 /// (`sam2_hiera_large.pt`), not 2.1's, and for SAM2-UNeXT DINOv2's (timm's `vit_large_patch14_dinov2`, or the original).
@@ -46,14 +46,16 @@ impl BaseWeights {
 
     /// A builder at the root of the model's state dict: the encoders from the files, everything else (adapters, decoder) from `rest`.
     pub fn var_builder(&self, rest: VarBuilder<'static>, dtype: DType, device: &Device) -> VarBuilder<'static> {
-        VarBuilder::from_backend(Box::new(Source { base: self.clone(), rest }), dtype, device.clone())
+        base_files::var_builder(self.clone(), rest, dtype, device)
     }
 
     /// The file and the name in it of the weight that the model calls `name`; `None`: no base file has it.
     pub fn origin(&self, name: &str) -> Option<(&Path, String)> {
         self.find(name).map(|(file, key)| (file.path(), key))
     }
+}
 
+impl BaseFiles for BaseWeights {
     fn find(&self, name: &str) -> Option<(&Checkpoint, String)> {
         if let (Some(dino), Some(key)) = (&self.dino, name.strip_prefix(DINO)) {
             return Some((dino, key.to_owned()));
@@ -61,65 +63,19 @@ impl BaseWeights {
         let key = name.strip_prefix(self.trunk).filter(|_| !name.contains(ADAPTER))?;
         Some((&self.sam2, format!("image_encoder.trunk.{}", bare_name(key))))
     }
+
+    fn fitted(&self, key: &str, tensor: Tensor, shape: &Shape) -> candle_core::Result<Tensor> {
+        match *shape.dims() {
+            [1, rows, _] if key == "pos_embed" => {
+                resample_position_table(&tensor, rows, PositionInterpolation::Antialiased)
+            }
+            _ => Ok(tensor),
+        }
+    }
 }
 
 /// The reverse of [`wrapped_name`].
 fn bare_name(name: &str) -> String {
     let bare = name.replacen(".block.", ".", 1);
     if wrapped_name(&bare) == name { bare } else { name.to_owned() }
-}
-
-fn sam_2_0(path: &Path) -> Result<Checkpoint> {
-    let checkpoint = Checkpoint::open(path)?;
-    match identify(&checkpoint) {
-        Some(found) if !found.candidates().iter().any(|model| model.starts_with("sam2-")) => {
-            let expected = "SAM 2.0 (such as sam2_hiera_large.pt)";
-            Err(Error::OtherBase { path: path.to_path_buf(), found: found.to_string(), expected })
-        }
-        _ => Ok(checkpoint),
-    }
-}
-
-struct Source {
-    base: BaseWeights,
-    rest: VarBuilder<'static>,
-}
-
-impl SimpleBackend for Source {
-    fn get(&self, shape: Shape, name: &str, init: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let Some((file, key)) = self.base.find(name) else {
-            return self.rest.get_with_hints_dtype(shape, name, init, dtype)?.to_device(device);
-        };
-        let tensor = file.tensor(&key, &Device::Cpu).map_err(candle_core::Error::wrap)?;
-        let tensor = match *shape.dims() {
-            [1, rows, _] if key == "pos_embed" => {
-                resample_position_table(&tensor, rows, PositionInterpolation::Antialiased)?
-            }
-            _ => tensor,
-        };
-        if *tensor.shape() != shape {
-            candle_core::bail!(
-                "{}: {key} has shape {:?}, expected {shape:?} for {name}",
-                file.path().display(),
-                tensor.shape()
-            );
-        }
-        tensor.to_dtype(dtype)?.to_device(device)
-    }
-
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        match self.base.find(name) {
-            None => self.rest.get_unchecked_dtype(name, dtype)?.to_device(device),
-            Some((file, key)) => {
-                file.tensor(&key, &Device::Cpu).map_err(candle_core::Error::wrap)?.to_dtype(dtype)?.to_device(device)
-            }
-        }
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        match self.base.find(name) {
-            None => self.rest.contains_tensor(name),
-            Some((file, key)) => file.get(&key).is_some(),
-        }
-    }
 }

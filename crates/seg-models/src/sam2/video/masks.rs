@@ -1,7 +1,8 @@
 //! What a frame's tracking gives.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use seg_data::GrayImage;
+use seg_ops::{Activation, Resize};
 
 use crate::error::Result;
 use crate::promptable::MASK_THRESHOLD;
@@ -18,6 +19,22 @@ pub struct ObjectMask {
 }
 
 impl ObjectMask {
+    /// Logits `[1, 1, h, w]` enlarged to a frame of `size` (width and height), with the object's score `[1, 1]`.
+    pub(crate) fn enlarged(object: u32, masks: &Tensor, score: &Tensor, size: (u32, u32)) -> Result<Self> {
+        let logits = seg_ops::resize(masks, (size.1 as usize, size.0 as usize), &Resize::bilinear())?;
+        let score = score.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        Ok(Self {
+            object,
+            logits: logits.squeeze(0)?.squeeze(0)?,
+            object_score: score.first().copied().unwrap_or(f32::NAN),
+        })
+    }
+
+    /// Probabilities at the frame's size, `[H, W]`.
+    pub fn probabilities(&self) -> Result<Tensor> {
+        Ok(seg_ops::activate(&self.logits, Activation::Sigmoid)?)
+    }
+
     /// 255 inside, 0 outside.
     pub fn to_image(&self) -> Result<GrayImage> {
         let (h, w) = self.logits.dims2()?;

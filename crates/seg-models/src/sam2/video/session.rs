@@ -1,6 +1,6 @@
 //! A video being tracked.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use hr_decoders::PointPrompts;
 use seg_layers::trace;
 use seg_ops::Resize;
@@ -227,13 +227,7 @@ fn follow(
 }
 
 /// A mask at the frame's size.
-fn shown(object: u32, memory: &MemoryFrame, (width, height): (u32, u32)) -> Result<ObjectMask> {
+fn shown(object: u32, memory: &MemoryFrame, size: (u32, u32)) -> Result<ObjectMask> {
     let Some(masks) = &memory.pred_masks else { return Err(Error::NoObjects) };
-    let logits = seg_ops::resize(masks, (height as usize, width as usize), &Resize::bilinear())?;
-    let score = memory.object_score_logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-    Ok(ObjectMask {
-        object,
-        logits: logits.squeeze(0)?.squeeze(0)?,
-        object_score: score.first().copied().unwrap_or(f32::NAN),
-    })
+    ObjectMask::enlarged(object, masks, &memory.object_score_logits, size)
 }
