@@ -69,7 +69,7 @@ impl Attention {
 
     /// `q [B, N, C]`, `k` and `v [B, M, C]` to `[B, N, C]`, followed by `epilogue` (activation, scale, residual) in the same pass.
     pub fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
-        self.attend(&self.queries(q)?, &self.keys(k)?, &self.values(v)?, epilogue)
+        self.attend(&self.queries(q)?, &self.keys(k)?, v, epilogue)
     }
 
     /// `[B, N, C]`, projected and shared out to the heads: `[B, heads, N, d]`.
@@ -82,11 +82,6 @@ impl Attention {
         self.split(self.k_proj.forward(k)?)
     }
 
-    /// `[B, M, C]` to `[B, heads, M, d]`.
-    pub fn values(&self, v: &Tensor) -> Result<Tensor> {
-        self.split(self.v_proj.forward(v)?)
-    }
-
     /// Channels of a head.
     pub fn head_dim(&self) -> Result<usize> {
         Ok(self.q_proj.weight().dim(D::Minus2)? / self.num_heads)
@@ -97,13 +92,20 @@ impl Attention {
         x.reshape((b, n, self.num_heads, c / self.num_heads))?.transpose(1, 2)
     }
 
-    /// The rest of [`Self::forward`], from queries, keys and values `[B, heads, N or M, d]`.
+    /// The rest of [`Self::forward`]: `q` and `k` `[B, heads, N or M, d]` are projected, `v [B, M, C]` is not.
+    ///
+    /// A head's weights sum to 1, so that their mean of projected values is the projection of the mean: where a single head is wider than `v`,
+    /// the mean is taken first. Only the rounding differs.
     pub fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        let mean_first = self.num_heads == 1 && v.dim(D::Minus1)? < q.dim(D::Minus1)?;
+        let v = if mean_first { v.unsqueeze(1)? } else { self.split(self.v_proj.forward(v)?)? };
         let x = {
-            let ((b, heads, n, d), m) = (q.dims4()?, k.dim(2)?);
-            let _span = trace::layer("attention", || trace::attention_flops(b * heads, n, m, d));
-            seg_ops::attention(q, k, v, self.scale, None)?.transpose(1, 2)?.flatten_from(2)?
+            let ((b, heads, n, d), (_, _, m, dv)) = (q.dims4()?, v.dims4()?);
+            let products = || trace::product_flops(n, m, d) + trace::product_flops(n, dv, m);
+            let _span = trace::layer("attention", || (b * heads) as u64 * products());
+            seg_ops::attention(q, k, &v, self.scale, None)?.transpose(1, 2)?.flatten_from(2)?
         };
+        let x = if mean_first { self.v_proj.forward(&x)? } else { x };
         self.out_proj.forward_with(&x, epilogue)
     }
 }
@@ -113,4 +115,33 @@ fn check_heads(inner: usize, num_heads: usize) -> Result<()> {
         candle_core::bail!("attention: inner width {inner} is not a multiple of num_heads {num_heads}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use candle_core::Device;
+    use seg_golden::{GeneratedWeights, inputs};
+
+    /// Values of 4, 8 and 12 channels for heads of 8: the projection after the mean, and before it.
+    #[test]
+    fn mean_before_or_after_the_projection() {
+        for kv in [4, 8, 12] {
+            let vb = GeneratedWeights::new("a").var_builder(candle_core::DType::F64, &Device::Cpu);
+            let attention = Attention::with_kv_dim(6, kv, 8, 1, vb).unwrap();
+            let noise = |name: &str, dims: &[usize]| {
+                inputs::noise(name, dims, "", 4.0, &Device::Cpu).unwrap().to_dtype(candle_core::DType::F64).unwrap()
+            };
+            let (q, k, v) = (noise("q", &[2, 5, 6]), noise("k", &[2, 7, kv]), noise("v", &[2, 7, kv]));
+            let found = attention.forward(&q, &k, &v, Epilogue::NONE).unwrap();
+            let (q, k) = (attention.queries(&q).unwrap(), attention.keys(&k).unwrap());
+            let v = attention.split(attention.v_proj.forward(&v).unwrap()).unwrap();
+            let x = seg_ops::composed::attention(&q, &k, &v, attention.scale, None).unwrap();
+            let expected = attention.out_proj.forward(&x.squeeze(1).unwrap()).unwrap();
+            let difference = (found - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+            assert!(difference < 1e-12, "{kv} channels: {difference:e}");
+        }
+    }
 }

@@ -87,7 +87,7 @@ impl RopeAttention {
             (0, _) => keys(0, m)?,
             _ => Tensor::cat(&[rope.apply(&keys(0, turned)?)?, keys(turned, unturned)?], 2)?,
         };
-        self.0.attend(&q, &k, &self.0.values(v)?, epilogue)
+        self.0.attend(&q, &k, v, epilogue)
     }
 
     /// Channels of a head.
