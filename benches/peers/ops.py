@@ -2,14 +2,14 @@
 
     python3 -m venv venv && venv/bin/pip install torch==2.5.1
     cargo build --release -p seg-ops --example time_op
-    venv/bin/python benches/peers/ops.py [--threads 2] [--runs 9] [--filter conv] [--json out.json]
+    venv/bin/python benches/peers/ops.py [--threads 2] [--runs 9] [--only 'row .*LayerNorm|RoPE'] [--json out.json]
 
 A ratio below 1 means that ours takes less time. For what is bound by arithmetic it prints our rate as well, and its share of the rate that fused
 multiply-adds alone reach here on as many threads; operations are counted by definition (a multiply-add is two): a 3x3 convolution as its direct
 form, so that Winograd's, which does with fewer, may stand above 100 %, and a backward pass as twice its forward one.
 Needs nothing of the project but the built example.
 """
-import argparse, json, os, statistics, subprocess, sys, time
+import argparse, json, os, re, statistics, subprocess, sys, time
 import torch
 import torch.nn.functional as F
 
@@ -269,7 +269,7 @@ def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--threads", type=int, default=2)
     a.add_argument("--runs", type=int, default=9)
-    a.add_argument("--filter", default="")
+    a.add_argument("--only", type=re.compile, default=re.compile(""), help="regular expression, searched in `group name`")
     a.add_argument("--ours", default=os.path.join(os.path.dirname(__file__), "../../target/release/examples/time_op"))
     a.add_argument("--json")
     a = a.parse_args()
@@ -292,7 +292,7 @@ def main():
           f"fused multiply-adds alone: {peak / 1e9:.0f} GFLOP/s\n")
     print(f"| {'group':<15} | {'what':<42} | ours ms | PyTorch ms | ratio | GFLOP/s | share of peak |\n|---|---|---|---|---|---|---|")
     for group, name, op, p in SHAPES:
-        if a.filter not in f"{group} {name}":
+        if not a.only.search(f"{group} {name}"):
             continue
         line = op + "".join(f" {k}={v}" for k, v in p.items())
         grad = torch.enable_grad if p.get("backward") else torch.inference_mode
