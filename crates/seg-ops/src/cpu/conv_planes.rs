@@ -101,10 +101,7 @@ pub(crate) fn forward<T: Vector>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Ge
     let rows = rows.min((g.batch * g.groups * g.out.0 * across).div_ceil(32)).max(1);
     let down = g.out.0.div_ceil(rows);
     let copy = Copy { rows: (rows - 1) * g.stride + (kh - 1) * g.dilation + 1, parts: g.stride, width };
-    // the taps of a row side by side where they are
-    let len = if g.stride == 1 && g.dilation == 1 { kw } else { 1 };
     let runs: Vec<(usize, usize)> = (0..depth)
-        .step_by(len)
         .map(|k| {
             let (c, ty, tx) = (k / (kh * kw), k / kw % kh * g.dilation, k % kw * g.dilation);
             (k * together, (c * copy.rows + ty) * copy.row() + tx % g.stride * width + tx / g.stride)
@@ -123,7 +120,7 @@ pub(crate) fn forward<T: Vector>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Ge
                 let place = (group * go * g.out.0 + top + i) * g.out.1 + left;
                 let weights = &weights[group % g.groups * parts * depth * together..][..parts * depth * together];
                 let x = &scratch[i * g.stride * copy.row()..];
-                run(Row { x, runs: &runs, len, weights, together, columns, outputs: go, y: shared, place, pixels });
+                run(Row { x, runs: &runs, weights, together, columns, outputs: go, y: shared, place, pixels });
                 for o in 0..go {
                     let at = place + o * pixels;
                     // SAFETY: what this task has written.
@@ -137,9 +134,8 @@ pub(crate) fn forward<T: Vector>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Ge
 /// A row of output pixels of all outputs of a group, from `place` on, the outputs `pixels` apart.
 struct Row<'a, T> {
     x: &'a [T],
-    /// For each run of taps, where its weights and its pixels begin, and how many taps it has.
+    /// Where the weights and the pixels of each tap begin.
     runs: &'a [(usize, usize)],
-    len: usize,
     weights: &'a [T],
     together: usize,
     columns: usize,
@@ -154,17 +150,21 @@ impl<T: Vector> WithSimd for Row<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let lanes = T::lanes::<S>();
-        let depth = self.runs.len() * self.len;
+        let depth = self.runs.len();
         let whole = self.columns.next_multiple_of(lanes);
-        let furthest = self.runs.iter().map(|run| run.1 + self.len - 1).max().unwrap_or(0);
+        let furthest = self.runs.iter().map(|run| run.1).max().unwrap_or(0);
         assert!(furthest + whole <= self.x.len());
         assert!(self.weights.len() >= self.outputs.div_ceil(self.together) * depth * self.together);
         assert!(self.place + (self.outputs - 1) * self.pixels + self.columns <= self.y.len());
-        for column in (0..self.columns).step_by(3 * lanes) {
+        let mut column = 0;
+        while column < self.columns {
+            // three vectors, or one
+            let left = self.columns - column;
+            let n = if left > 2 * lanes { left.min(3 * lanes) } else { left.min(lanes) };
             for first in (0..self.outputs).step_by(self.together) {
                 let product = Panel {
                     m: self.together.min(self.outputs - first),
-                    k: self.len,
+                    k: 1,
                     runs: self.runs,
                     a: self.weights[first * depth..].as_ptr(),
                     rows: 1,
@@ -173,13 +173,14 @@ impl<T: Vector> WithSimd for Row<'_, T> {
                     step: 1,
                     c: self.y.start().wrapping_add(self.place + first * self.pixels + column),
                     stride: self.pixels,
-                    n: (self.columns - column).min(3 * lanes),
+                    n,
                     sum: false,
                 };
                 // SAFETY: the loads end within `x`, the weights are `together` for each tap, and the outputs lie inside `y`, all as asserted; tasks differ
                 // in pixels or outputs.
                 unsafe { product.run(s) };
             }
+            column += n;
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Layer normalisation of rows and its gradient, vector by vector, two rows at a time: the sums of one fill the pauses of the other, and both share what
-//! is read and written of weight and bias.
+//! Layer normalisation of rows and its gradient, vector by vector.
+//!
+//! Short rows go two at a time: the sums of one fill the pauses of the other. Of long ones a second would only be one stream more that memory has to
+//! follow; for the same reason each row is written on its own.
 
 use super::rows::{each_vector, get, put};
 use super::vector::{Vector, fetch_to_write, settle};
 use pulp::{Simd, WithSimd};
 
-/// The longest rows whose output is asked for beforehand.
+/// The longest rows that go two at a time, and whose output is asked for beforehand.
 const SHORT: usize = 512;
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
@@ -79,20 +81,23 @@ impl<T: Vector> Norm<'_, T> {
     #[inline(always)]
     fn rows<S: Simd, const STREAM: bool>(self, s: S) {
         let n = self.weight.len();
-        let mut kept = self.kept.chunks_mut(4);
-        let (mut to, mut from) = (self.y.chunks_exact_mut(2 * n), self.x.chunks_exact(2 * n));
+        let paired = if n <= SHORT { self.x.len() / (2 * n) * 2 * n } else { 0 };
+        let (y, y_rest) = self.y.split_at_mut(paired);
+        let (x, x_rest) = self.x.split_at(paired);
+        let (kept, kept_rest) = self.kept.split_at_mut((2 * paired / n).min(self.kept.len()));
         let parameters = (self.weight, self.bias, self.eps);
-        for (y, x) in (&mut to).zip(&mut from) {
+        let mut kept = kept.chunks_mut(4);
+        for (y, x) in y.chunks_exact_mut(2 * n).zip(x.chunks_exact(2 * n)) {
             norm_rows::<T, S, 2, STREAM>(s, y, x, parameters, kept.next().unwrap_or(&mut []));
         }
-        let (y, x) = (to.into_remainder(), from.remainder());
-        if !x.is_empty() {
+        let mut kept = kept_rest.chunks_mut(2);
+        for (y, x) in y_rest.chunks_exact_mut(n).zip(x_rest.chunks_exact(n)) {
             norm_rows::<T, S, 1, STREAM>(s, y, x, parameters, kept.next().unwrap_or(&mut []));
         }
     }
 }
 
-/// `N` rows, which share what is read of weight and bias.
+/// `N` rows.
 #[inline(always)]
 fn norm_rows<T: Vector, S: Simd, const N: usize, const STREAM: bool>(
     s: S,
@@ -117,25 +122,26 @@ fn norm_rows<T: Vector, S: Simd, const N: usize, const STREAM: bool>(
         means[i] = T::splat(s, moments[i].0);
         inverses[i] = T::splat(s, moments[i].1);
     }
-    each_vector!(s, n, |at, len, WHOLE| {
-        let w = get(s, weight, at, len, WHOLE);
-        let b = if bias.is_empty() { T::zeros(s) } else { get(s, bias, at, len, WHOLE) };
-        for i in 0..N {
-            let d = T::minus(s, get(s, x, i * n + at, len, WHOLE), means[i]);
-            let normed = T::multiply_add(s, T::times(s, d, inverses[i]), w, b);
+    for i in 0..N {
+        let (x, y) = (&x[i * n..][..n], &mut y[i * n..][..n]);
+        each_vector!(s, n, |at, len, WHOLE| {
+            let w = get(s, weight, at, len, WHOLE);
+            let b = if bias.is_empty() { T::zeros(s) } else { get(s, bias, at, len, WHOLE) };
+            let normed = T::times(s, T::minus(s, get(s, x, at, len, WHOLE), means[i]), inverses[i]);
+            let normed = T::multiply_add(s, normed, w, b);
             if STREAM && WHOLE {
-                let y = &mut y[i * n + at..][..len];
+                let y = &mut y[at..][..len];
                 #[allow(unsafe_code)]
-                // SAFETY: a whole vector; rows begin at multiples of 16 bytes, as `with_simd` has seen, and vectors are whole multiples of that, or the
-                // portable single numbers, which are stored as ever.
+                // SAFETY: a whole vector; rows begin at multiples of 16 bytes, as `with_simd` has seen, and so do their vectors, unless these are single
+                // numbers, which are stored as ever.
                 unsafe {
                     T::stream::<S>(y.as_mut_ptr(), normed);
                 }
             } else {
-                put(s, y, i * n + at, len, WHOLE, normed);
+                put(s, y, at, len, WHOLE, normed);
             }
-        }
-    });
+        });
+    }
 }
 
 /// The gradient of [`Norm`]: of the rows, and what these rows add to those of weight and bias.
@@ -156,69 +162,32 @@ impl<T: Vector> WithSimd for NormBackward<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let n = self.weight.len();
-        assert!(self.kept.len() * n >= 2 * self.x.len());
-        let (mut to, mut from) =
-            (self.dx.chunks_exact_mut(2 * n), self.x.chunks_exact(2 * n).zip(self.g.chunks_exact(2 * n)));
-        let mut kept = self.kept.chunks(4);
-        let mut sums = (self.dw, self.db);
-        for (dx, (x, g)) in (&mut to).zip(&mut from) {
-            backward_rows::<T, S, 2>(s, dx, (x, g, self.weight), &mut sums, kept.next().unwrap_or(&[]));
-        }
-        let dx = to.into_remainder();
-        if !dx.is_empty() {
-            let last = self.x.len() - n;
-            let rows = (&self.x[last..], &self.g[last..], self.weight);
-            backward_rows::<T, S, 1>(s, dx, rows, &mut sums, kept.next().unwrap_or(&[]));
+        let count = T::of_usize(n);
+        let rows = self.dx.chunks_exact_mut(n).zip(self.x.chunks_exact(n).zip(self.g.chunks_exact(n)));
+        for ((dx, (x, g)), kept) in rows.zip(self.kept.chunks_exact(2)) {
+            let (mean, inverse) = (T::splat(s, kept[0]), T::splat(s, kept[1]));
+            // the mean of g w, and of g w times the normalised row
+            let (mut total, mut along) = (T::zeros(s), T::zeros(s));
+            each_vector!(s, n, |at, len, WHOLE| {
+                let normed = T::times(s, T::minus(s, get(s, x, at, len, WHOLE), mean), inverse);
+                let g = get(s, g, at, len, WHOLE);
+                let weighted = T::times(s, g, get(s, self.weight, at, len, WHOLE));
+                total = T::plus(s, total, weighted);
+                along = T::multiply_add(s, weighted, normed, along);
+                let (dw, db) = (get(s, self.dw, at, len, WHOLE), get(s, self.db, at, len, WHOLE));
+                put(s, self.dw, at, len, WHOLE, T::multiply_add(s, g, normed, dw));
+                put(s, self.db, at, len, WHOLE, T::plus(s, g, db));
+            });
+            let total = T::splat(s, T::total(s, total) / count);
+            let along = T::splat(s, T::total(s, along) / count);
+            each_vector!(s, n, |at, len, WHOLE| {
+                let normed = T::times(s, T::minus(s, get(s, x, at, len, WHOLE), mean), inverse);
+                let weighted = T::times(s, get(s, g, at, len, WHOLE), get(s, self.weight, at, len, WHOLE));
+                let rest = T::minus(s, T::minus(s, weighted, total), T::times(s, normed, along));
+                put(s, dx, at, len, WHOLE, T::times(s, rest, inverse));
+            });
         }
     }
-}
-
-/// `N` rows, one visit to their elements for all sums and one for the result.
-#[inline(always)]
-fn backward_rows<T: Vector, S: Simd, const N: usize>(
-    s: S,
-    dx: &mut [T],
-    (x, g, weight): (&[T], &[T], &[T]),
-    (dw, db): &mut (&mut [T], &mut [T]),
-    kept: &[T],
-) {
-    let n = weight.len();
-    let count = T::of_usize(n);
-    let (mut means, mut inverses) = ([T::zeros(s); N], [T::zeros(s); N]);
-    for (i, kept) in kept.chunks_exact(2).enumerate() {
-        means[i] = T::splat(s, kept[0]);
-        inverses[i] = T::splat(s, kept[1]);
-    }
-    // of each row the sums of g w, and of g w times the normalised row
-    let (mut totals, mut along) = ([T::zeros(s); N], [T::zeros(s); N]);
-    each_vector!(s, n, |at, len, WHOLE| {
-        let w = get(s, weight, at, len, WHOLE);
-        let (mut dw_at, mut db_at) = (get(s, dw, at, len, WHOLE), get(s, db, at, len, WHOLE));
-        for i in 0..N {
-            let normed = T::times(s, T::minus(s, get(s, x, i * n + at, len, WHOLE), means[i]), inverses[i]);
-            let g = get(s, g, i * n + at, len, WHOLE);
-            let weighted = T::times(s, g, w);
-            totals[i] = T::plus(s, totals[i], weighted);
-            along[i] = T::multiply_add(s, weighted, normed, along[i]);
-            dw_at = T::multiply_add(s, g, normed, dw_at);
-            db_at = T::plus(s, g, db_at);
-        }
-        put(s, dw, at, len, WHOLE, dw_at);
-        put(s, db, at, len, WHOLE, db_at);
-    });
-    for i in 0..N {
-        totals[i] = T::splat(s, T::total(s, totals[i]) / count);
-        along[i] = T::splat(s, T::total(s, along[i]) / count);
-    }
-    each_vector!(s, n, |at, len, WHOLE| {
-        let w = get(s, weight, at, len, WHOLE);
-        for i in 0..N {
-            let normed = T::times(s, T::minus(s, get(s, x, i * n + at, len, WHOLE), means[i]), inverses[i]);
-            let weighted = T::times(s, get(s, g, i * n + at, len, WHOLE), w);
-            let rest = T::minus(s, T::minus(s, weighted, totals[i]), T::times(s, normed, along[i]));
-            put(s, dx, i * n + at, len, WHOLE, T::times(s, rest, inverses[i]));
-        }
-    });
 }
 
 #[cfg(test)]

@@ -60,13 +60,16 @@ impl<T: Vector> Panel<'_, T> {
             fn with_simd<S: Simd>(self, s: S) {
                 // SAFETY: as the caller of `run` promises.
                 unsafe {
-                    match (self.0.columns == 1, self.0.n.div_ceil(T::lanes::<S>())) {
-                        (true, 1) => self.0.strips::<S, true, 1>(s),
-                        (true, 2) => self.0.strips::<S, true, 2>(s),
-                        (true, _) => self.0.strips::<S, true, 3>(s),
-                        (false, 1) => self.0.strips::<S, false, 1>(s),
-                        (false, 2) => self.0.strips::<S, false, 2>(s),
-                        (false, _) => self.0.strips::<S, false, 3>(s),
+                    let single = self.0.k == 1 && self.0.rows == 1;
+                    match (single, self.0.columns == 1, self.0.n.div_ceil(T::lanes::<S>())) {
+                        (true, _, 1) => self.0.strips::<S, false, true, 1>(s),
+                        (true, _, 3) => self.0.strips::<S, false, true, 3>(s),
+                        (_, true, 1) => self.0.strips::<S, true, false, 1>(s),
+                        (_, true, 2) => self.0.strips::<S, true, false, 2>(s),
+                        (_, true, _) => self.0.strips::<S, true, false, 3>(s),
+                        (_, false, 1) => self.0.strips::<S, false, false, 1>(s),
+                        (_, false, 2) => self.0.strips::<S, false, false, 2>(s),
+                        (_, false, _) => self.0.strips::<S, false, false, 3>(s),
                     }
                 }
             }
@@ -80,9 +83,9 @@ impl<T: Vector> Panel<'_, T> {
     }
 
     /// # Safety
-    /// As for [`Panel::run`]; `V` is the number of vectors.
+    /// As for [`Panel::run`]; `ROWS` says that the columns of `a` are 1 apart, `SINGLE` that runs are single terms, `V` is the number of vectors.
     #[inline(always)]
-    unsafe fn strips<S: Simd, const ROWS: bool, const V: usize>(self, s: S) {
+    unsafe fn strips<S: Simd, const ROWS: bool, const SINGLE: bool, const V: usize>(self, s: S) {
         let many = S::REGISTER_COUNT >= 32;
         let mut i = 0;
         while i < self.m {
@@ -90,13 +93,13 @@ impl<T: Vector> Panel<'_, T> {
             unsafe {
                 i += match (V, self.m - i) {
                     // rather than a last row alone, whose sums wait for each other
-                    (..=2, 13) if many => self.tile::<S, ROWS, 13, V>(s, i),
-                    (..=2, 12..) if many => self.tile::<S, ROWS, 12, V>(s, i),
-                    (_, 8..) if many || V == 1 => self.tile::<S, ROWS, 8, V>(s, i),
-                    (2, 6..) if !many => self.tile::<S, ROWS, 6, V>(s, i),
-                    (_, 4..) => self.tile::<S, ROWS, 4, V>(s, i),
-                    (_, 2..) => self.tile::<S, ROWS, 2, V>(s, i),
-                    _ => self.tile::<S, ROWS, 1, V>(s, i),
+                    (..=2, 13) if many => self.tile::<S, ROWS, SINGLE, 13, V>(s, i),
+                    (..=2, 12..) if many => self.tile::<S, ROWS, SINGLE, 12, V>(s, i),
+                    (_, 8..) if many || V == 1 => self.tile::<S, ROWS, SINGLE, 8, V>(s, i),
+                    (2, 6..) if !many => self.tile::<S, ROWS, SINGLE, 6, V>(s, i),
+                    (_, 4..) => self.tile::<S, ROWS, SINGLE, 4, V>(s, i),
+                    (_, 2..) => self.tile::<S, ROWS, SINGLE, 2, V>(s, i),
+                    _ => self.tile::<S, ROWS, SINGLE, 1, V>(s, i),
                 };
             }
         }
@@ -105,9 +108,13 @@ impl<T: Vector> Panel<'_, T> {
     /// Rows `from..from + R`, `R` at most 13; the result is their number.
     ///
     /// # Safety
-    /// As for [`Panel::run`]; the rows are below `m`, and `V` is the number of vectors.
+    /// As for [`Panel::strips`]; the rows are below `m`.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const ROWS: bool, const R: usize, const V: usize>(self, s: S, from: usize) -> usize {
+    unsafe fn tile<S: Simd, const ROWS: bool, const SINGLE: bool, const R: usize, const V: usize>(
+        self,
+        s: S,
+        from: usize,
+    ) -> usize {
         /// By constants: over an array in a loop the sums would not stay in registers.
         macro_rules! each_row {
             ($do:ident) => {
@@ -136,7 +143,7 @@ impl<T: Vector> Panel<'_, T> {
                 let mut a4 = a0.wrapping_add(4 * row);
                 let mut a8 = a0.wrapping_add(8 * row);
                 let mut b = self.b.add(first);
-                for _ in 0..self.k {
+                for _ in 0..if SINGLE { 1 } else { self.k } {
                     let first = load(s, b);
                     let second = if V >= 2 { load(s, b.add(lanes)) } else { first };
                     let third = if V == 3 { load(s, b.add(2 * lanes)) } else { first };
@@ -208,14 +215,14 @@ mod tests {
         (0..n).map(|i| T::of((((i + seed) * 37 + 11) % 101) as f64 / 50. - 1.)).collect()
     }
 
-    /// Two runs of terms, both orders of the left-hand side, all numbers of rows up to two tiles and more, whole and partial vectors.
+    /// Two runs of terms or of single ones, both orders of the left-hand side, all numbers of rows up to two tiles and more, whole and partial vectors.
     fn check<S: Simd, T: Vector>(s: S, tolerance: f64) {
         let lanes = T::lanes::<S>();
-        let (k, runs, step, stride) = (5, [(3, 2), (40, 9 * 3 * lanes + 1)], 3 * lanes, 3 * lanes + 2);
+        let (runs, step, stride) = ([(3, 2), (40, 9 * 3 * lanes + 1)], 3 * lanes, 3 * lanes + 2);
         let b: Vec<T> = numbers(20 * step, 2);
         for m in 1..=27 {
             for n in 1..=3 * lanes {
-                for (rows, columns) in [(61, 1), (1, 29)] {
+                for (rows, columns, k) in [(61, 1, 5), (1, 29, 5), (1, 29, 1)] {
                     let a: Vec<T> = numbers(60 + 29 * 61, 1);
                     for sum in [false, true] {
                         let before: Vec<T> = numbers(m * stride, 3);
