@@ -21,6 +21,9 @@ const COLUMNS: usize = 256;
 /// Elements of the copied rectangle, about.
 const COPY: usize = 1 << 16;
 
+/// Weights that stay in the first-level cache beside what they are multiplied with.
+const FEW: usize = 4096;
+
 /// What a task copies: `rows` rows of `stride` interleaved parts of `width` columns for each channel.
 #[derive(Clone, Copy)]
 struct Copy {
@@ -75,12 +78,8 @@ pub(crate) fn forward<T: Vector>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Ge
     let (gi, go) = (g.inputs / g.groups, g.outputs / g.groups);
     let (kh, kw) = g.kernel;
     let (depth, pixels, plane) = (g.depth(), g.pixels(), g.input.0 * g.input.1);
-    let most = if many_registers() { 8 } else { 4 };
-    let together = match go {
-        1 => 1,
-        2..=4 => 4,
-        _ => most,
-    };
+    // all outputs' weights side by side as long as they stay in the first-level cache, else those of a tile
+    let together = if depth * go <= FEW { go } else { go.min(if many_registers() { 8 } else { 4 }) };
     let parts = go.div_ceil(together);
     // for each group's part of the outputs: depth × together
     let weights: Vec<T> = (0..g.groups * parts)

@@ -1,7 +1,7 @@
 //! Layer normalisation over rows, and over the channels of each pixel.
 
 use super::matrix::Shared;
-use super::norm_rows::{Norm, NormBackward};
+use super::norm_rows::{Norm, NormBackward, SHORT};
 use super::processor::arch;
 use super::product::add_up;
 use super::vector::Vector;
@@ -13,7 +13,8 @@ use rayon::prelude::*;
 /// Elements a task.
 const CHUNK: usize = 16 * 1024;
 
-/// Bytes of an output from which on it is written past the caches: with its input it would fill them, and whoever reads it next would not find it.
+/// Bytes of an output of long rows from which on it is written past the caches: with its input it would fill them, and whoever reads it next would not
+/// find it.
 const LARGE: usize = 8 << 20;
 
 /// See [`crate::layer_norm`].
@@ -56,7 +57,7 @@ fn forward<T: Vector>(
     let all = Shared::new(&mut kept);
     let each = |y: &mut [T]| {
         let whole = |bytes: usize| bytes.is_multiple_of(16);
-        let stream = size_of_val(y) >= LARGE && whole(c * size_of::<T>()) && whole(y.as_ptr().addr());
+        let stream = c > SHORT && size_of_val(y) >= LARGE && whole(c * size_of::<T>()) && whole(y.as_ptr().addr());
         y.par_chunks_mut(rows * c).zip(data.par_chunks(rows * c)).enumerate().for_each(|(i, (y, x))| {
             let count = if keep { x.len() / c } else { 0 };
             #[allow(unsafe_code)]

@@ -8,7 +8,7 @@ use super::vector::{Vector, fetch_to_write, settle};
 use pulp::{Simd, WithSimd};
 
 /// The longest rows that go two at a time, and whose output is asked for beforehand.
-const SHORT: usize = 512;
+pub(super) const SHORT: usize = 512;
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
 
@@ -56,7 +56,7 @@ pub(crate) struct Norm<'a, T> {
     pub eps: T,
     /// Mean and reciprocal standard deviation of each row, for the gradient; empty where nobody wants them.
     pub kept: &'a mut [T],
-    /// Whether `y` is written past the caches: it begins at a multiple of 16 bytes, and so do its rows.
+    /// Whether `y` is written past the caches: its rows are longer than [`SHORT`] and begin at multiples of 16 bytes.
     pub stream: bool,
 }
 
@@ -108,7 +108,7 @@ fn norm_rows<T: Vector, S: Simd, const N: usize, const STREAM: bool>(
 ) {
     let n = weight.len();
     // what the processor fetches ahead of its own accord begins anew with every short row
-    if n <= SHORT && !STREAM {
+    if n <= SHORT {
         for at in (0..N * n).step_by(LINE / size_of::<T>()) {
             fetch_to_write(y, at);
         }
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn every_vector_gives_the_same() {
-        for n in [1, 4, 8, 15, 16, 19, 50, 64, 512, 515] {
+        for n in [1, 4, 8, 15, 16, 19, 50, 64, 512, 515, 516] {
             let expected = by(pulp::Scalar, n);
             let same = |got: Vec<Vec<f32>>| {
                 for (i, (a, b)) in got.iter().flatten().zip(expected.iter().flatten()).enumerate() {
