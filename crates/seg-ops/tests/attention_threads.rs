@@ -72,7 +72,7 @@ fn windows() {
 
 #[test]
 fn products() {
-    for (rows, inputs, outputs) in [(1, 40, 300), (12, 600, 20), (700, 300, 77), (33, 16, 1100)] {
+    for (rows, inputs, outputs) in [(1, 40, 300), (12, 600, 20), (700, 300, 77), (33, 16, 1100), (700, 512, 49)] {
         let inputs = [random(&[rows, inputs], 1), random(&[outputs, inputs], 2), random(&[outputs], 3)];
         for dtype in [DType::F32, DType::F64] {
             check_in(dtype, &inputs, &|t| linear(&t[0], &t[1], Some(&t[2]), Epilogue::act(Activation::Gelu)));

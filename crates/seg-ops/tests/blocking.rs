@@ -145,6 +145,8 @@ fn threads_change_nothing() {
     let wide = random(&[700, 100], 1);
     let (w, b) = (random(&[100], 2), random(&[100], 3));
     same_for_all_threads("LayerNorm", &[wide.clone(), w, b], |t| seg_ops::layer_norm(&t[0], &t[1], Some(&t[2]), 1e-6));
+    let (large, w, b) = (random(&[2101, 1000], 1), random(&[1000], 2), random(&[1000], 3));
+    same_for_all_threads("large LayerNorm", &[large, w, b], |t| seg_ops::layer_norm(&t[0], &t[1], Some(&t[2]), 1e-6));
     same_for_all_threads("softmax", std::slice::from_ref(&wide), |t| seg_ops::softmax(&t[0]));
     same_for_all_threads("GELU", std::slice::from_ref(&wide), |t| seg_ops::gelu(&t[0]));
     // each task with panels of its own, and with panels that all share

@@ -5,7 +5,7 @@
 mod common;
 
 use candle_core::{DType, Tensor};
-use common::{assert_close, gradients, random, values};
+use common::{assert_close, gradients, random, rounded, unaligned, values};
 use seg_ops::{Activation, Conv2dParams, ConvTranspose2dParams, Epilogue, Layout, composed, conv_transpose2d, conv2d};
 
 fn to_layout(t: &Tensor, layout: Layout) -> Tensor {
@@ -147,6 +147,57 @@ fn depthwise_slabs() {
     }
 }
 
+/// In f32 from unaligned memory, with nothing after the sums or a bias alone: the reference is f64 on the same numbers.
+fn check_plain(x: [usize; 4], weight: [usize; 4], p: Conv2dParams) {
+    let depth = (weight[1] * weight[2] * weight[3]) as f64;
+    let (x, w) = (rounded(&random(&x, 1)), rounded(&(random(&weight, 2) / depth.sqrt()).unwrap()));
+    let bias = rounded(&random(&[weight[0]], 3));
+    for layout in [Layout::Nchw, Layout::Nhwc] {
+        let p = Conv2dParams { layout, ..p };
+        let x = to_layout(&x, layout);
+        for bias in [None, Some(&bias)] {
+            let expected = composed::conv2d(&x, &w, bias, &p, Epilogue::NONE).unwrap();
+            let y = conv2d(&unaligned(&x), &unaligned(&w), bias.map(unaligned).as_ref(), &p, Epilogue::NONE).unwrap();
+            assert_close(&y, &expected, 5e-6, &format!("{:?} {weight:?} {p:?} bias {}", x.dims(), bias.is_some()));
+        }
+    }
+}
+
+/// Whole vectors of channels, whose rows go to the output at once, four at a time; rows and channels that are left over.
+#[test]
+fn depthwise_slabs_without_epilogue() {
+    for (h, w) in [(1, 1), (4, 1), (5, 3), (8, 17), (9, 11), (14, 40)] {
+        for c in [16, 17, 31, 48, 80] {
+            check_plain([1, c, h, w], [c, 1, 7, 7], params(1, 3, 1, c));
+            check_plain([2, c, h, w], [c, 1, 5, 5], params(1, 2, 1, c));
+        }
+    }
+}
+
+/// Rows of 12 pixels and one more, which share a tile, and 13 rows as well as 25 and 37 of Winograd's tiles.
+#[test]
+fn rows_of_one_more_than_a_tile() {
+    for w in [1, 11, 13, 14, 25, 37] {
+        check_plain([1, 3, 29, w * 14], [33, 3, 14, 14], params(14, 0, 1, 1));
+        check_plain([1, 1, 3, 2 * w], [1, 1, 2, 2], params(2, 0, 1, 1));
+        check_plain([2, 5, 7, 2 * w + 1], [40, 5, 3, 3], params(2, 1, 1, 1));
+        check_plain([1, 16, 4, 4 * w], [17, 16, 3, 3], params(1, 1, 1, 1));
+        check_plain([1, 7, 3, w], [9, 7, 1, 1], params(1, 0, 1, 1));
+    }
+}
+
+/// Planes in several bands, and every padding that a 3 × 3 kernel can have.
+#[test]
+fn depthwise_planes() {
+    for padding in [0, 1, 2] {
+        check([2, 3, 5, 21], [3, 1, 3, 3], params(1, padding, 1, 3));
+        check([1, 2, 3, 16], [2, 1, 3, 3], params(1, padding, 1, 2));
+    }
+    check([1, 2, 130, 150], [2, 1, 3, 3], params(1, 1, 1, 2));
+    check([1, 17, 1, 1], [17, 1, 3, 3], params(1, 1, 1, 17));
+    check([1, 2, 1, 1], [2, 1, 3, 3], params(1, 2, 1, 2));
+}
+
 /// One thread, two and seven give the same bits, forward and backward.
 #[test]
 fn threads_do_not_change_the_result() {
@@ -158,6 +209,10 @@ fn threads_do_not_change_the_result() {
         ([1, 40, 30, 50], [36, 40, 1, 1], params(1, 0, 1, 1)),
         ([2, 72, 40, 37], [72, 1, 7, 7], params(1, 3, 1, 72)),
         ([1, 72, 41, 37], [72, 1, 3, 3], params(2, 1, 1, 72)),
+        ([1, 64, 30, 29], [64, 1, 7, 7], params(1, 3, 1, 64)),
+        ([1, 3, 200, 170], [3, 1, 3, 3], params(1, 1, 1, 3)),
+        ([1, 3, 100, 350], [40, 3, 14, 14], params(14, 0, 1, 1)),
+        ([1, 16, 9, 52], [17, 16, 3, 3], params(1, 1, 1, 1)),
     ];
     for (x, w, p) in cases {
         for layout in [Layout::Nchw, Layout::Nhwc] {
@@ -169,7 +224,8 @@ fn threads_do_not_change_the_result() {
             let all = |threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 pool.install(|| {
-                    let mut all = vec![f(&inputs).unwrap()];
+                    let plain = conv2d(&inputs[0], &inputs[1], Some(&inputs[2]), &p, Epilogue::NONE).unwrap();
+                    let mut all = vec![f(&inputs).unwrap(), plain];
                     all.extend(gradients(&inputs, &f));
                     all.iter().map(values).collect::<Vec<_>>()
                 })

@@ -5,7 +5,7 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor};
-use common::{assert_close, check_op, random, values};
+use common::{assert_close, check_op, random, rounded, unaligned, values};
 use seg_ops::{Activation, Epilogue, activate, composed, gelu, linear};
 
 fn naive(x: &Tensor, w: &Tensor) -> Tensor {
@@ -222,5 +222,25 @@ fn odd_sizes_in_f32() {
         for (a, b) in common::gradients(&narrow, &f).iter().zip(common::gradients(&wide, &f)) {
             assert_close(a, &b, 2e-5, &format!("gradient of {what}"));
         }
+    }
+}
+
+/// So many rows that a task has all columns, where rows are copied: those a power of two apart forward, the outputs' going back.
+#[test]
+fn tall_products() {
+    for (rows, inputs, outputs) in
+        [(640, 512, 1), (641, 512, 49), (700, 1024, 31), (653, 513, 50), (15, 9, 700), (13, 1, 641)]
+    {
+        let x = rounded(&random(&[rows, inputs], 1));
+        let w = rounded(&(random(&[outputs, inputs], 2) / (inputs as f64).sqrt()).unwrap());
+        let g = random(&[rows, outputs], 4242);
+        let f = |t: &[Tensor]| linear(&t[0], &t[1], None, Epilogue::NONE);
+        let inputs = [unaligned(&x), unaligned(&w)];
+        let what = format!("{rows} rows, {:?}", w.dims());
+        assert_close(&f(&inputs).unwrap(), &naive(&x, &w), 5e-6, &what);
+        let got = common::gradients(&inputs, &f);
+        assert_close(&got[0], &naive(&g, &w.t().unwrap()), 2e-5, &format!("gradient of the rows, {what}"));
+        let dw = naive(&g.t().unwrap(), &x.t().unwrap());
+        assert_close(&got[1], &dw, 2e-5, &format!("gradient of the weight, {what}"));
     }
 }

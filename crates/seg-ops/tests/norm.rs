@@ -5,7 +5,7 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor};
-use common::{assert_close, check_op, random, values};
+use common::{assert_close, check_op, random, rounded, unaligned, values};
 use seg_ops::{composed, layer_norm, layer_norm_2d, softmax};
 
 fn naive_norm(x: &Tensor, w: &Tensor, b: Option<&Tensor>, eps: f64) -> Tensor {
@@ -38,6 +38,16 @@ fn layer_norms() {
             &|t| layer_norm(&t[0], &t[1], None, 1e-2),
             &|t| composed::layer_norm(&t[0], &t[1], None, 1e-2),
         );
+    }
+}
+
+/// Outputs that are written past the caches, and one whose rows do not allow it.
+#[test]
+fn large_maps_in_f32() {
+    for (rows, c) in [(2101, 1000), (2100, 1001), (70_001, 30), (65_537, 36)] {
+        let (x, w, b) = (rounded(&random(&[rows, c], 1)), rounded(&random(&[c], 2)), rounded(&random(&[c], 3)));
+        let y = layer_norm(&unaligned(&x), &unaligned(&w), Some(&unaligned(&b)), 1e-3).unwrap();
+        assert_close(&y, &naive_norm(&x, &w, Some(&b), 1e-3), 1e-5, &format!("{rows} × {c}"));
     }
 }
 

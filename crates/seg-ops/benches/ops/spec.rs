@@ -137,7 +137,7 @@ impl Spec {
 }
 
 /// Deterministic numbers in −1..1.
-pub fn noise(dims: &[usize], seed: u32) -> Result<Tensor> {
+fn noise(dims: &[usize], seed: u32) -> Result<Tensor> {
     let mut state = 0x9E37_79B9_u32.wrapping_mul(seed);
     let values: Vec<f32> = (0..dims.iter().product::<usize>())
         .map(|_| {

@@ -1,8 +1,9 @@
 //! Attention by blocks of queries: the scores of one block are all that is ever in memory.
 
 use super::matrix::{Keep, Mat, Shared, product};
+use super::panels::copy;
 use super::softmax::{dot, exponentials_of_rows};
-use super::{Data, Value, attach3, attach4, dispatch, flash, flash_backward, simd, tile, tracked, written};
+use super::{Data, Value, attach3, attach4, dispatch, flash, flash_backward, simd, tracked, written};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::Tensor;
@@ -215,7 +216,7 @@ struct Whole<'a> {
 
 impl flash::Rows for Whole<'_> {
     fn query(&self, group: usize, i: usize, to: &mut [f32]) {
-        tile::copy(to, self.q.row(group / self.h, group % self.h, i));
+        copy(to, self.q.row(group / self.h, group % self.h, i));
     }
 
     fn key(&self, group: usize, j: usize) -> &[f32] {

@@ -4,9 +4,9 @@
 //! input, the gradient of the weight. A transposed convolution is the same three with the roles exchanged.
 
 use super::alloc::written;
-use super::lanes::Lanes;
 use super::matrix::{Keep, Mat, Shared, product, product_shared};
 use super::patches::Geometry;
+use super::processor::arch;
 use super::rows::Total;
 use super::tail::{Tail, TailData};
 use super::vector::Vector;
@@ -18,7 +18,6 @@ use crate::float::Float;
 use crate::{Conv2dParams, ConvTranspose2dParams, Epilogue, Layout};
 use candle_core::Tensor;
 use gemm::Parallelism;
-use pulp::Arch;
 use rayon::prelude::*;
 
 /// Elements of patches that a block holds.
@@ -88,7 +87,7 @@ pub(crate) fn conv_transpose2d(
 }
 
 /// A transposed convolution whose taps do not overlap.
-fn shuffled<T: Lanes>(
+fn shuffled<T: Vector>(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -137,7 +136,7 @@ pub(super) fn channel_sums(dy: &Tensor, layout: Layout) -> Result<Tensor> {
 fn plane_sums<T: Vector>(dy: &Tensor) -> Result<Tensor> {
     let (b, c, h, w) = dy.dims4()?;
     let dy = Data::<T>::contiguous(dy)?;
-    let (mut sums, arch) = (vec![T::ZERO; c], Arch::new());
+    let (mut sums, arch) = (vec![T::ZERO; c], arch());
     sums.par_iter_mut().enumerate().for_each(|(channel, sum)| {
         for image in 0..b {
             // pieces, so that a long sum stays accurate
@@ -148,7 +147,7 @@ fn plane_sums<T: Vector>(dy: &Tensor) -> Result<Tensor> {
     Value::new(sums, c).tensor()
 }
 
-fn forward<T: Lanes>(
+fn forward<T: Vector>(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -165,7 +164,7 @@ fn forward<T: Lanes>(
 }
 
 /// The convolution by the kernel that suits it; only Winograd's takes weights in another order than `[O, I / groups, kh, kw]`.
-fn convolve<T: Lanes>(x: &[T], w: Weights<'_, T>, tail: &TailData<'_, T>, g: Geometry, layout: Layout) -> Vec<T> {
+fn convolve<T: Vector>(x: &[T], w: Weights<'_, T>, tail: &TailData<'_, T>, g: Geometry, layout: Layout) -> Vec<T> {
     let size = g.batch * g.outputs * g.pixels();
     if size == 0 {
         return Vec::new();
@@ -211,7 +210,7 @@ fn pointwise<T: Float>(x: &[T], w: &[T], tail: &TailData<'_, T>, g: Geometry, y:
 }
 
 /// The gradient of the input from that of the output, both in `layout`; also the value of a transposed convolution.
-fn input_gradient<T: Lanes>(dy: &Tensor, weight: &Tensor, g: Geometry, layout: Layout) -> Result<Value> {
+fn input_gradient<T: Vector>(dy: &Tensor, weight: &Tensor, g: Geometry, layout: Layout) -> Result<Value> {
     let (kh, kw) = g.kernel;
     let reach = g.dilation * (kh - 1);
     if kh == kw && g.stride == kh && g.padding == 0 && g.groups == 1 && g.input == (g.out.0 * kh, g.out.1 * kw) {
@@ -283,7 +282,7 @@ fn scattered<T: Float>(dy: &Tensor, weight: &Tensor, g: Geometry) -> Result<Valu
 }
 
 /// The gradient of the weight from the input and the output's gradient.
-fn weight_gradient<T: Lanes>(x: &Tensor, dy: &Tensor, weight: &Tensor, g: Geometry, layout: Layout) -> Result<Value> {
+fn weight_gradient<T: Vector>(x: &Tensor, dy: &Tensor, weight: &Tensor, g: Geometry, layout: Layout) -> Result<Value> {
     let (x, dy) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(dy)?);
     Ok(Value::new(conv_weights::gradient(&x, &dy, g, layout), weight.dims()))
 }
@@ -314,7 +313,7 @@ mod tests {
     #[test]
     fn all_instruction_sets() -> Result<()> {
         for instructions in [1, 2, 0] {
-            super::super::lanes::force(instructions);
+            super::super::processor::force(instructions);
             for (x, w, stride, padding, dilation) in [
                 ([1, 18, 11, 14], [21, 18, 3, 3], 1, 1, 1),
                 ([1, 16, 9, 13], [16, 16, 3, 3], 1, 2, 2),

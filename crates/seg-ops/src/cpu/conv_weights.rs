@@ -6,9 +6,12 @@
 //! so the result does not depend on the number of threads.
 #![allow(unsafe_code)]
 
-use super::lanes::{Lanes, load, run, with_scratch};
 use super::patches::Geometry;
+use super::processor::run;
 use super::region::{Image, Region};
+use super::scratch::with_scratch;
+use super::tile::Panel;
+use super::vector::Vector;
 use crate::Layout;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -21,7 +24,7 @@ const COLUMNS: usize = 128;
 const SLACK: usize = 32;
 
 /// `[O, I / groups, kh, kw]`.
-pub(crate) fn gradient<T: Lanes>(x: &[T], dy: &[T], g: Geometry, layout: Layout) -> Vec<T> {
+pub(crate) fn gradient<T: Vector>(x: &[T], dy: &[T], g: Geometry, layout: Layout) -> Vec<T> {
     let (gi, go) = (g.inputs / g.groups, g.outputs / g.groups);
     let (kh, kw) = g.kernel;
     let (taps, depth) = (kh * kw, g.depth());
@@ -130,95 +133,38 @@ struct Block<'a, T> {
     dw: &'a mut [T],
 }
 
-impl<T: Lanes> WithSimd for Block<'_, T> {
+impl<T: Vector> WithSimd for Block<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, s: S) {
+    fn with_simd<S: Simd>(self, s: S) {
         let lanes = T::lanes::<S>();
-        let many = S::REGISTER_COUNT >= 32;
         let depth = self.dw.len() / self.outputs;
         let len = depth / self.runs.len();
         let (rows, columns) = self.size;
         let furthest = self.runs.last().copied().unwrap_or(0) + (rows - 1) * self.row + (columns - 1) * self.pixel;
         assert!(2 * lanes <= SLACK && furthest + len + SLACK <= self.x.len());
         assert!(rows * columns * self.outputs <= self.dy.len());
+        // a run of pixels for each row
+        let pixels: Vec<(usize, usize)> = (0..rows).map(|i| (i * columns * self.outputs, i * self.row)).collect();
         for (i, &run) in self.runs.iter().enumerate() {
             for from in (0..len).step_by(2 * lanes) {
-                let width = (len - from).min(2 * lanes);
-                let mut output = 0;
-                while output < self.outputs {
-                    let at = output * depth + i * len + from;
-                    // SAFETY: the loads end at most `SLACK` behind the last run, as asserted.
-                    output += unsafe {
-                        match self.outputs - output {
-                            12.. if many => self.tile::<S, 12>(s, run + from, output, at, depth, width),
-                            8.. if many => self.tile::<S, 8>(s, run + from, output, at, depth, width),
-                            4.. => self.tile::<S, 4>(s, run + from, output, at, depth, width),
-                            _ => self.tile::<S, 1>(s, run + from, output, at, depth, width),
-                        }
-                    };
-                }
+                let product = Panel {
+                    m: self.outputs,
+                    k: columns,
+                    runs: &pixels,
+                    a: self.dy.as_ptr(),
+                    rows: 1,
+                    columns: self.outputs,
+                    b: self.x[run + from..].as_ptr(),
+                    step: self.pixel,
+                    c: self.dw[i * len + from..].as_mut_ptr(),
+                    stride: depth,
+                    n: (len - from).min(2 * lanes),
+                    sum: true,
+                };
+                // SAFETY: the loads end at most `SLACK` behind the last run, as asserted; `dy` has all outputs of all pixels.
+                unsafe { product.run(s) };
             }
         }
-    }
-}
-
-impl<T: Lanes> Block<'_, T> {
-    /// # Safety
-    /// Two vectors can be read from `run` on at every pixel.
-    #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize>(
-        &mut self,
-        s: S,
-        run: usize,
-        output: usize,
-        at: usize,
-        depth: usize,
-        width: usize,
-    ) -> usize {
-        let lanes = T::lanes::<S>();
-        let z = T::splat(s, T::ZERO);
-        let z2 = [z, z];
-        // written out, with constant places, so that the sums become registers; those beyond R are never used
-        let mut sum = [z2, z2, z2, z2, z2, z2, z2, z2, z2, z2, z2, z2];
-        // SAFETY: as the caller promises; `dy` has all outputs of all pixels.
-        unsafe {
-            let mut dy = self.dy.as_ptr().add(output);
-            for i in 0..self.size.0 {
-                let mut x = self.x.as_ptr().add(run + i * self.row);
-                for _ in 0..self.size.1 {
-                    let (x0, x1) = (load::<S, T>(x), load::<S, T>(x.add(lanes)));
-                    macro_rules! row {
-                        ($($r:literal)*) => {$(
-                            if $r < R {
-                                let number = T::splat(s, *dy.add($r));
-                                sum[$r][0] = T::mul_add(s, number, x0, sum[$r][0]);
-                                sum[$r][1] = T::mul_add(s, number, x1, sum[$r][1]);
-                            }
-                        )*};
-                    }
-                    row!(0 1 2 3 4 5 6 7 8 9 10 11);
-                    x = x.wrapping_add(self.pixel);
-                    dy = dy.wrapping_add(self.outputs);
-                }
-            }
-        }
-        macro_rules! add {
-            ($($r:literal)*) => {$(
-                if $r < R {
-                    let mut whole = [T::ZERO; 32];
-                    // SAFETY: no vector has more than 16 elements.
-                    unsafe {
-                        super::lanes::store::<S, T>(whole.as_mut_ptr(), sum[$r][0]);
-                        super::lanes::store::<S, T>(whole.as_mut_ptr().add(lanes), sum[$r][1]);
-                    }
-                    for (dw, x) in self.dw[at + $r * depth..][..width].iter_mut().zip(whole) {
-                        *dw += x;
-                    }
-                }
-            )*};
-        }
-        add!(0 1 2 3 4 5 6 7 8 9 10 11);
-        R
     }
 }

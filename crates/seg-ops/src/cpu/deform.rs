@@ -4,16 +4,18 @@
 //! first-level cache, multiplies it with these taps' weights, and goes on to the next taps; no matrix of columns is ever whole in memory.
 #![allow(unsafe_code)]
 
-use super::lanes::{Lanes, load, store};
-use super::matrix::{Keep, Mat, Shared, product_shared};
+use super::matrix::Shared;
+use super::panels::{last_width, pack_rows, packed};
+use super::processor::{lanes, run};
+use super::scratch::with_scratch;
 use super::tail::{Tail, TailData};
-use super::tile::{self, Panel, last_width, pack_rows, packed, with_scratch};
+use super::tile::{Panel, WHOLE};
+use super::vector::{Vector, load, store};
 use super::{Data, Value, attach3, deform_backward, dispatch, tracked, written};
 use crate::error::Result;
 use crate::float::Float;
 use crate::{DeformConv2dParams, Epilogue};
-use candle_core::{DType, Tensor};
-use gemm::Parallelism;
+use candle_core::Tensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -178,7 +180,7 @@ pub(super) fn weight_rows<T: Float>(weight: &[T], g: &Geometry) -> Vec<T> {
     rows
 }
 
-fn forward<T: Lanes>(
+fn forward<T: Vector>(
     x: &Tensor,
     offset: &Tensor,
     mask: Option<&Tensor>,
@@ -201,63 +203,38 @@ fn forward<T: Lanes>(
     let rows = weight_rows(&weight, &g);
     let gather = Gather { g: &g, x: &data, moves, nothing: &vec![T::ZERO; g.inputs] };
     // SAFETY: the blocks cover all pixels, and each element is written before it is read.
-    let y = unsafe {
-        written(size, |y| match T::TYPE {
-            DType::F32 if tile::available() => blocks(gather, Packed::new(&rows, &g).as_ref(), &rows, &tail, y),
-            _ => blocks(gather, None, &rows, &tail, y),
-        })
-    };
+    let y = unsafe { written(size, |y| blocks(gather, &Packed::new(&rows, &g), &tail, y)) };
     Ok(Value::new(y, dims))
 }
 
 /// The rows of a weight in panels for the tiles.
-struct Packed {
-    data: Vec<f32>,
+struct Packed<T> {
+    data: Vec<T>,
     width: usize,
 }
 
-impl Packed {
-    /// None for f64.
-    fn new<T: Float>(rows: &[T], g: &Geometry) -> Option<Self> {
-        if T::TYPE != DType::F32 {
-            return None;
-        }
-        let (width, outputs, terms) = (tile::width(), g.outputs, g.terms());
-        let rows: &[f32] = as_f32(rows);
-        let mut data = vec![0f32; packed(outputs, terms, width)];
-        // SAFETY: `terms` rows of `outputs` elements, and room for as many as are packed.
+impl<T: Vector> Packed<T> {
+    fn new(rows: &[T], g: &Geometry) -> Self {
+        let (width, outputs, terms) = (2 * lanes::<T>(), g.outputs, g.terms());
+        let mut data = vec![T::ZERO; packed(outputs, terms, width)];
+        assert!(rows.len() >= outputs * terms);
+        // SAFETY: `terms` rows of `outputs` elements, as asserted, and room for as many as are packed.
         unsafe {
             pack_rows(width, outputs, 0..terms, terms, |p| rows[p * outputs..].as_ptr(), data.as_mut_ptr());
         }
-        Some(Self { data, width })
+        Self { data, width }
     }
 }
 
-/// The same elements; only to be called where `T` is f32.
-fn as_f32<T: Float>(x: &[T]) -> &[f32] {
-    assert!(T::TYPE == DType::F32);
-    // SAFETY: `Float` is f32 or f64, and its type says f32.
-    unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), x.len()) }
-}
-
-fn blocks<T: Lanes>(gather: Gather<'_, T>, packed: Option<&Packed>, rows: &[T], tail: &TailData<'_, T>, y: &mut [T]) {
+fn blocks<T: Vector>(gather: Gather<'_, T>, packed: &Packed<T>, tail: &TailData<'_, T>, y: &mut [T]) {
     let (pixels, outputs, inputs) = (gather.g.pixels(), gather.g.outputs, gather.g.inputs);
     let depth = (DEPTH / inputs.max(1)).clamp(1, gather.g.taps()) * inputs;
     let y = Shared::new(y);
-    (0..pixels.div_ceil(BLOCK)).into_par_iter().for_each_init(Vec::new, |scratch, task| {
+    (0..pixels.div_ceil(BLOCK)).into_par_iter().for_each(|task| {
         let pixels = task * BLOCK..pixels.min((task + 1) * BLOCK);
         let (at, count) = (pixels.start * outputs, pixels.len() * outputs);
-        let block = Block { gather, packed, rows, y, pixels };
-        if T::TYPE == DType::F32 {
-            with_scratch(BLOCK * depth, |seen| {
-                // SAFETY: `T` is f32.
-                let seen = unsafe { std::slice::from_raw_parts_mut(seen.as_mut_ptr().cast::<T>(), seen.len()) };
-                tile::arch().dispatch(Run { block, seen, depth });
-            });
-        } else {
-            scratch.resize(BLOCK * depth, T::ZERO);
-            tile::arch().dispatch(Run { block, seen: scratch, depth });
-        }
+        let block = Block { gather, packed, y, pixels };
+        with_scratch(BLOCK * depth, |seen| run(Run { block, seen, depth }));
         // SAFETY: this task's pixels.
         tail.across_channels(unsafe { y.part(at, count) }, 0, outputs, at);
     });
@@ -265,8 +242,7 @@ fn blocks<T: Lanes>(gather: Gather<'_, T>, packed: Option<&Packed>, rows: &[T], 
 
 struct Block<'a, T> {
     gather: Gather<'a, T>,
-    packed: Option<&'a Packed>,
-    rows: &'a [T],
+    packed: &'a Packed<T>,
     y: Shared<'a, T>,
     pixels: Range<usize>,
 }
@@ -277,7 +253,7 @@ struct Run<'a, T> {
     depth: usize,
 }
 
-impl<T: Lanes> WithSimd for Run<'_, T> {
+impl<T: Vector> WithSimd for Run<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -296,28 +272,16 @@ impl<T: Lanes> WithSimd for Run<'_, T> {
             let (from, k) = (tap * g.inputs, taps.len() * g.inputs);
             block.gather.run(s, block.pixels.clone(), taps, seen);
             let at = block.pixels.start * outputs;
-            match block.packed {
-                Some(packed) => {
-                    for column in (0..outputs).step_by(packed.width) {
-                        let step = last_width(packed.width, outputs - column);
-                        let b = packed.data[column * g.terms() + from * step..].as_ptr();
-                        let n = packed.width.min(outputs - column);
-                        // SAFETY: the pixels are this task's alone, `seen` has `k` terms for each, the panel `terms` rows; `T` is f32 where there is one.
-                        unsafe {
-                            let c = block.y.start().add(at + column).cast();
-                            let (a, sum) = (seen.as_ptr().cast(), from > 0);
-                            Panel { m, k, a, rows: k, columns: 1, b, step, c, stride: outputs, n, sum }.run(s);
-                        }
-                    }
-                }
-                None => {
-                    let keep = if from > 0 { Keep::Sum } else { Keep::Nothing };
-                    let (a, b) = (Mat::new(seen, k), Mat::new(&block.rows[from * outputs..], outputs));
-                    // SAFETY: the pixels are this task's alone.
-                    unsafe {
-                        let sizes = (m, outputs, k);
-                        product_shared(sizes, block.y, at, outputs, keep, T::ONE, a, b, Parallelism::None);
-                    }
+            let width = block.packed.width;
+            for column in (0..outputs).step_by(width) {
+                let step = last_width(width, outputs - column);
+                let b = block.packed.data[column * g.terms() + from * step..].as_ptr();
+                let n = width.min(outputs - column);
+                // SAFETY: the pixels are this task's alone, `seen` has `k` terms for each, the panel `terms` rows.
+                unsafe {
+                    let c = block.y.start().add(at + column);
+                    let (a, sum) = (seen.as_ptr(), from > 0);
+                    Panel { m, k, runs: WHOLE, a, rows: k, columns: 1, b, step, c, stride: outputs, n, sum }.run(s);
                 }
             }
         }
@@ -335,7 +299,7 @@ pub(super) struct Gather<'a, T> {
     pub nothing: &'a [T],
 }
 
-impl<T: Lanes> Gather<'_, T> {
+impl<T: Vector> Gather<'_, T> {
     /// For each of `pixels` and each of `taps`, a row of the input's channels, weighed with the mask.
     #[inline(always)]
     fn run<S: Simd>(&self, s: S, pixels: Range<usize>, taps: Range<usize>, seen: &mut [T]) {
@@ -364,7 +328,7 @@ impl<T: Lanes> Gather<'_, T> {
 
 /// `y = Σ w x`, element by element.
 #[inline(always)]
-fn blend<S: Simd, T: Lanes>(s: S, x: [&[T]; 4], w: [T; 4], y: &mut [T]) {
+fn blend<S: Simd, T: Vector>(s: S, x: [&[T]; 4], w: [T; 4], y: &mut [T]) {
     let (n, lanes) = (y.len(), T::lanes::<S>());
     let x = x.map(|x| &x[..n]);
     let vectors = w.map(|w| T::splat(s, w));
@@ -372,11 +336,11 @@ fn blend<S: Simd, T: Lanes>(s: S, x: [&[T]; 4], w: [T; 4], y: &mut [T]) {
     while i + lanes <= n {
         // SAFETY: a whole vector is there in each.
         unsafe {
-            let mut sum = T::times(s, load::<S, T>(x[0].as_ptr().add(i)), vectors[0]);
-            sum = T::mul_add(s, load::<S, T>(x[1].as_ptr().add(i)), vectors[1], sum);
-            sum = T::mul_add(s, load::<S, T>(x[2].as_ptr().add(i)), vectors[2], sum);
-            sum = T::mul_add(s, load::<S, T>(x[3].as_ptr().add(i)), vectors[3], sum);
-            store::<S, T>(y.as_mut_ptr().add(i), sum);
+            let mut sum = T::times(s, load(s, x[0].as_ptr().add(i)), vectors[0]);
+            sum = T::multiply_add(s, load(s, x[1].as_ptr().add(i)), vectors[1], sum);
+            sum = T::multiply_add(s, load(s, x[2].as_ptr().add(i)), vectors[2], sum);
+            sum = T::multiply_add(s, load(s, x[3].as_ptr().add(i)), vectors[3], sum);
+            store(s, y.as_mut_ptr().add(i), sum);
         }
         i += lanes;
     }

@@ -4,9 +4,9 @@
 //! a task takes a few channels of a whole image and goes through all pixels in order. Neither depends on the number of threads.
 
 use super::deform::{BLOCK, Gather, Geometry, Moves, weight_rows};
-use super::lanes::Lanes;
 use super::matrix::{Keep, Mat, product};
 use super::product::add_up;
+use super::vector::Vector;
 use super::{Data, Value, simd};
 use crate::error::Result;
 use candle_core::Tensor;
@@ -20,7 +20,7 @@ const CHANNELS: usize = 8;
 type Three = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
 
 /// The gradients of `x`, of the moves (offsets, then masks where there are any) and of the weight; `wanted` says whether the first is, and the others are.
-pub(super) fn gradients<T: Lanes>(
+pub(super) fn gradients<T: Vector>(
     x: &Tensor,
     moves: &Tensor,
     weight: &Tensor,
@@ -62,7 +62,7 @@ pub(super) fn gradients<T: Lanes>(
 }
 
 /// Gradients of the moves, `width` elements a pixel, and of the weight's rows.
-fn of_moves_and_weight<T: Lanes>(gather: Gather<'_, T>, rows: &[T], dy: &[T], width: usize) -> (Vec<T>, Vec<T>) {
+fn of_moves_and_weight<T: Vector>(gather: Gather<'_, T>, rows: &[T], dy: &[T], width: usize) -> (Vec<T>, Vec<T>) {
     let g = gather.g;
     let (outputs, terms) = (g.outputs, g.terms());
     let mut dmoves = vec![T::ZERO; g.pixels() * width];
@@ -99,7 +99,7 @@ fn of_moves_and_weight<T: Lanes>(gather: Gather<'_, T>, rows: &[T], dy: &[T], wi
 
 /// One pixel's moves, and what it sees.
 #[inline(always)]
-fn of_pixel<T: Lanes>(gather: &Gather<'_, T>, pixel: usize, dseen: &[T], seen: &mut [T], dmoves: &mut [T]) {
+fn of_pixel<T: Vector>(gather: &Gather<'_, T>, pixel: usize, dseen: &[T], seen: &mut [T], dmoves: &mut [T]) {
     let g = gather.g;
     let (taps, channels) = (g.taps(), g.inputs);
     for (tap, (dseen, seen)) in dseen.chunks_exact(channels).zip(seen.chunks_exact_mut(channels)).enumerate() {
@@ -133,7 +133,7 @@ fn of_pixel<T: Lanes>(gather: &Gather<'_, T>, pixel: usize, dseen: &[T], seen: &
 }
 
 /// The gradient of the input.
-fn of_input<T: Lanes>(gather: Gather<'_, T>, rows: &[T], dy: &[T]) -> Vec<T> {
+fn of_input<T: Vector>(gather: Gather<'_, T>, rows: &[T], dy: &[T]) -> Vec<T> {
     let g = gather.g;
     let (outputs, taps, inputs) = (g.outputs, g.taps(), g.inputs);
     let groups = inputs.div_ceil(CHANNELS);
@@ -187,7 +187,7 @@ fn of_input<T: Lanes>(gather: Gather<'_, T>, rows: &[T], dy: &[T]) -> Vec<T> {
 
 /// One tap of a pixel to the four pixels that it saw; `skipped` pixels of earlier images are not in `dx`.
 #[inline(always)]
-fn scatter<T: Lanes>(gather: &Gather<'_, T>, pixel: usize, tap: usize, dseen: &[T], dx: &mut [T], skipped: usize) {
+fn scatter<T: Vector>(gather: &Gather<'_, T>, pixel: usize, tap: usize, dseen: &[T], dx: &mut [T], skipped: usize) {
     let Some(corners) = gather.moves.corners(gather.g, pixel, tap) else { return };
     let mask = gather.moves.mask(pixel, tap);
     let channels = dseen.len();

@@ -9,8 +9,12 @@
 #![allow(unsafe_code)]
 
 use super::matrix::{Mat, Shared};
+use super::panels::{copy, packed};
+use super::processor::arch;
+use super::scratch::{with_packed, with_scratch};
 use super::tail::TailData;
-use super::tile::{Panel, arch, available, copy, packed, transpose, width, with_packed, with_scratch};
+use super::tile::{Panel, WHOLE, available, width};
+use super::turn::turn_eight;
 use super::written;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -193,8 +197,21 @@ impl WithSimd for Run<'_> {
                                 let b = panels.add((column - t.columns.start) * height);
                                 let c = t.y.start().add(row * t.n + column);
                                 let sum = from > 0;
-                                Panel { m, k, a, rows: a_rows, columns: 1, b, step: panel, c, stride: t.n, n, sum }
-                                    .run(s);
+                                Panel {
+                                    m,
+                                    k,
+                                    a,
+                                    rows: a_rows,
+                                    columns: 1,
+                                    runs: WHOLE,
+                                    b,
+                                    step: panel,
+                                    c,
+                                    stride: t.n,
+                                    n,
+                                    sum,
+                                }
+                                .run(s);
                             }
                         }
                         if from + k == t.k {
@@ -238,7 +255,7 @@ unsafe fn pack(b: Mat<'_, f32>, columns: Range<usize>, terms: Range<usize>, pane
                     b.data[(first + (column + i).min(n - 1)) * b.columns + terms.start + p..][..part].as_ptr()
                 };
                 // SAFETY: the rows have so many elements, as just checked; there is room, as the caller promises (a panel's width is a multiple of 8).
-                unsafe { transpose(std::array::from_fn(row), part, to.add(p * panel + column), panel) };
+                unsafe { turn_eight(std::array::from_fn(row), part, to.add(p * panel + column), panel) };
             }
         }
     }
@@ -263,7 +280,7 @@ impl Task<'_> {
         for p in (0..k).step_by(8) {
             let term = |i: usize| a.data[start + (p + i).min(k - 1) * a.columns..][..rows.len()].as_ptr();
             // SAFETY: columns of `a` are contiguous, as asserted in `product`, and these have the rows, as just checked; so has the room.
-            unsafe { transpose(std::array::from_fn(term), rows.len(), room[p..].as_mut_ptr(), step) };
+            unsafe { turn_eight(std::array::from_fn(term), rows.len(), room[p..].as_mut_ptr(), step) };
         }
         (room.as_ptr(), step)
     }

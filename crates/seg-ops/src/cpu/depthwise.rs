@@ -2,12 +2,12 @@
 
 use super::conv::channel_sums;
 use super::depthwise_maps::{Maps, convolve, weight_gradient};
-use super::depthwise_slab;
-use super::lanes::Lanes;
 use super::patches::Geometry;
+use super::processor::lanes;
 use super::tail::Tail;
-use super::vector::{Vector, lanes};
+use super::vector::Vector;
 use super::{Data, Value, activate_tail, attach_weighted, dispatch, tracked};
+use super::{depthwise_planes, depthwise_slab};
 use crate::error::Result;
 use crate::{Conv2dParams, Epilogue, Layout};
 use candle_core::Tensor;
@@ -33,7 +33,7 @@ pub(crate) fn conv2d(
     activate_tail(y, e, layout.channel_axis())
 }
 
-fn forward<T: Vector + Lanes>(
+fn forward<T: Vector>(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -52,7 +52,7 @@ fn forward<T: Vector + Lanes>(
     Ok(Value::new(y, &layout.shape(g.batch, g.outputs, g.out.0, g.out.1)[..]))
 }
 
-fn backward<T: Vector + Lanes>(
+fn backward<T: Vector>(
     x: &Tensor,
     weight: &Tensor,
     dy: &Tensor,
@@ -61,7 +61,9 @@ fn backward<T: Vector + Lanes>(
 ) -> Result<(Tensor, Tensor)> {
     let (data, w, dy) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?, Data::<T>::contiguous(dy)?);
     let narrow = layout == Layout::Nchw || g.inputs < lanes::<T>();
-    let (dx, dw) = if let Some(reverse) = reversed(g).filter(|_| narrow) {
+    let (dx, dw) = if layout == Layout::Nchw && depthwise_planes::serves(&g) {
+        depthwise_planes::backward(&data, &w, &dy, &g)
+    } else if let Some(reverse) = reversed(g).filter(|_| narrow) {
         // the gradient of the input is a convolution of that of the output with the filters turned around
         let turned: Vec<T> = w.chunks_exact(g.kernel.0 * g.kernel.1).flat_map(|w| w.iter().rev().copied()).collect();
         let dx = convolve(&dy, &turned, &[], &Maps::new(reverse, layout), &Tail::new(None, Epilogue::NONE)?.data()?);

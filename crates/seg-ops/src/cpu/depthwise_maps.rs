@@ -12,14 +12,13 @@
 //! Work is cut by sizes alone, so the sums are the same for any number of threads.
 
 use super::depthwise_kernel::{Gradient, ROWS, RowSums, Sums, Tap};
-use super::lanes::Lanes;
 use super::matrix::Shared;
 use super::patches::Geometry;
+use super::processor::{arch, lanes};
 use super::tail::TailData;
-use super::vector::{Vector, lanes};
+use super::vector::Vector;
 use super::{depthwise_slab, written};
 use crate::Layout;
-use pulp::Arch;
 use rayon::prelude::*;
 
 /// Elements of a band in scratch memory.
@@ -195,7 +194,7 @@ fn period(depth: usize, lanes: usize) -> usize {
 }
 
 /// `x` convolved with `w` (`[C, taps]`), the bias unless it is empty, and the tail.
-pub(crate) fn convolve<T: Vector + Lanes>(x: &[T], w: &[T], bias: &[T], m: &Maps, tail: &TailData<'_, T>) -> Vec<T> {
+pub(crate) fn convolve<T: Vector>(x: &[T], w: &[T], bias: &[T], m: &Maps, tail: &TailData<'_, T>) -> Vec<T> {
     let n = m.images * m.sizes().1;
     if n == 0 {
         return Vec::new();
@@ -220,7 +219,7 @@ fn convolve_rows<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>, 
     let period = period(c, lanes::<T>());
     let mut table = Vec::new();
     m.repeat(w, period, &mut table);
-    let (table, arch) = (&table[..], Arch::new());
+    let (table, arch) = (&table[..], arch());
     let (a, b) = m.interior();
     let n = g.out.1 * c;
     let inner = (b - a) * c;
@@ -293,7 +292,7 @@ fn convolve_rows<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>, 
 
 fn convolve_bands<T: Vector>(x: &[T], w: &[T], m: &Maps, tail: &TailData<'_, T>, y: &mut [T]) {
     let (g, c, lanes) = (&m.g, m.depth, lanes::<T>());
-    let (arch, band, period) = (Arch::new(), m.band(), period(c, lanes));
+    let (arch, band, period) = (arch(), m.band(), period(c, lanes));
     // longer by a vector, because the last one of a row may begin anywhere in the period
     let length = period + lanes;
     let taps = m.band_taps(band, length);
@@ -372,7 +371,7 @@ pub(crate) fn weight_gradient<T: Vector>(x: &[T], dy: &[T], m: &Maps) -> Vec<T> 
     if x.is_empty() || dy.is_empty() {
         return vec![T::ZERO; g.inputs * m.taps()];
     }
-    let (arch, band, period) = (Arch::new(), m.band(), period(c, lanes::<T>()));
+    let (arch, band, period) = (arch(), m.band(), period(c, lanes::<T>()));
     let taps = m.band_taps(band, period);
     let n = g.out.1 * c;
     let count = n / period;

@@ -11,14 +11,16 @@
 #![allow(unsafe_code)]
 
 use super::depthwise_kernel::{Gradient, ROWS, RowSums, Sums, Tap};
-use super::lanes::{Lanes, turn, turn_to, with_scratch};
 use super::matrix::Shared;
 use super::patches::Geometry;
+use super::processor::{arch, lanes};
+use super::scratch::with_scratch;
 use super::tail::TailData;
-use super::vector::{Vector, lanes};
+use super::turn::{turn, turn_to};
+use super::vector::Vector;
 use super::{simd, written};
 use crate::Layout;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Elements of the rows that a task writes, about.
@@ -108,14 +110,14 @@ impl Plan {
 }
 
 /// A convolution without stride or dilation, of `x` with `w` and, unless it is empty, a bias; every element of `y` is written.
-pub(crate) fn forward<T: Vector + Lanes>(
+pub(crate) fn forward<T: Vector>(
     (x, w, bias): (&[T], &[T], &[T]),
     g: &Geometry,
     layout: Layout,
     tail: &TailData<'_, T>,
     y: &mut [T],
 ) {
-    let (channels, lanes, arch) = (g.inputs, lanes::<T>(), Arch::new());
+    let (channels, lanes, arch) = (g.inputs, lanes::<T>(), arch());
     let from = Maps { layout, size: g.input, channels };
     let plan = Plan::new(Maps { layout, size: g.out, channels }, g.batch, lanes);
     let taps = g.kernel.0 * g.kernel.1;
@@ -191,13 +193,7 @@ fn rows_together<'a, T: Vector>(
 }
 
 /// The gradients of the input and of the weights (`[C, taps]`), for any depthwise convolution.
-pub(crate) fn backward<T: Vector + Lanes>(
-    x: &[T],
-    w: &[T],
-    dy: &[T],
-    g: &Geometry,
-    layout: Layout,
-) -> (Vec<T>, Vec<T>) {
+pub(crate) fn backward<T: Vector>(x: &[T], w: &[T], dy: &[T], g: &Geometry, layout: Layout) -> (Vec<T>, Vec<T>) {
     if x.is_empty() || dy.is_empty() {
         return (vec![T::ZERO; x.len()], vec![T::ZERO; w.len()]);
     }
@@ -236,10 +232,10 @@ struct Back<'a, T> {
     plan: &'a Plan,
 }
 
-impl<T: Vector + Lanes> Back<'_, T> {
+impl<T: Vector> Back<'_, T> {
     /// Writes the task's gradient of the input; the result is its part of that of the weights, `[vectors, taps, lanes]`, the taps in reverse.
     fn task(&self, part: &Part, dx: Shared<'_, T>) -> Vec<T> {
-        let (g, plan, lanes, arch) = (self.g, self.plan, self.plan.lanes, Arch::new());
+        let (g, plan, lanes, arch) = (self.g, self.plan, self.plan.lanes, arch());
         let (taps, width) = (g.kernel.0 * g.kernel.1, plan.to.size.1);
         let outputs = Maps { size: g.out, ..plan.to };
         // the outputs that read these rows
@@ -347,12 +343,12 @@ struct Fill<'a, T> {
     slab: &'a mut [T],
 }
 
-impl<T: Vector + Lanes> WithSimd for Fill<'_, T> {
+impl<T: Vector> WithSimd for Fill<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let lanes = <T as Vector>::lanes::<S>();
+        let lanes = T::lanes::<S>();
         let Maps { layout, size: (height, width), channels: c } = self.maps;
         let (rows, columns) = self.size;
         let (channel, count) = (self.part.panel * lanes, self.part.channels);
@@ -418,12 +414,12 @@ struct Put<'a, T> {
     tail: Option<&'a TailData<'a, T>>,
 }
 
-impl<T: Vector + Lanes> WithSimd for Put<'_, T> {
+impl<T: Vector> WithSimd for Put<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let lanes = <T as Vector>::lanes::<S>();
+        let lanes = T::lanes::<S>();
         let Maps { layout, size: (height, width), channels: c } = self.plan.to;
         let (part, size) = (self.part, self.plan.tile());
         assert!(self.tile.len() >= part.vectors * size && size == ROWS * width * lanes);

@@ -12,8 +12,10 @@
 use super::dense::part;
 use super::flash_state::State;
 use super::matrix::Shared;
+use super::panels::{pack_columns, pack_rows, packed};
 use super::relative::Relative;
-use super::tile::{available, pack_columns, pack_rows, packed, width, with_packed, with_scratch};
+use super::scratch::{with_packed, with_scratch};
+use super::tile::{available, width};
 use super::written;
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;

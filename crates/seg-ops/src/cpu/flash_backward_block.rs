@@ -4,8 +4,10 @@
 use super::flash::{LOG2_E, Sizes};
 use super::flash_backward::Targets;
 use super::flash_block::power_of_two;
+use super::panels::last_width;
 use super::relative::Relative;
-use super::tile::{Panel, last_width, load, store};
+use super::tile::{Panel, WHOLE};
+use super::vector::{load, store};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
@@ -140,6 +142,7 @@ fn scores<S: Simd>(
                 a: a.as_ptr(),
                 rows: k,
                 columns: 1,
+                runs: WHOLE,
                 b: b[column * k..].as_ptr(),
                 step: width,
                 c: to.as_mut_ptr().add(column),
@@ -175,6 +178,7 @@ fn gradient<S: Simd>(
                 a: a.as_ptr(),
                 rows,
                 columns,
+                runs: WHOLE,
                 b: b.add(column * height + row * step),
                 step,
                 c: to.as_mut_ptr().add(column),

@@ -4,8 +4,10 @@
 use super::dense::part;
 use super::flash::{KEYS, LOG2_E, Packs};
 use super::flash_state::State;
+use super::panels::last_width;
 use super::relative::Relative;
-use super::tile::{Panel, last_width, load, store};
+use super::tile::{Panel, WHOLE};
+use super::vector::{load, store};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
@@ -62,6 +64,7 @@ impl WithSimd for Blocks<'_, '_> {
                         a: state.q.as_ptr(),
                         rows: t.d,
                         columns: 1,
+                        runs: WHOLE,
                         b: packs.k.add((from - packs.origin + column) * t.d),
                         step: width,
                         c: state.scores.as_mut_ptr().add(column),
@@ -114,6 +117,7 @@ impl WithSimd for Blocks<'_, '_> {
                         a: state.scores.as_ptr(),
                         rows: state.columns,
                         columns: 1,
+                        runs: WHOLE,
                         b: packs.v.add(panel + (from - packs.origin) * step),
                         step,
                         c: state.outputs.as_mut_ptr().add(column),

@@ -5,7 +5,7 @@ use super::dense::part;
 use super::flash::{KEYS, Layout, Packs, Rows, Sizes};
 use super::flash_block::{Blocks, Start};
 use super::matrix::Shared;
-use super::tile::arch;
+use super::processor::arch;
 use std::ops::Range;
 
 /// A block of queries and what is known of its outputs so far.

@@ -79,7 +79,7 @@ impl<'a, T> Shared<'a, T> {
     }
 }
 
-impl<T: super::lanes::Lanes> Shared<'_, T> {
+impl<T: super::vector::Vector> Shared<'_, T> {
     /// Writes a matrix of `rows` × `columns`, its rows `from` elements apart in `x`, with rows and columns exchanged: its columns become rows, `to` elements
     /// apart, from element `at` on.
     ///
@@ -92,7 +92,7 @@ impl<T: super::lanes::Lanes> Shared<'_, T> {
         }
         assert!(at + (columns - 1) * to + rows <= self.len && rows <= to);
         // SAFETY: inside the slice, as asserted; not aliased, as the caller promises.
-        unsafe { super::lanes::turn_to((rows, columns), x, from, self.start.add(at), to) };
+        unsafe { super::turn::turn_to((rows, columns), x, from, self.start.add(at), to) };
     }
 
     /// Writes elements `step` apart, from element `at` on.

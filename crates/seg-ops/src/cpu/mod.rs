@@ -13,7 +13,6 @@ pub(crate) mod batch_norm;
 pub(crate) mod conv;
 mod conv_pixels;
 mod conv_planes;
-mod conv_tile;
 mod conv_weights;
 pub(crate) mod deform;
 mod deform_backward;
@@ -21,19 +20,22 @@ mod dense;
 pub(crate) mod depthwise;
 mod depthwise_kernel;
 mod depthwise_maps;
+mod depthwise_planes;
 mod depthwise_slab;
 mod flash;
 mod flash_backward;
 mod flash_backward_block;
 mod flash_block;
 mod flash_state;
-mod lanes;
 pub(crate) mod matrix;
 pub(crate) mod norm;
 pub(crate) mod norm2d;
+mod norm_rows;
+mod panels;
 mod patches;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
+mod processor;
 pub(crate) mod product;
 mod region;
 mod relative;
@@ -43,9 +45,11 @@ pub(crate) mod resize_concat;
 pub(crate) mod rope;
 mod rows;
 pub(crate) mod sample;
+mod scratch;
 pub(crate) mod softmax;
 pub(crate) mod tail;
 mod tile;
+mod turn;
 mod vector;
 mod view;
 pub(crate) mod window;
@@ -62,7 +66,7 @@ pub(crate) use view::{Data, tracked};
 /// Runs `f` compiled for the widest vectors that this processor has. `f` and what it calls must be `#[inline(always)]` to gain by it.
 #[inline(always)]
 pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
+    processor::arch().dispatch(f)
 }
 
 /// Calls a function generic over [`crate::float::Float`] with the element type of a tensor that is f32 or f64 (16-bit ones have been widened).

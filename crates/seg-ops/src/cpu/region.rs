@@ -1,7 +1,8 @@
 //! Rectangles of an image copied into scratch memory with the channels last and zeros around the image, so that the kernels know neither padding nor
 //! layouts.
 
-use super::lanes::{Lanes, turn};
+use super::turn::turn;
+use super::vector::Vector;
 use crate::Layout;
 
 /// One image of a batch.
@@ -31,7 +32,7 @@ const WIDE: usize = 80;
 
 /// Every `D`-th element; with `D` known this becomes shuffles.
 #[inline(always)]
-fn without_gaps<T: Lanes, const D: usize>(to: &mut [T], x: &[T]) {
+fn without_gaps<T: Vector, const D: usize>(to: &mut [T], x: &[T]) {
     let n = to.len();
     for (to, x) in to.iter_mut().zip(x.chunks_exact(D)) {
         *to = x[0];
@@ -49,7 +50,7 @@ pub(crate) fn inside(start: isize, step: usize, n: usize, len: usize) -> (usize,
     (from, to.max(from))
 }
 
-impl<T: Lanes> Image<'_, T> {
+impl<T: Vector> Image<'_, T> {
     /// Writes the region to `out`, a pixel in `pixel` elements (those beyond the channels become zero).
     #[inline(always)]
     pub fn copy(&self, r: Region, pixel: usize, out: &mut [T]) {

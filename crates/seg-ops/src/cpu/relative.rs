@@ -6,7 +6,8 @@
 
 use super::flash::LOG2_E;
 use super::relative_backward::Reversed;
-use super::tile::{Panel, load, store};
+use super::tile::{Panel, WHOLE};
+use super::vector::{load, store};
 use pulp::Simd;
 use std::ops::Range;
 
@@ -120,6 +121,7 @@ impl Relative {
                     a: q.as_ptr().add(first * d),
                     rows: apart * d,
                     columns: 1,
+                    runs: WHOLE,
                     b: table.data.as_ptr().add(size - 1 - place + column),
                     step: table.step,
                     c: to.as_mut_ptr().add(first * columns + column),

@@ -5,8 +5,10 @@
 //! get their products with the tables, and the tables those with the queries.
 #![allow(unsafe_code)]
 
+use super::panels::{last_width, pack_rows, packed};
 use super::relative::{Relative, VECTOR};
-use super::tile::{Panel, last_width, load, pack_rows, packed, store, width};
+use super::tile::{Panel, WHOLE, width};
+use super::vector::{load, store};
 use pulp::Simd;
 use std::ops::Range;
 
@@ -126,6 +128,7 @@ impl Relative {
                 a: from[first * columns..].as_ptr(),
                 rows: apart * columns,
                 columns: 1,
+                runs: WHOLE,
                 b: table.data[column * rows + start * step..].as_ptr(),
                 step,
                 // SAFETY: inside, as asserted.

@@ -1,10 +1,10 @@
-//! Softmax and layer normalisation of rows, vector by vector.
+//! Sums and softmax of rows, vector by vector; layer normalisation is in [`super::norm_rows`].
 //!
 //! Each row is visited while it lies in the first-level cache: once for its maximum or mean, once for its sum, once to write the result. Two vectors of
 //! partial results keep an addition from waiting for the one before; what is left at the end of a row is read and written in part. Sums depend on the
 //! processor's vectors and on nothing else.
 
-use super::vector::{Vector, fetch, fetch_to_write};
+use super::vector::{Vector, fetch};
 use pulp::{Simd, WithSimd};
 
 /// The parts of rows that are whole vectors, and what is left.
@@ -26,9 +26,11 @@ macro_rules! each_vector {
     }};
 }
 
+pub(super) use each_vector;
+
 /// Reads a vector of a row, or its end with zeros after it.
 #[inline(always)]
-fn get<T: Vector, S: Simd>(s: S, x: &[T], at: usize, len: usize, whole: bool) -> T::V<S> {
+pub(super) fn get<T: Vector, S: Simd>(s: S, x: &[T], at: usize, len: usize, whole: bool) -> T::V<S> {
     let x = &x[at..at + len];
     if whole {
         debug_assert_eq!(len, T::lanes::<S>());
@@ -44,7 +46,7 @@ fn get<T: Vector, S: Simd>(s: S, x: &[T], at: usize, len: usize, whole: bool) ->
 
 /// Writes a vector of a row, or its end.
 #[inline(always)]
-fn put<T: Vector, S: Simd>(s: S, y: &mut [T], at: usize, len: usize, whole: bool, v: T::V<S>) {
+pub(super) fn put<T: Vector, S: Simd>(s: S, y: &mut [T], at: usize, len: usize, whole: bool, v: T::V<S>) {
     let y = &mut y[at..at + len];
     if whole {
         debug_assert_eq!(len, T::lanes::<S>());
@@ -110,9 +112,6 @@ pub(crate) struct Softmax<'a, T> {
 /// Rows side by side, and the longest ones that are taken so.
 const SIDE: usize = 4;
 const SHORT: usize = 512;
-
-/// Bytes of a line of the cache.
-const LINE: usize = 64;
 
 /// Unfinished rows, each from the beginning of a line of the cache on.
 #[repr(align(64))]
@@ -265,161 +264,18 @@ impl<T: Vector> WithSimd for SoftmaxBackward<'_, T> {
     }
 }
 
-/// Means and reciprocal standard deviations of `N` rows of one length, side by side, so that the sums of one row fill the pauses of the other. In two
-/// passes, so that a large mean does not eat the variance.
-#[inline(always)]
-fn moments<T: Vector, S: Simd, const N: usize>(s: S, x: &[T], n: usize, eps: T) -> [(T, T); N] {
-    let mut sums = [[T::zeros(s); 2]; N];
-    each_vector!(s, n, |at, len, WHOLE| {
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = [sum[1], T::plus(s, sum[0], get(s, x, i * n + at, len, WHOLE))];
-        }
-    });
-    let count = T::of_usize(n);
-    let mut moments = [(T::ZERO, T::ZERO); N];
-    let mut means = [T::zeros(s); N];
-    for i in 0..N {
-        moments[i].0 = T::total(s, T::plus(s, sums[i][0], sums[i][1])) / count;
-        means[i] = T::splat(s, moments[i].0);
-        sums[i] = [T::zeros(s); 2];
-    }
-    each_vector!(s, n, |at, len, WHOLE| {
-        for i in 0..N {
-            let mut d = T::minus(s, get(s, x, i * n + at, len, WHOLE), means[i]);
-            if !WHOLE {
-                d = T::times(s, d, T::ones::<S>(len));
-            }
-            let [a, b] = sums[i];
-            sums[i] = [b, T::multiply_add(s, d, d, a)];
-        }
-    });
-    for i in 0..N {
-        let squares = T::total(s, T::plus(s, sums[i][0], sums[i][1]));
-        moments[i].1 = T::ONE / (squares / count + eps).sqrt();
-    }
-    moments
-}
-
-/// Layer normalisation of rows as long as the weight; without a bias, that slice is empty.
-pub(crate) struct Norm<'a, T> {
-    pub y: &'a mut [T],
-    pub x: &'a [T],
-    pub weight: &'a [T],
-    pub bias: &'a [T],
-    pub eps: T,
-}
-
-impl<T: Vector> WithSimd for Norm<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let n = self.weight.len();
-        let (mut to, mut from) = (self.y.chunks_exact_mut(2 * n), self.x.chunks_exact(2 * n));
-        for (y, x) in (&mut to).zip(&mut from) {
-            norm_rows::<T, S, 2>(s, y, x, self.weight, self.bias, self.eps);
-        }
-        let (y, x) = (to.into_remainder(), from.remainder());
-        if !x.is_empty() {
-            norm_rows::<T, S, 1>(s, y, x, self.weight, self.bias, self.eps);
-        }
-    }
-}
-
-/// `N` rows, which share what is read of weight and bias.
-#[inline(always)]
-fn norm_rows<T: Vector, S: Simd, const N: usize>(s: S, y: &mut [T], x: &[T], weight: &[T], bias: &[T], eps: T) {
-    let n = weight.len();
-    // what the processor fetches ahead of its own accord begins anew with every short row
-    if n <= SHORT {
-        for at in (0..N * n).step_by(LINE / size_of::<T>()) {
-            fetch_to_write(y, at);
-        }
-    }
-    let moments = moments::<T, S, N>(s, x, n, eps);
-    let (mut means, mut inverses) = ([T::zeros(s); N], [T::zeros(s); N]);
-    for i in 0..N {
-        means[i] = T::splat(s, moments[i].0);
-        inverses[i] = T::splat(s, moments[i].1);
-    }
-    each_vector!(s, n, |at, len, WHOLE| {
-        let w = get(s, weight, at, len, WHOLE);
-        let b = if bias.is_empty() { T::zeros(s) } else { get(s, bias, at, len, WHOLE) };
-        for i in 0..N {
-            let d = T::minus(s, get(s, x, i * n + at, len, WHOLE), means[i]);
-            let normed = T::times(s, d, inverses[i]);
-            put(s, y, i * n + at, len, WHOLE, T::multiply_add(s, normed, w, b));
-        }
-    });
-}
-
-/// The gradient of [`Norm`]: of the rows, and what these rows add to those of weight and bias.
-pub(crate) struct NormBackward<'a, T> {
-    pub dx: &'a mut [T],
-    pub dw: &'a mut [T],
-    pub db: &'a mut [T],
-    pub x: &'a [T],
-    pub g: &'a [T],
-    pub weight: &'a [T],
-    pub eps: T,
-}
-
-impl<T: Vector> WithSimd for NormBackward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let n = self.weight.len();
-        let count = T::of_usize(n);
-        for ((dx, x), g) in self.dx.chunks_exact_mut(n).zip(self.x.chunks_exact(n)).zip(self.g.chunks_exact(n)) {
-            let [(mean, inverse)] = moments(s, x, n, self.eps);
-            let (mean, inverse) = (T::splat(s, mean), T::splat(s, inverse));
-            // the mean of g w, and of g w times the normalised row
-            let (mut total, mut along) = (Sum::<T, S>::new(s), Sum::<T, S>::new(s));
-            each_vector!(s, n, |at, len, WHOLE| {
-                let normed = T::times(s, T::minus(s, get(s, x, at, len, WHOLE), mean), inverse);
-                let g = get(s, g, at, len, WHOLE);
-                let weighted = T::times(s, g, get(s, self.weight, at, len, WHOLE));
-                total.add(
-                    #[inline(always)]
-                    |sum| T::plus(s, sum, weighted),
-                );
-                along.add(
-                    #[inline(always)]
-                    |sum| T::multiply_add(s, weighted, normed, sum),
-                );
-                let (dw, db) = (get(s, self.dw, at, len, WHOLE), get(s, self.db, at, len, WHOLE));
-                put(s, self.dw, at, len, WHOLE, T::multiply_add(s, g, normed, dw));
-                put(s, self.db, at, len, WHOLE, T::plus(s, g, db));
-            });
-            let total = T::splat(s, total.total(s) / count);
-            let along = T::splat(s, along.total(s) / count);
-            each_vector!(s, n, |at, len, WHOLE| {
-                let normed = T::times(s, T::minus(s, get(s, x, at, len, WHOLE), mean), inverse);
-                let weighted = T::times(s, get(s, g, at, len, WHOLE), get(s, self.weight, at, len, WHOLE));
-                let rest = T::minus(s, T::minus(s, weighted, total), T::times(s, normed, along));
-                put(s, dx, at, len, WHOLE, T::times(s, rest, inverse));
-            });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn by<S: Simd>(s: S, n: usize) -> Vec<Vec<f32>> {
         let numbers = |seed: usize| (0..7 * n).map(|i| ((i * 37 + seed) % 101) as f32 / 20. - 2.).collect::<Vec<f32>>();
-        let (x, g, weight, eps) = (numbers(1), numbers(2), &numbers(3)[..n], 1e-5);
+        let (x, g) = (numbers(1), numbers(2));
         let mut soft = vec![0.; 7 * n];
         s.vectorize(Softmax { y: &mut soft, x: &x, n });
         let mut dsoft = vec![0.; 7 * n];
         s.vectorize(SoftmaxBackward { dx: &mut dsoft, y: &soft, g: &g, n });
-        let mut norm = vec![0.; 7 * n];
-        s.vectorize(Norm { y: &mut norm, x: &x, weight, bias: &g[..n], eps });
-        let (mut dx, mut dw, mut db) = (vec![0.; 7 * n], vec![0.; n], vec![0.; n]);
-        s.vectorize(NormBackward { dx: &mut dx, dw: &mut dw, db: &mut db, x: &x, g: &g, weight, eps });
-        vec![soft, dsoft, norm, dx, dw, db, vec![s.vectorize(Total(&x))]]
+        vec![soft, dsoft, vec![s.vectorize(Total(&x))]]
     }
 
     #[test]

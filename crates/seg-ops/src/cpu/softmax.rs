@@ -1,12 +1,12 @@
 //! Softmax over rows.
 
+use super::processor::arch;
 use super::rows::{Softmax, SoftmaxBackward};
 use super::vector::Vector;
 use super::{Data, Value, attach1, dispatch, written};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::{D, Tensor};
-use pulp::Arch;
 use rayon::prelude::*;
 
 /// Partial results a reduction keeps, so that it vectorises.
@@ -99,7 +99,7 @@ const CHUNK: usize = 16 * 1024;
 fn forward<T: Vector>(x: &Tensor) -> Result<Value> {
     let n = x.dim(D::Minus1)?.max(1);
     let data = Data::<T>::contiguous(x)?;
-    let (rows, arch) = (n * CHUNK.div_ceil(n), Arch::new());
+    let (rows, arch) = (n * CHUNK.div_ceil(n), arch());
     let each = |y: &mut [T]| {
         y.par_chunks_mut(rows).zip(data.par_chunks(rows)).for_each(|(y, x)| arch.dispatch(Softmax { y, x, n }));
     };
@@ -112,7 +112,7 @@ fn forward<T: Vector>(x: &Tensor) -> Result<Value> {
 fn backward<T: Vector>(y: &Tensor, g: &Tensor) -> Result<Tensor> {
     let n = y.dim(D::Minus1)?.max(1);
     let (data, g) = (Data::<T>::contiguous(y)?, Data::<T>::contiguous(g)?);
-    let (rows, arch) = (n * CHUNK.div_ceil(n), Arch::new());
+    let (rows, arch) = (n * CHUNK.div_ceil(n), arch());
     assert_eq!(data.len(), g.len());
     let each = |dx: &mut [T]| {
         dx.par_chunks_mut(rows)

@@ -31,7 +31,7 @@ pub(crate) trait Vector: Float {
     /// `a * b`.
     fn times<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
 
-    /// `a * b + c` in one rounding.
+    /// `a * b + c`, rounded once where the processor can.
     fn multiply_add<S: Simd>(s: S, a: Self::V<S>, b: Self::V<S>, c: Self::V<S>) -> Self::V<S>;
 
     /// The greater of two.
@@ -51,6 +51,40 @@ pub(crate) trait Vector: Float {
 
     /// As many elements of a vector as `to` has.
     fn store_part<S: Simd>(s: S, to: &mut [Self], v: Self::V<S>);
+
+    /// Writes a vector past the caches, where a whole row is written that nobody reads soon; see [`settle`].
+    ///
+    /// # Safety
+    /// [`Self::lanes`] elements from `to` on can be written, and `to` is a multiple of 16 bytes.
+    #[inline(always)]
+    unsafe fn stream<S: Simd>(to: *mut Self, v: Self::V<S>) {
+        #[cfg(target_arch = "x86_64")]
+        if size_of::<Self::V<S>>() >= 16 {
+            use std::arch::x86_64::{__m128, _mm_stream_ps};
+            let parts = std::ptr::from_ref(&v).cast::<__m128>();
+            for i in 0..size_of::<Self::V<S>>() / 16 {
+                // SAFETY: as the caller promises; a vector is a whole number of such parts, and SSE belongs to x86-64.
+                unsafe { _mm_stream_ps(to.cast::<f32>().add(4 * i), parts.add(i).read_unaligned()) };
+            }
+            return;
+        }
+        // SAFETY: as the caller promises.
+        unsafe { Self::store::<S>(to, v) }
+    }
+
+    /// Writes a 4 × 4 block with rows and columns exchanged; rows are `from` elements apart where it stands, `to` where it goes.
+    ///
+    /// # Safety
+    /// The block can be read at `x`, and written at `y`.
+    #[inline(always)]
+    unsafe fn turn(x: *const Self, from: usize, y: *mut Self, to: usize) {
+        for i in 0..4 {
+            for j in 0..4 {
+                // SAFETY: as the caller promises.
+                unsafe { *y.add(j * to + i) = *x.add(i * from + j) };
+            }
+        }
+    }
 
     /// All zeros.
     #[inline(always)]
@@ -145,13 +179,32 @@ impl Vector for f32 {
         add_f32s,
         sub_f32s,
         mul_f32s,
-        mul_add_f32s,
+        mul_add_e_f32s,
         max_f32s,
         reduce_sum_f32s,
         reduce_max_f32s,
         partial_load_f32s,
         partial_store_f32s
     );
+
+    /// With the shuffles that every x86-64 processor has.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn turn(x: *const f32, from: usize, y: *mut f32, to: usize) {
+        use std::arch::x86_64::{_MM_TRANSPOSE4_PS, _mm_loadu_ps, _mm_storeu_ps};
+        // SAFETY: as the caller promises; SSE belongs to x86-64.
+        unsafe {
+            let mut a = _mm_loadu_ps(x);
+            let mut b = _mm_loadu_ps(x.add(from));
+            let mut c = _mm_loadu_ps(x.add(2 * from));
+            let mut d = _mm_loadu_ps(x.add(3 * from));
+            _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
+            _mm_storeu_ps(y, a);
+            _mm_storeu_ps(y.add(to), b);
+            _mm_storeu_ps(y.add(2 * to), c);
+            _mm_storeu_ps(y.add(3 * to), d);
+        }
+    }
 
     /// See [`Float::exp_of_negative`] for the numbers.
     #[inline(always)]
@@ -182,7 +235,7 @@ impl Vector for f64 {
         add_f64s,
         sub_f64s,
         mul_f64s,
-        mul_add_f64s,
+        mul_add_e_f64s,
         max_f64s,
         reduce_sum_f64s,
         reduce_max_f64s,
@@ -206,30 +259,43 @@ impl Vector for f64 {
     }
 }
 
-/// Elements of the widest vector of this processor.
-pub(crate) fn lanes<T: Vector>() -> usize {
-    struct Lanes<T>(std::marker::PhantomData<T>);
-    impl<T: Vector> pulp::WithSimd for Lanes<T> {
-        type Output = usize;
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            T::lanes::<S>()
-        }
-    }
-    pulp::Arch::new().dispatch(Lanes::<T>(std::marker::PhantomData))
+/// [`Vector::load`], the vectors' kind taken from `s`.
+///
+/// # Safety
+/// A whole vector can be read from `from` on.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd, T: Vector>(_: S, from: *const T) -> T::V<S> {
+    // SAFETY: as the caller promises.
+    unsafe { T::load::<S>(from) }
 }
 
-/// Has the processor fetch the line of element `at`, which may lie behind the end, to be read soon.
+/// The reverse.
+///
+/// # Safety
+/// A whole vector can be written from `to` on.
 #[inline(always)]
-pub(crate) fn fetch<T>(x: &[T], at: usize) {
+pub(crate) unsafe fn store<S: Simd, T: Vector>(_: S, to: *mut T, v: T::V<S>) {
+    // SAFETY: as the caller promises.
+    unsafe { T::store::<S>(to, v) }
+}
+
+/// Has what is at `from` brought to the first-level cache, if it is anything.
+#[inline(always)]
+pub(crate) fn prefetch<T>(from: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, whatever the address.
+    // SAFETY: a hint, whatever the address; SSE belongs to x86-64.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast());
+        _mm_prefetch::<_MM_HINT_T0>(from.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (x, at);
+    let _ = from;
+}
+
+/// [`prefetch`] of element `at`, which may lie behind the end.
+#[inline(always)]
+pub(crate) fn fetch<T>(x: &[T], at: usize) {
+    prefetch(x.as_ptr().wrapping_add(at));
 }
 
 /// [`fetch`], to be written soon.
@@ -243,4 +309,14 @@ pub(crate) fn fetch_to_write<T>(y: &[T], at: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (y, at);
+}
+
+/// To be called behind [`Vector::stream`], before another thread is told of it.
+#[inline(always)]
+pub(crate) fn settle() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE belongs to x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
 }

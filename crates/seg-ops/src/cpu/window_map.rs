@@ -1,7 +1,7 @@
 //! The windows of a fused query-key-value map: where their pixels stand in it, and how gradients go back to it.
 
 use super::matrix::{Mat, Shared};
-use super::tile::copy;
+use super::panels::copy;
 use crate::float::Float;
 use crate::{QkvOrder, WindowAttention};
 

@@ -9,12 +9,16 @@
 #![allow(clippy::needless_range_loop)] // columns of small arrays
 
 use super::alloc::written;
-use super::conv_tile::{Out, Rows, panel, put};
-use super::lanes::{Lanes, Panels, load, run, store, turn, with_scratch};
 use super::matrix::Shared;
+use super::panels::Panels;
 use super::patches::Geometry;
+use super::processor::run;
 use super::region::{Image, Region};
+use super::scratch::with_scratch;
 use super::tail::TailData;
+use super::tile::{Panel, WHOLE};
+use super::turn::turn;
+use super::vector::{Vector, load, store};
 use crate::Layout;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -34,7 +38,7 @@ pub(crate) struct Weights<'a, T> {
     pub flipped: bool,
 }
 
-impl<T: Lanes> Weights<'_, T> {
+impl<T: Vector> Weights<'_, T> {
     #[inline(always)]
     pub fn at(&self, output: usize, input: usize, tap: usize, taps: usize) -> T {
         let tap = if self.flipped { taps - 1 - tap } else { tap };
@@ -102,7 +106,7 @@ impl Plan {
 }
 
 /// The convolution of an image in either layout; every element of `y` is written.
-pub(crate) fn forward<T: Lanes>(
+pub(crate) fn forward<T: Vector>(
     x: &[T],
     w: Weights<'_, T>,
     tail: &TailData<'_, T>,
@@ -127,7 +131,7 @@ pub(crate) fn forward<T: Lanes>(
 }
 
 /// The weights at the 36 points: for each panel 36 matrices `[inputs, panel]`.
-fn transform_weights<T: Lanes>(w: Weights<'_, T>, inputs: usize, panels: Panels) -> Vec<T> {
+fn transform_weights<T: Vector>(w: Weights<'_, T>, inputs: usize, panels: Panels) -> Vec<T> {
     let chunks = inputs.div_ceil(CHUNK);
     // SAFETY: the tasks write every element and read none.
     unsafe {
@@ -149,7 +153,7 @@ struct WeightTask<'a, T> {
     u: Shared<'a, T>,
 }
 
-impl<T: Lanes> WithSimd for WeightTask<'_, T> {
+impl<T: Vector> WithSimd for WeightTask<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
@@ -168,7 +172,7 @@ impl<T: Lanes> WithSimd for WeightTask<'_, T> {
                 // SAFETY: no vector has more than 16 elements.
                 let g: [T::V<S>; 9] = std::array::from_fn(
                     #[inline(always)]
-                    |k| unsafe { load::<S, T>(taps[k].as_ptr()) },
+                    |k| unsafe { load(s, taps[k].as_ptr()) },
                 );
                 let mut down = [[g[0]; 3]; 6];
                 for j in 0..3 {
@@ -180,7 +184,7 @@ impl<T: Lanes> WithSimd for WeightTask<'_, T> {
                     for (j, value) in weights::<S, T>(s, *down).into_iter().enumerate() {
                         let at = base + (((i * 6 + j) * self.inputs + c) * vectors + v) * lanes;
                         // SAFETY: tasks differ in panel or channels.
-                        unsafe { store::<S, T>(self.u.part(at, lanes).as_mut_ptr(), value) };
+                        unsafe { store(s, self.u.part(at, lanes).as_mut_ptr(), value) };
                     }
                 }
             }
@@ -189,19 +193,19 @@ impl<T: Lanes> WithSimd for WeightTask<'_, T> {
 }
 
 #[inline(always)]
-fn k<S: Simd, T: Lanes>(s: S, x: f64) -> T::V<S> {
+fn k<S: Simd, T: Vector>(s: S, x: f64) -> T::V<S> {
     T::splat(s, T::of(x))
 }
 
 /// `x p + y q`.
 #[inline(always)]
-fn mix<S: Simd, T: Lanes>(s: S, x: T::V<S>, p: f64, y: T::V<S>, q: f64) -> T::V<S> {
-    T::mul_add(s, x, k::<S, T>(s, p), T::times(s, y, k::<S, T>(s, q)))
+fn mix<S: Simd, T: Vector>(s: S, x: T::V<S>, p: f64, y: T::V<S>, q: f64) -> T::V<S> {
+    T::multiply_add(s, x, k::<S, T>(s, p), T::times(s, y, k::<S, T>(s, q)))
 }
 
 /// Three weights at the six points.
 #[inline(always)]
-fn weights<S: Simd, T: Lanes>(s: S, [g0, g1, g2]: [T::V<S>; 3]) -> [T::V<S>; 6] {
+fn weights<S: Simd, T: Vector>(s: S, [g0, g1, g2]: [T::V<S>; 3]) -> [T::V<S>; 6] {
     let (fa, fb) = (1. / (2. * A * A * (A * A - B * B)), 1. / (2. * B * B * (B * B - A * A)));
     let (ea, oa) = (mix::<S, T>(s, g2, A * A * fa, g0, fa), T::times(s, g1, k::<S, T>(s, A * fa)));
     let (eb, ob) = (mix::<S, T>(s, g2, B * B * fb, g0, fb), T::times(s, g1, k::<S, T>(s, B * fb)));
@@ -210,26 +214,26 @@ fn weights<S: Simd, T: Lanes>(s: S, [g0, g1, g2]: [T::V<S>; 3]) -> [T::V<S>; 6] 
 
 /// Six pixels at the six points.
 #[inline(always)]
-fn pixels<S: Simd, T: Lanes>(s: S, d: [T::V<S>; 6]) -> [T::V<S>; 6] {
+fn pixels<S: Simd, T: Vector>(s: S, d: [T::V<S>; 6]) -> [T::V<S>; 6] {
     // A B = 1
     let both = k::<S, T>(s, -(A * A + B * B));
     let (nb, na) = (k::<S, T>(s, -B * B), k::<S, T>(s, -A * A));
-    let (ea, eb) = (T::mul_add(s, d[2], nb, d[4]), T::mul_add(s, d[2], na, d[4]));
-    let oa = T::times(s, k::<S, T>(s, A), T::mul_add(s, d[1], nb, d[3]));
-    let ob = T::times(s, k::<S, T>(s, B), T::mul_add(s, d[1], na, d[3]));
+    let (ea, eb) = (T::multiply_add(s, d[2], nb, d[4]), T::multiply_add(s, d[2], na, d[4]));
+    let oa = T::times(s, k::<S, T>(s, A), T::multiply_add(s, d[1], nb, d[3]));
+    let ob = T::times(s, k::<S, T>(s, B), T::multiply_add(s, d[1], na, d[3]));
     [
-        T::mul_add(s, d[2], both, T::plus(s, d[0], d[4])),
+        T::multiply_add(s, d[2], both, T::plus(s, d[0], d[4])),
         T::plus(s, ea, oa),
         T::minus(s, ea, oa),
         T::plus(s, eb, ob),
         T::minus(s, eb, ob),
-        T::mul_add(s, d[3], both, T::plus(s, d[1], d[5])),
+        T::multiply_add(s, d[3], both, T::plus(s, d[1], d[5])),
     ]
 }
 
 /// Four output pixels from six products.
 #[inline(always)]
-fn outputs<S: Simd, T: Lanes>(s: S, m: [T::V<S>; 6]) -> [T::V<S>; 4] {
+fn outputs<S: Simd, T: Vector>(s: S, m: [T::V<S>; 6]) -> [T::V<S>; 4] {
     let (sa, da) = (T::plus(s, m[1], m[2]), T::minus(s, m[1], m[2]));
     let (sb, db) = (T::plus(s, m[3], m[4]), T::minus(s, m[3], m[4]));
     [
@@ -262,7 +266,7 @@ struct Rectangle {
     columns: usize,
 }
 
-impl<T: Lanes> WithSimd for Block<'_, T> {
+impl<T: Vector> WithSimd for Block<'_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, s: S) {
@@ -314,18 +318,23 @@ impl<T: Lanes> WithSimd for Block<'_, T> {
                 let step = vectors * self.panels.lanes;
                 let u = &self.u[36 * g.inputs * self.panels.start(p)..][..36 * g.inputs * step];
                 for point in 0..36 {
-                    let rows = Rows {
-                        start: v[point * tiles * plan.stride..].as_ptr(),
-                        stride: plan.stride,
-                        runs: &[0],
-                        len: g.inputs,
+                    let product = Panel {
+                        m: phases.len() * down * across,
+                        k: g.inputs,
+                        runs: WHOLE,
+                        a: v[point * tiles * plan.stride..].as_ptr(),
+                        rows: plan.stride,
+                        columns: 1,
+                        b: u[point * g.inputs * step..].as_ptr(),
+                        step,
+                        c: m[point * tiles * step..].as_mut_ptr(),
+                        stride: step,
+                        n: step,
+                        sum: false,
                     };
-                    let to = Out { start: m[point * tiles * step..].as_mut_ptr(), stride: step, width: step };
-                    let w = u[point * g.inputs * step..].as_ptr();
-                    let n = phases.len() * down * across;
                     // SAFETY: `v` has for each point `tiles` rows of at least `inputs` elements, `m` has `tiles` rows of `step`, and the panel has
                     // `inputs` rows of `step`, as sized above.
-                    unsafe { panel::<S, T>(s, n, rows, w, vectors, to) };
+                    unsafe { product.run(s) };
                 }
                 for (i, phase) in phases.clone().enumerate() {
                     let r = rectangle(phase);
@@ -343,7 +352,7 @@ impl<T: Lanes> WithSimd for Block<'_, T> {
 
 /// The pixels of a block at the 36 points, to `v`: for each point `[tiles, stride]`, from tile `first` on.
 #[inline(always)]
-fn transform<S: Simd, T: Lanes>(s: S, region: &[T], plan: Plan, channels: usize, first: usize, v: &mut [T]) {
+fn transform<S: Simd, T: Vector>(s: S, region: &[T], plan: Plan, channels: usize, first: usize, v: &mut [T]) {
     let lanes = T::lanes::<S>();
     let (down, across) = plan.block;
     let row = (4 * across + 2) * channels;
@@ -364,7 +373,7 @@ fn transform<S: Simd, T: Lanes>(s: S, region: &[T], plan: Plan, channels: usize,
                             s,
                             std::array::from_fn(
                                 #[inline(always)]
-                                |j| load::<S, T>(x.add(j * channels)),
+                                |j| load(s, x.add(j * channels)),
                             ),
                         );
                     }
@@ -378,7 +387,7 @@ fn transform<S: Simd, T: Lanes>(s: S, region: &[T], plan: Plan, channels: usize,
                             ),
                         );
                         for (i, value) in column.into_iter().enumerate() {
-                            store::<S, T>(y.add((i * 6 + j) * point), value);
+                            store(s, y.add((i * 6 + j) * point), value);
                         }
                     }
                 }
@@ -387,7 +396,7 @@ fn transform<S: Simd, T: Lanes>(s: S, region: &[T], plan: Plan, channels: usize,
     }
 }
 
-impl<T: Lanes> Block<'_, T> {
+impl<T: Vector> Block<'_, T> {
     /// Element of the output's pixel and channel.
     #[inline(always)]
     fn place(&self, image: usize, y: usize, x: usize, channel: usize) -> usize {
@@ -420,7 +429,7 @@ impl<T: Lanes> Block<'_, T> {
                             s,
                             std::array::from_fn(
                                 #[inline(always)]
-                                |j| unsafe { load::<S, T>(m.add((i * 6 + j) * point)) },
+                                |j| unsafe { load(s, m.add((i * 6 + j) * point)) },
                             ),
                         );
                     }
@@ -438,13 +447,19 @@ impl<T: Lanes> Block<'_, T> {
                                 // SAFETY: `out` has 16 pixels of `step` elements for each tile, as asserted.
                                 unsafe {
                                     let at = (y * 4 * across + x) * step + v * lanes;
-                                    store::<S, T>(out.as_mut_ptr().add(at), value);
+                                    store(s, out.as_mut_ptr().add(at), value);
                                 }
                             } else if y < r.rows && x < r.columns {
                                 let n = lanes.min(width - v * lanes);
                                 let at = self.place(image, r.top + y * d, r.left + x * d, channel + v * lanes);
                                 // SAFETY: tasks differ in pixels or panels.
-                                unsafe { put::<S, T>(self.y.part(at, n).as_mut_ptr(), [value; 2], 1, n) };
+                                let y = unsafe { self.y.part(at, n) };
+                                if n == lanes {
+                                    // SAFETY: a whole vector.
+                                    unsafe { store(s, y.as_mut_ptr(), value) };
+                                } else {
+                                    T::store_part(s, y, value);
+                                }
                             }
                         }
                     }

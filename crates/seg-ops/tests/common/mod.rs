@@ -60,6 +60,19 @@ pub fn narrowed_view(t: &Tensor) -> Tensor {
     y
 }
 
+/// The same elements in f32, beginning one element behind where memory was given.
+pub fn unaligned(t: &Tensor) -> Tensor {
+    let flat = t.to_dtype(DType::F32).unwrap().flatten_all().unwrap();
+    let one = Tensor::zeros(1, DType::F32, t.device()).unwrap();
+    let n = flat.dim(0).unwrap();
+    Tensor::cat(&[&one, &flat], 0).unwrap().narrow(0, 1, n).unwrap().reshape(t.dims()).unwrap()
+}
+
+/// What f32 makes of the numbers, in f64.
+pub fn rounded(t: &Tensor) -> Tensor {
+    t.to_dtype(DType::F32).unwrap().to_dtype(DType::F64).unwrap()
+}
+
 type Op<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;
 
 /// Gradients of `Σ f(inputs) · w` for fixed random `w`, all of which must exist.
