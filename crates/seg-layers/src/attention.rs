@@ -4,7 +4,7 @@ use candle_core::{D, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_ops::Epilogue;
 
-use crate::{Linear, trace};
+use crate::{Dropout, Linear, trace};
 
 /// Attention with separate projections and an inner width that may be smaller (segment_anything/modeling/transformer.py).
 ///
@@ -17,6 +17,7 @@ pub struct Attention {
     out_proj: Linear,
     num_heads: usize,
     scale: f64,
+    dropout: Dropout,
 }
 
 impl Attention {
@@ -41,6 +42,7 @@ impl Attention {
             out_proj: Linear::new(inner, dim, vb.pp("out_proj"))?,
             num_heads,
             scale: ((inner / num_heads) as f64).powf(-0.5),
+            dropout: Dropout::OFF,
         })
     }
 
@@ -64,7 +66,13 @@ impl Attention {
             out_proj: Linear::new(dim, dim, vb.pp("out_proj"))?,
             num_heads,
             scale: ((dim / num_heads) as f64).powf(-0.5),
+            dropout: Dropout::OFF,
         })
+    }
+
+    /// Leaves out attention weights, behind the softmax: for training alone, the weights then exist as a whole.
+    pub fn set_dropout(&mut self, dropout: &Dropout) {
+        self.dropout = dropout.clone();
     }
 
     /// `q [B, N, C]`, `k` and `v [B, M, C]` to `[B, N, C]`, followed by `epilogue` (activation, scale, residual) in the same pass.
@@ -102,9 +110,19 @@ impl Attention {
         let x = {
             let ((b, heads, n, d), m) = (q.dims4()?, k.dim(2)?);
             let _span = trace::layer("attention", || trace::attention_flops(b * heads, n, m, d));
-            seg_ops::attention(q, k, v, self.scale, None)?.transpose(1, 2)?.flatten_from(2)?
+            let x = match self.dropout.is_on() {
+                false => seg_ops::attention(q, k, v, self.scale, None)?,
+                true => self.attend_with_dropout(q, k, v)?,
+            };
+            x.transpose(1, 2)?.flatten_from(2)?
         };
         self.out_proj.forward_with(&x, epilogue)
+    }
+
+    /// `[B, heads, N, d]`.
+    fn attend_with_dropout(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+        let scores = (q.contiguous()? * self.scale)?.matmul(&k.transpose(2, 3)?.contiguous()?)?;
+        self.dropout.forward(seg_ops::softmax(&scores)?)?.matmul(&v.contiguous()?)
     }
 }
 
