@@ -214,3 +214,23 @@ fn mpg_preproc() {
 fn mpg_spm_toy() {
     all_pass("mpg-sam2", "mpg_spm_toy", 1);
 }
+
+#[test]
+fn mpg_losses() {
+    all_pass("mpg-sam2", "mpg_losses", 1);
+}
+
+#[test]
+fn mpg_jf() {
+    all_pass("mpg-sam2", "mpg_jf", 1);
+}
+
+#[test]
+fn sam2_train_loss() {
+    all_pass("sam2", "sam2_train_loss", 1);
+}
+
+#[test]
+fn mpg_train() {
+    all_pass("mpg-sam2", "mpg_toy_train", 2);
+}

@@ -9,7 +9,7 @@ use candle_core::Device;
 use clap::Args;
 use seg_data::{GrayImage, RgbImage};
 use seg_models::Prompts;
-use seg_models::registry::{LoadOptions, ModelName, Segmenter};
+use seg_models::registry::{LoadOptions, ModelKind, ModelName, Segmenter};
 use serde::Serialize;
 
 use super::memory::{peak_rss_bytes, rss_bytes};
@@ -78,6 +78,10 @@ pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::
         return Err(UsageError(format!("--weights with --size {size}: checkpoints are for {official} pixels")).into());
     }
     args.mgd.check(args.model).map_err(UsageError)?;
+    if args.model.kind() == ModelKind::Referring {
+        let message = format!("{} segments videos, not images: time it with `hrseg track --trace FILE`", args.model);
+        return Err(UsageError(message).into());
+    }
     let device = common.device.open()?;
     let model = model(args, size, common, &device)?;
     let loaded_rss_bytes = rss_bytes();

@@ -31,6 +31,7 @@ fn prompts_that_a_model_cannot_follow() {
     misused(&["--model", "sam-vit-b", "--point", "3,4", "--stage-one", "mobile-sam"], &["no --stage-one"]);
     misused(&["--model", "dis-sam", "--point", "3,4", "--stage-one", "is-net"], &["--stage-one is-net", "MobileSAM"]);
     misused(&["--model", "is-net", "--stage-one-weights", "w.pt"], &["no first stage"]);
+    misused(&["--model", "mpg-sam2", "--point", "3,4"], &["mpg-sam2 looks for what a sentence says", "hrseg track"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Attention, Epilogue, LayerNorm, Mlp};
+use seg_layers::{Activation, Attention, Dropout, Epilogue, LayerNorm, Mlp};
 use serde::{Deserialize, Serialize};
 
 /// Tokens that look at a time: scores and hidden maps of a long sequence never exist as a whole.
@@ -30,6 +30,7 @@ pub struct FusionBlock {
     ffn: Mlp,
     norm1: LayerNorm,
     norm2: LayerNorm,
+    dropout: Dropout,
 }
 
 /// What a block's tokens look at, projected: `[B, heads, M, d]` each. To be made once where many look at the same.
@@ -57,7 +58,15 @@ impl FusionBlock {
             ffn: Mlp::with_names(&[dim, ffn_dim, dim], &["linear1", "linear2"], Activation::Relu, vb.clone())?,
             norm1: LayerNorm::new(dim, EPS, vb.pp("norm1"))?,
             norm2: LayerNorm::new(dim, EPS, vb.pp("norm2"))?,
+            dropout: Dropout::OFF,
         })
+    }
+
+    /// Dropout for training: of attention weights, of the hidden numbers, and of what is added to the tokens.
+    pub fn set_dropout(&mut self, dropout: &Dropout) {
+        self.attention.set_dropout(dropout);
+        self.ffn.set_dropout(dropout);
+        self.dropout = dropout.clone();
     }
 
     /// Keys and values of tokens `[B, M, C]`.
@@ -83,9 +92,9 @@ impl FusionBlock {
             Some(position) => self.attention.queries(&x.broadcast_add(position)?)?,
             None => self.attention.queries(x)?,
         };
-        let residual = Epilogue::NONE.with_residual(x);
-        let x = self.norm1.forward(&self.attention.attend(&queries, &memory.keys, &memory.values, residual)?)?;
-        self.norm2.forward(&self.ffn.forward_residual(x.clone(), &x)?)
+        let attend = |epilogue: Epilogue<'_>| self.attention.attend(&queries, &memory.keys, &memory.values, epilogue);
+        let x = self.norm1.forward(&self.dropout.residual(x, attend)?)?;
+        self.norm2.forward(&self.dropout.residual(&x, |epilogue| self.ffn.forward_with(x.clone(), epilogue))?)
     }
 
     /// Tokens `[B, N, C]` look at each other.

@@ -3,7 +3,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Linear, Observer, trace};
+use seg_layers::{Dropout, Linear, Observer, trace};
 
 use crate::fusion::{FusionBlock, FusionConfig, ProjectedMemory};
 use crate::mask_decoder::{DecodedMasks, MaskDecoder};
@@ -66,6 +66,13 @@ impl MpgFusion {
             objfusion_module: block("objfusion_module")?,
             patch_linear: Linear::new(PATCH * PATCH * cfg.dim, cfg.dim, vb.pp("patch_linear"))?,
         })
+    }
+
+    /// Dropout for training, of the three fusions.
+    pub fn set_dropout(&mut self, dropout: &Dropout) {
+        for block in [&mut self.vtlfusion_module, &mut self.mmfusion_module, &mut self.objfusion_module] {
+            block.set_dropout(dropout);
+        }
     }
 
     /// The part that does not depend on the frame. `context [B, T·side², C]`: all frames' tokens, row by row, frame after frame. The observer sees

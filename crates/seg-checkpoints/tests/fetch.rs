@@ -257,6 +257,10 @@ fn what_the_user_gives() {
     assert_eq!((found.path, found.origin), (published, Origin::Given));
     let text = resolve("sam2-tiny", dir.path().to_str(), &o).unwrap_err().to_string();
     assert!(text.contains("sam2_hiera_tiny.pt, sam2_hiera_tiny.safetensors"), "{text}");
+    let saved = dir.path().join("saved");
+    std::fs::create_dir(&saved).unwrap();
+    std::fs::write(saved.join("model.safetensors"), b"x").unwrap();
+    assert_eq!(given(saved.to_str().unwrap()).unwrap().path, saved, "all of a saved folder");
     assert!(matches!(given("no/such/file"), Err(Error::Argument { .. })));
     assert!(matches!(given("hub:nonsense"), Err(Error::Argument { .. })));
     let text = resolve("no-such-model", None, &o).unwrap_err().to_string();

@@ -4,7 +4,7 @@ use candle_core::{D, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_ops::Epilogue;
 
-use crate::{Linear, trace};
+use crate::{Dropout, Linear, trace};
 
 /// Attention with separate projections and an inner width that may be smaller (segment_anything/modeling/transformer.py).
 ///
@@ -17,6 +17,7 @@ pub struct Attention {
     out_proj: Linear,
     num_heads: usize,
     scale: f64,
+    dropout: Dropout,
 }
 
 impl Attention {
@@ -41,6 +42,7 @@ impl Attention {
             out_proj: Linear::new(inner, dim, vb.pp("out_proj"))?,
             num_heads,
             scale: ((inner / num_heads) as f64).powf(-0.5),
+            dropout: Dropout::OFF,
         })
     }
 
@@ -64,12 +66,18 @@ impl Attention {
             out_proj: Linear::new(dim, dim, vb.pp("out_proj"))?,
             num_heads,
             scale: ((dim / num_heads) as f64).powf(-0.5),
+            dropout: Dropout::OFF,
         })
+    }
+
+    /// Leaves out attention weights, behind the softmax: for training alone, the weights then exist as a whole.
+    pub fn set_dropout(&mut self, dropout: &Dropout) {
+        self.dropout = dropout.clone();
     }
 
     /// `q [B, N, C]`, `k` and `v [B, M, C]` to `[B, N, C]`, followed by `epilogue` (activation, scale, residual) in the same pass.
     pub fn forward(&self, q: &Tensor, k: &Tensor, v: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
-        self.attend(&self.queries(q)?, &self.keys(k)?, v, epilogue)
+        self.attend_to(&self.queries(q)?, &self.keys(k)?, v, epilogue)
     }
 
     /// `[B, N, C]`, projected and shared out to the heads: `[B, heads, N, d]`.
@@ -82,6 +90,11 @@ impl Attention {
         self.split(self.k_proj.forward(k)?)
     }
 
+    /// `[B, M, C]` to `[B, heads, M, d]`.
+    pub fn values(&self, v: &Tensor) -> Result<Tensor> {
+        self.split(self.v_proj.forward(v)?)
+    }
+
     /// Channels of a head.
     pub fn head_dim(&self) -> Result<usize> {
         Ok(self.q_proj.weight().dim(D::Minus2)? / self.num_heads)
@@ -92,21 +105,40 @@ impl Attention {
         x.reshape((b, n, self.num_heads, c / self.num_heads))?.transpose(1, 2)
     }
 
-    /// The rest of [`Self::forward`]: `q` and `k` `[B, heads, N or M, d]` are projected, `v [B, M, C]` is not.
+    /// The rest of [`Self::forward`], from queries, keys and values `[B, heads, N or M, d]`.
+    pub fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        self.out_proj.forward_with(&self.mean(q, k, v)?, epilogue)
+    }
+
+    /// As [`Self::attend`], but `v [B, M, C]` is not projected yet.
     ///
     /// A head's weights sum to 1, so that their mean of projected values is the projection of the mean: where a single head is wider than `v`,
-    /// the mean is taken first. Only the rounding differs.
-    pub fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
-        let mean_first = self.num_heads == 1 && v.dim(D::Minus1)? < q.dim(D::Minus1)?;
-        let v = if mean_first { v.unsqueeze(1)? } else { self.split(self.v_proj.forward(v)?)? };
-        let x = {
-            let ((b, heads, n, d), (_, _, m, dv)) = (q.dims4()?, v.dims4()?);
-            let products = || trace::product_flops(n, m, d) + trace::product_flops(n, dv, m);
-            let _span = trace::layer("attention", || (b * heads) as u64 * products());
-            seg_ops::attention(q, k, &v, self.scale, None)?.transpose(1, 2)?.flatten_from(2)?
-        };
-        let x = if mean_first { self.v_proj.forward(&x)? } else { x };
+    /// the mean is taken first. Only the rounding differs. With dropout they do not sum to 1.
+    pub fn attend_to(&self, q: &Tensor, k: &Tensor, v: &Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
+        let mean_first = self.num_heads == 1 && v.dim(D::Minus1)? < q.dim(D::Minus1)? && !self.dropout.is_on();
+        if !mean_first {
+            return self.attend(q, k, &self.values(v)?, epilogue);
+        }
+        let x = self.v_proj.forward(&self.mean(q, k, &v.unsqueeze(1)?)?)?;
         self.out_proj.forward_with(&x, epilogue)
+    }
+
+    /// Mean values by their weights, the heads side by side: `[B, N, heads·d]`.
+    fn mean(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+        let ((b, heads, n, d), (_, _, m, dv)) = (q.dims4()?, v.dims4()?);
+        let products = || trace::product_flops(n, m, d) + trace::product_flops(n, dv, m);
+        let _span = trace::layer("attention", || (b * heads) as u64 * products());
+        let x = match self.dropout.is_on() {
+            false => seg_ops::attention(q, k, v, self.scale, None)?,
+            true => self.attend_with_dropout(q, k, v)?,
+        };
+        x.transpose(1, 2)?.flatten_from(2)
+    }
+
+    /// `[B, heads, N, d]`.
+    fn attend_with_dropout(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+        let scores = (q.contiguous()? * self.scale)?.matmul(&k.transpose(2, 3)?.contiguous()?)?;
+        self.dropout.forward(seg_ops::softmax(&scores)?)?.matmul(&v.contiguous()?)
     }
 }
 
@@ -137,7 +169,7 @@ mod tests {
             let (q, k, v) = (noise("q", &[2, 5, 6]), noise("k", &[2, 7, kv]), noise("v", &[2, 7, kv]));
             let found = attention.forward(&q, &k, &v, Epilogue::NONE).unwrap();
             let (q, k) = (attention.queries(&q).unwrap(), attention.keys(&k).unwrap());
-            let v = attention.split(attention.v_proj.forward(&v).unwrap()).unwrap();
+            let v = attention.values(&v).unwrap();
             let x = seg_ops::composed::attention(&q, &k, &v, attention.scale, None).unwrap();
             let expected = attention.out_proj.forward(&x.squeeze(1).unwrap()).unwrap();
             let difference = (found - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();

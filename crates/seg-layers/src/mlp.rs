@@ -4,7 +4,7 @@ use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_ops::{Activation, Epilogue};
 
-use crate::Linear;
+use crate::{Dropout, Linear};
 
 /// A chain of [`Linear`] layers with an activation between them, none after the last unless asked for.
 #[derive(Clone, Debug)]
@@ -12,6 +12,7 @@ pub struct Mlp {
     layers: Vec<Linear>,
     activation: Activation,
     output_activation: Activation,
+    dropout: Dropout,
 }
 
 impl Mlp {
@@ -29,7 +30,7 @@ impl Mlp {
             .zip(names)
             .map(|(pair, name)| Linear::new(pair[0], pair[1], vb.pp(name)))
             .collect::<Result<_>>()?;
-        Ok(Self { layers, activation, output_activation: Activation::None })
+        Ok(Self { layers, activation, output_activation: Activation::None, dropout: Dropout::OFF })
     }
 
     /// SAM's `MLP`: layers below `layers.0`, `layers.1`, …
@@ -45,6 +46,11 @@ impl Mlp {
         self
     }
 
+    /// Leaves out numbers between the layers, behind the activation: for training.
+    pub fn set_dropout(&mut self, dropout: &Dropout) {
+        self.dropout = dropout.clone();
+    }
+
     /// The chain with `residual` added to its output in the same pass. Takes `x`, so that it is freed behind the first layer.
     pub fn forward_residual(&self, x: Tensor, residual: &Tensor) -> Result<Tensor> {
         self.forward_with(x, Epilogue::NONE.with_residual(residual))
@@ -58,8 +64,10 @@ impl Mlp {
 
     fn run(&self, mut x: Tensor, last: Epilogue<'_>) -> Result<Tensor> {
         for (i, layer) in self.layers.iter().enumerate() {
-            let epilogue = if i + 1 == self.layers.len() { last } else { Epilogue::act(self.activation) };
-            x = layer.forward_with(&x, epilogue)?;
+            x = match i + 1 == self.layers.len() {
+                true => layer.forward_with(&x, last)?,
+                false => self.dropout.forward(layer.forward_with(&x, Epilogue::act(self.activation))?)?,
+            };
         }
         Ok(x)
     }

@@ -5,10 +5,7 @@ mod common;
 
 use common::{close, folder, number};
 use seg_metrics::Plane;
-use seg_metrics::bits::BitMask;
-use seg_metrics::video::{
-    DavisSequence, DavisSummary, DavisTask, Decay, ObjectScores, SavVideo, Statistics, boundary_map, tolerance_radius,
-};
+use seg_metrics::video::{DavisSequence, DavisSummary, DavisTask, Decay, ObjectScores, SavVideo, Statistics};
 use serde_json::Value;
 
 fn expected() -> Value {
@@ -114,101 +111,6 @@ fn statistics() {
         wrapped += usize::from(number(&theirs["decay"]).unwrap().is_nan());
     }
     assert!(wrapped > 0);
-}
-
-/// The frames that the case of MPG-SAM 2's evaluation describes: ellipses that drift apart.
-struct Drift {
-    height: usize,
-    width: usize,
-    objects: usize,
-    results: usize,
-    frames: usize,
-}
-
-impl Drift {
-    fn ellipse(&self, object: usize, frame: usize, dx: f64, radius: f64) -> impl Fn(usize, usize) -> bool + use<> {
-        let (h, w) = (self.height as f64, self.width as f64);
-        let (o, t) = (object as f64, frame as f64);
-        move |x, y| {
-            let across = x as f64 - w * (0.25 + 0.3 * o + 0.03 * t + dx);
-            let down = 1.3 * (y as f64 - h * (0.45 + 0.1 * o));
-            across * across + down * down < (radius * h) * (radius * h)
-        }
-    }
-}
-
-impl Drift {
-    fn mask(&self, set: impl Fn(usize, usize) -> bool) -> BitMask {
-        let mut mask = BitMask::new(self.width, self.height);
-        for (y, x) in (0..self.height).flat_map(|y| (0..self.width).map(move |x| (y, x))) {
-            if set(x, y) {
-                mask.set(x, y);
-            }
-        }
-        mask
-    }
-
-    fn gt(&self, frame: usize) -> Vec<BitMask> {
-        let gone = |object| object == 0 && frame + 1 == self.frames;
-        let of = |o| if gone(o) { self.mask(|_, _| false) } else { self.mask(self.ellipse(o, frame, 0., 0.2)) };
-        (0..self.objects).map(of).collect()
-    }
-
-    fn results(&self, frame: usize) -> Vec<BitMask> {
-        let gone = |result| self.results > 1 && result + 1 == self.results && frame + 1 == self.frames;
-        let of = |result: usize| {
-            if gone(result) {
-                return self.mask(|_, _| false);
-            }
-            let object = self.results - 1 - result;
-            let (o, t) = (object as f64, frame as f64);
-            self.mask(self.ellipse(object, frame, 0.01 * (1. + t + o), 0.2 + 0.01 * t - 0.015 * o))
-        };
-        (0..self.results).map(of).collect()
-    }
-}
-
-/// davis2017 as MPG-SAM 2 uses it: unsupervised, fewer results than objects, overlapping masks, void pixels.
-#[test]
-fn mpg_jf() {
-    let text = std::fs::read_to_string(folder().with_file_name("mpg_jf.json")).unwrap();
-    let case: Value = serde_json::from_str(&text).unwrap();
-    for (name, theirs) in case["values"]["results"].as_object().unwrap() {
-        let size = |key: &str| theirs[key].as_u64().unwrap() as usize;
-        let drift = Drift {
-            height: size("H"),
-            width: size("W"),
-            objects: size("objects"),
-            results: size("results"),
-            frames: size("frames"),
-        };
-        let share = |of: &dyn Fn(usize) -> Vec<BitMask>| {
-            let masks: Vec<BitMask> = (0..drift.frames).flat_map(of).collect();
-            masks.iter().map(BitMask::count).sum::<u64>() as f64 / (masks.len() * drift.width * drift.height) as f64
-        };
-        let mean = |part: &str| number(&case["outputs"][format!("{name}.{part}")]["mean"]).unwrap();
-        assert!(close(share(&|t| drift.gt(t)), mean("gt"), 1e-12), "{name}");
-        assert!(close(share(&|t| drift.results(t)), mean("res"), 1e-12), "{name}");
-        assert_eq!(tolerance_radius(drift.width, drift.height), theirs["bound_pix"].as_f64().unwrap() as usize);
-        assert_eq!(boundary_map(&drift.gt(0)[0]).count(), theirs["boundary_pixels_gt0_frame0"].as_u64().unwrap());
-
-        let mut sequence = DavisSequence::new(DavisTask::Unsupervised);
-        let void = drift.mask(|_, y| y < 3);
-        for t in 0..drift.frames {
-            sequence.add_masks(&drift.results(t), &drift.gt(t), &void).unwrap();
-        }
-        let mut objects = sequence.finish();
-        objects.sort_by_key(|o| o.proposal);
-        assert_eq!(objects.len(), drift.objects);
-        for (i, ObjectScores { j, f, .. }) in objects.iter().enumerate() {
-            assert_all_close(j, &numbers(&theirs["J_per_frame"][i]), &format!("{name}, J of {i}"));
-            assert_all_close(f, &numbers(&theirs["F_per_frame"][i]), &format!("{name}, F of {i}"));
-            for (values, key) in [(j, "J_stats_M_R_D"), (f, "F_stats_M_R_D")] {
-                let s = Statistics::new(values, Decay::Exact);
-                assert_all_close(&[s.mean, s.recall, s.decay], &numbers(&theirs[key][i]), &format!("{name}, {key}"));
-            }
-        }
-    }
 }
 
 #[test]

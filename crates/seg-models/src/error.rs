@@ -161,6 +161,12 @@ pub enum Error {
         /// The model.
         model: &'static str,
     },
+    /// A model that takes no text was asked for one that does.
+    #[error("{model} takes no text, expected a model that looks for what a sentence says: mpg-sam2 or mpg-sam2-tiny")]
+    NotReferring {
+        /// The model.
+        model: &'static str,
+    },
     /// Weights for images alone.
     #[error(
         "{}: good for images, not for video: the file has no {}; expected a complete official file (Meta's .pt)",
@@ -198,7 +204,7 @@ pub enum Error {
         /// What it may be.
         expected: String,
     },
-    /// A file that training cannot start from.
+    /// A file of another model than is asked for, or that training starts from.
     #[error("{}: this is {found}, expected {expected}", path.display())]
     OtherBase {
         /// The file.

@@ -5,15 +5,16 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use beit3_encoder::{Beit3Config, Beit3Features, TextTokens, Tokenizer};
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::VarBuilder;
 use common::{list, picture};
 use hiera_encoder::HieraConfig;
 use seg_checkpoints::{Checkpoint, write_safetensors};
 use seg_golden::{GeneratedWeights, TrainableWeights, inputs};
-use seg_layers::Unobserved;
+use seg_layers::{Dropout, Uniform, Unobserved};
 use seg_models::Error;
 use seg_models::mpg_sam2::{self, MaskPriorGenerator, MpgBaseWeights, MpgSam2, MpgSam2Config, MpgSam2Predictor};
 use seg_models::registry::LoadOptions;
@@ -340,4 +341,89 @@ fn the_start_of_training() {
     let vb = base.var_builder(VarBuilder::zeros(DType::F32, &Device::Cpu), DType::F32, &Device::Cpu);
     let message = MpgSam2::new(&cfg, vb).map(|_| ()).unwrap_err().to_string();
     assert!(message.contains("sam2.safetensors") && message.contains("no_obj_ptr"), "{message}");
+}
+
+/// What was saved in the middle of a clip goes on to the same masks, with the frames looked at anew.
+#[test]
+fn a_restored_clip_goes_on_alike() {
+    let predictor = predictor();
+    let frames: Vec<_> = (0..10).map(|t| picture(40, 30, t)).collect();
+    let look = || {
+        let mut clip = predictor.clip("the dog").unwrap();
+        frames.iter().for_each(|frame| clip.look(frame).unwrap());
+        clip.track().unwrap()
+    };
+    let mut whole = look();
+    frames[..9].iter().for_each(|frame| assert!(whole.segment(frame).is_ok()));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.safetensors");
+    let notes = BTreeMap::from([("asked".to_owned(), "the dog".to_owned())]);
+    whole.save(&path, &notes).unwrap();
+    assert_eq!(mpg_sam2::saved_notes(&path).unwrap()["asked"], "the dog");
+    let mut restored = look();
+    restored.restore(&path).unwrap();
+    assert_eq!(restored.next_frame(), 9);
+    let last = |tracking: &mut mpg_sam2::MpgTracking<'_>| list(&tracking.segment(&frames[9]).unwrap().logits);
+    assert!(last(&mut whole) == last(&mut restored));
+
+    let mut short = predictor.clip("the dog").unwrap();
+    frames[..3].iter().for_each(|frame| short.look(frame).unwrap());
+    let message = short.track().unwrap().restore(&path).unwrap_err().to_string();
+    assert!(message.contains("clip.safetensors") && message.contains("a clip of 3"), "{message}");
+}
+
+/// Random numbers of names, and the shapes that they were asked for in.
+#[derive(Clone, Default)]
+struct Recorded(Arc<Mutex<Vec<Vec<usize>>>>);
+
+impl Uniform for Recorded {
+    fn uniform(&mut self, shape: &Shape, device: &Device) -> Result<Tensor> {
+        let mut drawn = self.0.lock().unwrap();
+        let values = seg_golden::fill::uniform(&format!("drawn{}", drawn.len()), shape.elem_count());
+        drawn.push(shape.dims().to_vec());
+        Tensor::from_iter(values.into_iter().map(|u| u as f32), device)?.reshape(shape)
+    }
+}
+
+/// Where the official training leaves numbers out, tensor by tensor.
+#[test]
+fn places_of_dropout() -> Result<()> {
+    let cfg = config(40);
+    let model = MpgSam2::new(&cfg, GeneratedWeights::new("d").var_builder(DType::F32, &Device::Cpu))?;
+    let (frames, tokens) = (2, 5);
+    let text = TextTokens::padded(&[vec![0, 17, 8, 9, 2]], Tokenizer::UNK, &Device::Cpu)?.repeated(frames)?;
+    let run = |model: &MpgSam2| -> Result<Vec<f32>> {
+        let prior = model.prior(&model.look(&noise("input.look", &[frames, 3, 64, 64])?, &text)?, frames)?;
+        let mut video = model.video(prior)?;
+        let mut logits = Vec::new();
+        for t in 0..frames {
+            let features = model.image_model().encode_image(noise(&format!("input.{t}"), &[1, 3, 64, 64])?)?;
+            logits.extend(list(&video.step(&features)?.low_res_masks));
+        }
+        Ok(logits)
+    };
+    let drawn = Recorded::default();
+    let with_dropout = || Ok::<_, candle_core::Error>(model.clone().with_dropout(&Dropout::new(0.1, drawn.clone())?));
+    let first = run(&with_dropout()?)?;
+    let shapes = std::mem::take(&mut *drawn.0.lock().unwrap());
+    // attention weights, what attention adds, hidden numbers, what the MLP adds
+    let block =
+        |heads, n, m, wide, hidden| [vec![1, heads, n, m], vec![1, n, wide], vec![1, n, hidden], vec![1, n, wide]];
+    let (context, image) = (frames * 16, 16);
+    let prior = block(8, context, context, 16, 64);
+    let look_at_context = block(8, 4, context, 256, 1024);
+    let look_at_video = block(8, image, context / 4 + tokens, 256, 1024);
+    let look_at_history = block(8, 4, 1, 256, 1024);
+    let layer = [vec![1, 1, image, image], vec![1, image, 256], vec![1, 1, image, image + 4], vec![1, image, 256]];
+    let layer = layer.into_iter().chain([vec![1, image, 2048], vec![1, image, 256]]);
+    let memory: Vec<_> = std::iter::repeat_n(layer, cfg.sam2.memory.attention.num_layers).flatten().collect();
+    let first_frame = [&look_at_context[..], &look_at_video].concat();
+    let second_frame = [&look_at_context[..], &memory, &look_at_video, &look_at_history].concat();
+    assert_eq!(shapes, [&prior[..], &first_frame, &second_frame].concat());
+
+    // the same numbers, the same masks; none, those of inference
+    assert!(run(&with_dropout()?)? == first);
+    let plain = run(&model)?;
+    assert!(plain != first && run(&model.clone().with_dropout(&Dropout::OFF))? == plain);
+    Ok(())
 }

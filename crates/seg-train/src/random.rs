@@ -1,14 +1,10 @@
 //! Random numbers that a seed reproduces on every machine; candle's CPU generator cannot be seeded.
 
+pub use seg_layers::Uniform;
+
 use candle_core::{Device, Result, Shape, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-
-/// Where losses take their random numbers from: a generator, or a list that somebody has stored.
-pub trait Uniform {
-    /// f32 numbers, evenly spread over 0 ≤ u < 1.
-    fn uniform(&mut self, shape: &Shape, device: &Device) -> Result<Tensor>;
-}
 
 /// A generator of which a seed tells every number (ChaCha8).
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Epilogue, LayerNorm, Mlp, Observer, Unobserved, trace};
+use seg_layers::{Activation, Dropout, Epilogue, LayerNorm, Mlp, Observer, Unobserved, trace};
 
 use crate::config::MemoryAttentionConfig;
 use crate::memory::MemoryTokens;
@@ -22,6 +22,7 @@ struct MemoryAttentionLayer {
     norm1: LayerNorm,
     norm2: LayerNorm,
     norm3: LayerNorm,
+    dropout: Dropout,
 }
 
 impl MemoryAttentionLayer {
@@ -35,18 +36,27 @@ impl MemoryAttentionLayer {
             norm1: LayerNorm::new(dim, EPS, vb.pp("norm1"))?,
             norm2: LayerNorm::new(dim, EPS, vb.pp("norm2"))?,
             norm3: LayerNorm::new(dim, EPS, vb.pp("norm3"))?,
+            dropout: Dropout::OFF,
         })
+    }
+
+    fn set_dropout(&mut self, dropout: &Dropout) {
+        self.self_attn.set_dropout(dropout);
+        self.cross_attn_image.set_dropout(dropout);
+        self.mlp.set_dropout(dropout);
+        self.dropout = dropout.clone();
     }
 
     /// `x [B, HW, C]`; `keys` are the memory with its positions.
     fn forward(&self, x: Tensor, keys: &Tensor, memory: &MemoryTokens, rope: &AxialRope) -> Result<Tensor> {
         let normed = self.norm1.forward(&x)?;
-        let x = self.self_attn.forward(&normed, &normed, &normed, rope, 0, Epilogue::NONE.with_residual(&x))?;
+        let x = self.dropout.residual(&x, |last| self.self_attn.forward(&normed, &normed, &normed, rope, 0, last))?;
         let normed = self.norm2.forward(&x)?;
         let (values, pointers) = (&memory.tokens, memory.num_obj_ptr_tokens);
-        let x =
-            self.cross_attn_image.forward(&normed, keys, values, rope, pointers, Epilogue::NONE.with_residual(&x))?;
-        self.mlp.forward_residual(self.norm3.forward(&x)?, &x)
+        let look = |last: Epilogue<'_>| self.cross_attn_image.forward(&normed, keys, values, rope, pointers, last);
+        let x = self.dropout.residual(&x, look)?;
+        let normed = self.norm3.forward(&x)?;
+        self.dropout.residual(&x, |last| self.mlp.forward_with(normed, last))
     }
 }
 
@@ -73,6 +83,11 @@ impl MemoryAttention {
             rope_theta: cfg.rope_theta,
             rope: RopeCache::default(),
         })
+    }
+
+    /// Dropout for training, the same in all places: of attention weights, of the MLP's hidden numbers, and of what is added to the features.
+    pub fn set_dropout(&mut self, dropout: &Dropout) {
+        self.layers.iter_mut().for_each(|layer| layer.set_dropout(dropout));
     }
 
     /// The features of a frame, `curr [B, HW, C]` with their sine position `curr_pos [1 or B, HW, C]`, conditioned on

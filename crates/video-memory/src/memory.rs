@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Linear, sine_position_map, trace};
+use seg_layers::{Dropout, Linear, sine_position_map, trace};
 
 use crate::attention::MemoryAttention;
 use crate::bank::Selection;
@@ -61,6 +61,11 @@ impl VideoMemory {
             },
             cfg: cfg.clone(),
         })
+    }
+
+    /// Dropout for training, of the memory attention.
+    pub fn set_dropout(&mut self, dropout: &Dropout) {
+        self.memory_attention.set_dropout(dropout);
     }
 
     /// The configuration it was built with.

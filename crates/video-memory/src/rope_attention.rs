@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Attention, Epilogue};
+use seg_layers::{Attention, Dropout, Epilogue};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rotation angles of a map's tokens: the first half of the channel pairs turns with the column, the second with the row
@@ -87,7 +87,12 @@ impl RopeAttention {
             (0, _) => keys(0, m)?,
             _ => Tensor::cat(&[rope.apply(&keys(0, turned)?)?, keys(turned, unturned)?], 2)?,
         };
-        self.0.attend(&q, &k, v, epilogue)
+        self.0.attend_to(&q, &k, v, epilogue)
+    }
+
+    /// See [`Attention::set_dropout`].
+    pub fn set_dropout(&mut self, dropout: &Dropout) {
+        self.0.set_dropout(dropout);
     }
 
     /// Channels of a head.

@@ -176,6 +176,9 @@ impl SegmentArgs {
                     format!("{model} begins with a box: give --box, or --mask to take its extent"),
                 )
             }
+            ModelKind::Referring => Err(format!(
+                "{model} looks for what a sentence says, in a video: hrseg track FRAMES --model {model} --text ..."
+            )),
             ModelKind::Promptable => refuse(!(points || boxed || masked), needs_prompt(*model)),
         }
     }

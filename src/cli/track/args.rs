@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use seg_models::Point;
-use seg_models::registry::ModelName;
+use seg_models::registry::{ModelKind, ModelName, MpgSam2Size, Sam2Size};
+use seg_models::sam2::Sam2Version;
 
 use crate::cli::segment::args::{parse_box, parse_point};
 
@@ -14,10 +15,14 @@ Examples:
   hrseg track bear/ --model sam2.1-tiny --weights sam2.1_hiera_tiny.pt --point 0:1:420,230
   hrseg track clip.gif --model sam2.1-large --weights sam2.1_hiera_large.pt --box 0:1:30,40,210,300 --point 12:2:90,80
   hrseg track match.mp4 --model sam2.1-small --weights sam2.1_hiera_small.pt --mask 0:1:player.png --format labels,gif
+  hrseg track park/ --model mpg-sam2 --weights mpg-sam2-ytvos/ --text 'the dog on the left'
 
 Frames and objects are numbers: FRAME counts from 0 in the order of the frames, OBJECT is 1 to 255 as you like.
 Prompts of one object on one frame belong together; a mask stands alone. Tracking goes from the first prompted frame to
 the end, then from there back to the beginning.
+
+With --text the whole video, or each clip of --clip frames, is looked at together with the sentence before its first frame
+is done; the object has the number 1. The sentence is taken as it is: upper case and white space count.
 
 Files written, for a video <stem> and each of its frames <frame>:
   DIR/<stem>/<frame>.png           the objects' numbers as an indexed PNG with DAVIS's colours; where objects overlap,
@@ -38,13 +43,25 @@ pub struct TrackArgs {
     #[arg(value_name = "DIR|GIF|APNG|VIDEO")]
     pub input: PathBuf,
 
-    /// Model: sam2-... or sam2.1-...
-    #[arg(long, default_value = "sam2.1-tiny", value_name = "NAME", value_parser = ModelName::from_str)]
-    pub model: ModelName,
+    /// Model: sam2-... or sam2.1-..., for --text mpg-sam2 or mpg-sam2-tiny [default: sam2.1-tiny, with --text mpg-sam2]
+    #[arg(long, value_name = "NAME", value_parser = ModelName::from_str)]
+    pub model: Option<ModelName>,
 
     /// Checkpoint: a file, a folder that has it, or hub:owner/repo/file; by default the manifest's sources
     #[arg(long, value_name = "FILE|DIR|hub:repo/file")]
     pub weights: Option<String>,
+
+    /// What to look for, in words
+    #[arg(long, value_name = "SENTENCE", conflicts_with_all = ["points", "boxes", "masks", "direction", "fill_holes"])]
+    pub text: Option<String>,
+
+    /// With --text: the sentencepiece model, beside the weights by default
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+
+    /// With --text: cut the video into clips of N frames that know nothing of each other (24 for weights of MeViS); by default one clip
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub clip: Option<u32>,
 
     /// A click: on the object (1, the default) or on what does not belong to it (0)
     #[arg(long = "point", value_name = "FRAME:OBJECT:X,Y[:0|1]", value_parser = parse_frame_point)]
@@ -154,17 +171,44 @@ fn parse_rate(text: &str) -> Result<f32, String> {
 }
 
 impl TrackArgs {
+    /// The model: the one named, or the usual one for what is given.
+    pub fn model(&self) -> ModelName {
+        let usual = match self.text {
+            Some(_) => ModelName::MpgSam2(MpgSam2Size::Large),
+            None => ModelName::Sam2(Sam2Version::V2_1, Sam2Size::Tiny),
+        };
+        self.model.unwrap_or(usual)
+    }
+
     /// Refuses what no video could be tracked with.
     ///
     /// # Errors
     /// One line that says what to give instead.
     pub fn check(&self) -> Result<(), String> {
-        if !matches!(self.model, ModelName::Sam2(..)) {
-            return Err(format!("{} has no memory: expected a model that tracks, sam2-... or sam2.1-...", self.model));
+        let model = self.model();
+        match (&self.text, model.kind()) {
+            (Some(text), ModelKind::Referring) if text.trim().is_empty() => {
+                return Err("--text is empty, expected words for the object, such as \"the dog on the left\"".into());
+            }
+            (Some(_), ModelKind::Referring) => return Ok(()),
+            (Some(_), _) => return Err(format!("{model} takes no --text, expected mpg-sam2 or mpg-sam2-tiny")),
+            (None, ModelKind::Referring) => {
+                return Err(format!(
+                    "{model} looks for what a sentence says: give --text, or a model for clicks, sam2.1-..."
+                ));
+            }
+            (None, _) => {}
+        }
+        if let Some(option) = self.clip.map(|_| "--clip").or(self.tokenizer.as_ref().map(|_| "--tokenizer")) {
+            return Err(format!("{option} goes with --text, which is not there"));
+        }
+        if !matches!(model, ModelName::Sam2(..)) {
+            return Err(format!("{model} has no memory: expected a model that tracks, sam2-... or sam2.1-..."));
         }
         if self.points.is_empty() && self.boxes.is_empty() && self.masks.is_empty() {
             return Err(
-                "there is nothing to track: give --point, --box or --mask, each with a frame and an object".into()
+                "there is nothing to track: give --point, --box or --mask, each with a frame and an object, or --text"
+                    .into(),
             );
         }
         for (i, on) in self.boxes.iter().enumerate() {

@@ -55,6 +55,10 @@ pub fn drawn(prompts: Option<&BTreeMap<u8, Prompts>>) -> render::Prompts {
 
 /// The prompts in words: a run with other ones is another run.
 pub fn fingerprint(args: &TrackArgs, frames: usize) -> String {
-    let TrackArgs { model, points, boxes, masks, direction, fill_holes, .. } = args;
-    format!("{model} {frames} frames {points:?} {boxes:?} {masks:?} {direction:?} {fill_holes}")
+    let TrackArgs { points, boxes, masks, direction, fill_holes, text, clip, .. } = args;
+    let model = args.model();
+    match text {
+        Some(text) => format!("{model} {frames} frames {text:?} {clip:?}"),
+        None => format!("{model} {frames} frames {points:?} {boxes:?} {masks:?} {direction:?} {fill_holes}"),
+    }
 }

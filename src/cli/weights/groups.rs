@@ -5,7 +5,7 @@ use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 use seg_checkpoints::Treatment;
 use seg_golden::RecordedWeights;
-use seg_models::registry::{LoadOptions, ModelName};
+use seg_models::registry::ModelName;
 
 use super::{Common, Outcome, UsageError, print};
 
@@ -18,7 +18,7 @@ pub(super) fn run(model: ModelName, names: bool, common: &Common) -> anyhow::Res
     // the model says which weights it has by asking for them
     let weights = RecordedWeights::new(VarBuilder::zeros(DType::F32, &Device::Cpu));
     let vb = weights.var_builder(DType::F32, &Device::Cpu);
-    model.build(model.image_size(), &LoadOptions::default(), vb).context("cannot build the model")?;
+    model.ask_for_weights(vb).context("cannot build the model")?;
     let shapes = weights.requested();
     let table = rules.table(shapes.iter().map(|named| (named.name.as_str(), named.shape.as_slice())));
     if common.json {

@@ -48,7 +48,7 @@ enum Action {
     },
     /// What a file holds, and which model it looks like
     Inspect {
-        /// A .safetensors, .pt or .pth file
+        /// A .safetensors, .pt or .pth file, or a folder that transformers saved
         file: PathBuf,
         /// Leave out the table of tensors
         #[arg(long)]

@@ -11,8 +11,11 @@ mod mgd_train;
 mod mobilesam;
 mod mobilesam_blocks;
 mod mpg;
+mod mpg_jf;
+mod mpg_losses;
 mod mpg_preproc;
 mod mpg_spm_toy;
+mod mpg_train;
 mod pisam_clicksim;
 mod pisam_deform;
 mod pisam_losses;
@@ -32,6 +35,7 @@ mod sam2_enc;
 mod sam2_img;
 mod sam2_interp;
 mod sam2_mem_unit;
+mod sam2_train_loss;
 mod sam2_video;
 mod unet;
 mod unet_family;
@@ -73,11 +77,14 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("mgd", mgd::run),
     ("mgd_metrics", mgd_metrics::run),
     ("mobilesam", mobilesam::run),
+    ("mpg_jf", mpg_jf::run),
     ("mpg_large", mpg::run),
+    ("mpg_losses", mpg_losses::run),
     ("mpg_preproc", mpg_preproc::run),
     ("mpg_spm_toy", mpg_spm_toy::run),
     ("mpg_tiny", mpg::run),
     ("mpg_toy", mpg::run),
+    ("mpg_toy_train", mpg_train::run),
     ("pisam_clicksim", pisam_clicksim::run),
     ("pisam_deform", pisam_deform::run),
     ("pisam_losses", pisam_losses::run),
@@ -96,6 +103,7 @@ const RUNNERS: &[(&str, Runner)] = &[
     ("sam2_img", sam2_img::run),
     ("sam2_interp_unit", sam2_interp::run),
     ("sam2_mem_unit", sam2_mem_unit::run),
+    ("sam2_train_loss", sam2_train_loss::run),
     ("sam2_video", sam2_video::run),
     ("unet", unet::run),
     ("unext", unext::run),

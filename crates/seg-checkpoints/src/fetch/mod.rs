@@ -37,7 +37,7 @@ pub enum Origin {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Resolved {
-    /// The file.
+    /// The file, or a folder that transformers saved.
     pub path: PathBuf,
     /// Where it came from.
     pub origin: Origin,
@@ -48,7 +48,8 @@ pub struct Resolved {
 /// Finds the weights of a model, fetching them if need be.
 ///
 /// `weights` is what the user gave: a file, a folder that has the manifest's file (or the same name as
-/// `.safetensors`), or `hub:org/repo/file`. Without it: the caches, then the manifest's sources in order.
+/// `.safetensors`) or that transformers saved (the path is then the folder), or `hub:org/repo/file`. Without it: the caches, then the
+/// manifest's sources in order.
 ///
 /// # Errors
 /// [`Error::Argument`] when `weights` leads nowhere or the model has no published weights;
@@ -71,7 +72,7 @@ pub fn resolve(model: &str, weights: Option<&str>, options: &FetchOptions) -> Re
     }
     let path = PathBuf::from(given);
     let path = if path.is_dir() { in_folder(&path, model, entry)? } else { path };
-    if !path.is_file() {
+    if !path.exists() {
         return Err(Error::Argument {
             what: "weights",
             value: given.to_owned(),
@@ -81,7 +82,7 @@ pub fn resolve(model: &str, weights: Option<&str>, options: &FetchOptions) -> Re
     Ok(Resolved { path, origin: Origin::Given, entry })
 }
 
-/// The weights that a folder has for a model: the published file, the same converted, or a file of the model's name.
+/// The weights that a folder has for a model: the published file, the same converted, a file of the model's name, or all of a saved folder.
 fn in_folder(folder: &Path, model: &str, entry: Option<&Entry>) -> Result<PathBuf> {
     let mut names = Vec::new();
     if let Some(entry) = entry {
@@ -89,7 +90,8 @@ fn in_folder(folder: &Path, model: &str, entry: Option<&Entry>) -> Result<PathBu
         names.push(Path::new(&entry.file).with_extension("safetensors").to_string_lossy().into_owned());
     }
     names.push(format!("{model}.safetensors"));
-    names.iter().map(|n| folder.join(n)).find(|p| p.is_file()).ok_or_else(|| Error::Argument {
+    let saved = || crate::parts::files(folder).is_ok().then(|| folder.to_path_buf());
+    names.iter().map(|n| folder.join(n)).find(|p| p.is_file()).or_else(saved).ok_or_else(|| Error::Argument {
         what: "weights",
         value: folder.display().to_string(),
         expected: format!("the folder has none of {}", names.join(", ")),

@@ -11,6 +11,8 @@ mod model;
 mod predictor;
 mod prior;
 mod sizes;
+mod state;
+mod training;
 mod video;
 
 pub use base::MpgBaseWeights;
@@ -19,4 +21,5 @@ pub use load::load;
 pub use model::{MpgImageMasks, MpgSam2};
 pub use predictor::{MpgClip, MpgSam2Predictor, MpgTracking};
 pub use prior::{MaskPrior, MaskPriorGenerator};
+pub use state::saved_notes;
 pub use video::MpgVideo;

@@ -4,7 +4,7 @@ use beit3_encoder::{Beit3, Beit3Features, TextTokens};
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use hr_decoders::{DecodedMasks, FusedContext, FusionInputs, MpgFusion, PointPrompts, PromptEmbeddings};
-use seg_layers::{Observer, Unobserved};
+use seg_layers::{Dropout, Observer, Unobserved};
 use seg_ops::Resize;
 
 use super::config::MpgSam2Config;
@@ -24,6 +24,7 @@ pub struct MpgSam2 {
     prior_generator: MaskPriorGenerator,
     sam2: Sam2VideoModel,
     fusion: MpgFusion,
+    dropout: Dropout,
 }
 
 /// Masks of single images.
@@ -52,8 +53,23 @@ impl MpgSam2 {
             beit3: Beit3::new(&cfg.beit3, vb.pp("mm_extractor"))?,
             prior_generator: MaskPriorGenerator::new(cfg, vb)?,
             fusion: MpgFusion::new(&cfg.fusion, visual_model.pp("sam_mask_decoder"))?,
+            dropout: Dropout::OFF,
             sam2: Sam2VideoModel::new(&cfg.sam2, visual_model)?,
         })
+    }
+
+    /// The model in training with `dropout` where the authors have it (0.1): in the prior generator's transformer layer, the three fusions and the memory
+    /// attention. BEiT-3, the image encoder and the two-way transformer have none.
+    pub fn with_dropout(mut self, dropout: &Dropout) -> Self {
+        self.prior_generator.set_dropout(dropout);
+        self.fusion.set_dropout(dropout);
+        self.sam2.set_dropout(dropout);
+        self.dropout = dropout.clone();
+        self
+    }
+
+    pub(super) fn has_dropout(&self) -> bool {
+        self.dropout.is_on()
     }
 
     /// The configuration it was built with.

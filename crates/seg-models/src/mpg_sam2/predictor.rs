@@ -144,7 +144,7 @@ pub struct MpgTracking<'a> {
     sizes: Vec<(u32, u32)>,
 }
 
-impl MpgTracking<'_> {
+impl<'a> MpgTracking<'a> {
     /// The mask of the next frame, at its size. Logits are enlarged twice, to the network's input and from there to the frame, as the official code does.
     /// After an error the clip is as it was before.
     ///
@@ -176,8 +176,12 @@ impl MpgTracking<'_> {
         self.video.next_frame()
     }
 
+    pub(super) fn video_mut(&mut self) -> &mut MpgVideo<'a> {
+        &mut self.video
+    }
+
     /// The video underneath.
-    pub fn video(&self) -> &MpgVideo<'_> {
+    pub fn video(&self) -> &MpgVideo<'a> {
         &self.video
     }
 }

@@ -4,7 +4,7 @@ use beit3_encoder::Beit3Features;
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use hr_decoders::FusionBlock;
-use seg_layers::{Activation, Attention, Epilogue, Linear, Mlp, Observer, trace};
+use seg_layers::{Activation, Attention, Dropout, Epilogue, Linear, Mlp, Observer, trace};
 use video_memory::sine_position_1d;
 
 use super::config::MpgSam2Config;
@@ -65,6 +65,11 @@ impl MaskPriorGenerator {
             grid: cfg.beit3.grid(),
             dim,
         })
+    }
+
+    /// Dropout for training, where the authors have it: in `visual_ifi`.
+    pub fn set_dropout(&mut self, dropout: &Dropout) {
+        self.visual_ifi.set_dropout(dropout);
     }
 
     /// The prior of `frames` frames of each of B videos, from features `[B·T, …]`, a video's frames one after the other. The observer sees

@@ -35,6 +35,21 @@ impl<'a> MpgVideo<'a> {
         Ok(Self { model, prior, context, bank, next: 0 })
     }
 
+    /// The model.
+    pub fn model(&self) -> &'a MpgSam2 {
+        self.model
+    }
+
+    /// What is remembered of the frames so far.
+    pub fn bank(&self) -> &MemoryBank {
+        &self.bank
+    }
+
+    /// Goes on at frame `next` with what was remembered of those before it.
+    pub(super) fn resume(&mut self, next: usize, bank: MemoryBank) {
+        (self.next, self.bank) = (next, bank);
+    }
+
     /// The frame that comes next; the number of frames at the end.
     pub fn next_frame(&self) -> usize {
         self.next
@@ -71,6 +86,10 @@ impl<'a> MpgVideo<'a> {
         let (t, frames) = (self.next, self.prior.frames);
         if t >= frames {
             candle_core::bail!("MPG-SAM 2: frame {t} of a video of {frames} frames, expected none behind the last");
+        }
+        if t > 0 && self.model.has_dropout() {
+            // each frame's look at the context leaves out other numbers
+            self.context = self.model.context(&self.prior, observer)?;
         }
         let sam2 = self.model.sam2();
         let seen = (t > 0).then(|| self.bank.select(t, Direction::Forward, Some(frames)));

@@ -1,6 +1,7 @@
 //! Models by name: which there are, and how each is loaded from its checkpoints.
 
 mod name;
+mod referring;
 mod video;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::dis_sam::{DisSamRefiner, Surroundings, TwoStage};
 use crate::error::{Error, Result};
 use crate::is_net::IsNetPredictor;
 use crate::mgd_sam2::{MgdSam2, MgdSam2Config, MgdSam2Predictor, TestTimeAugmentation, ViewOrder};
+use crate::mpg_sam2::{MpgSam2, MpgSam2Config};
 use crate::pi_sam::{self, PiSamEncoder, PiSamFiles, PiSamMaskDecoder, PiSamPredictor};
 use crate::prompt_free::PromptFreeSegmenter;
 use crate::promptable::{MaskCleanup, PromptableSegmenter};
@@ -23,7 +25,7 @@ use crate::sam2::{Sam2ImageModel, Sam2ImagePredictor, Sam2Version};
 use crate::sam2_unet::{Sam2Unet, Sam2UnetConfig};
 use crate::sam2_unext::{Sam2Unext, Sam2UnextConfig};
 
-pub use name::{ModelKind, ModelName, Sam2Size, SamSize};
+pub use name::{ModelKind, ModelName, MpgSam2Size, Sam2Size, SamSize};
 
 /// A model in memory, by how it is asked.
 pub enum Segmenter {
@@ -100,7 +102,18 @@ impl ModelName {
                 }
                 Segmenter::PromptFree(Box::new(model))
             }
+            Self::MpgSam2(_) => {
+                candle_core::bail!("{self} segments videos, not images: see `ModelName::open_referring`")
+            }
         })
+    }
+
+    /// Asks `vb`, at the root of the official state dict, for every weight of the model.
+    pub fn ask_for_weights(self, vb: VarBuilder) -> candle_core::Result<()> {
+        match self {
+            Self::MpgSam2(size) => MpgSam2::new(&size.config(), vb).map(|_| ()),
+            _ => self.build(self.image_size(), &LoadOptions::default(), vb).map(|_| ()),
+        }
     }
 
     /// What a checkpoint may have or lack.
@@ -120,6 +133,7 @@ impl ModelName {
             Self::MgdSam2 => Some(MgdSam2::parameter_rules()),
             Self::Sam2Unet => Some(Sam2Unet::parameter_rules()),
             Self::Sam2Unext => Some(Sam2Unext::parameter_rules()),
+            Self::MpgSam2(_) => Some(MpgSam2::parameter_rules()),
             _ => None,
         }
     }
@@ -177,6 +191,15 @@ impl SamSize {
             Self::B => SamConfig::vit_b(),
             Self::L => SamConfig::vit_l(),
             Self::H => SamConfig::vit_h(),
+        }
+    }
+}
+
+impl MpgSam2Size {
+    fn config(self) -> MpgSam2Config {
+        match self {
+            Self::Tiny => MpgSam2Config::tiny(),
+            Self::Large => MpgSam2Config::large(),
         }
     }
 }

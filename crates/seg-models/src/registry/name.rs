@@ -33,6 +33,8 @@ pub enum ModelName {
     Sam2Unext,
     /// `mgd-sam2`: the salient object at high resolution, without prompts.
     MgdSam2,
+    /// `mpg-sam2`, `mpg-sam2-tiny`: the object of a sentence through a video.
+    MpgSam2(MpgSam2Size),
 }
 
 /// How a model is asked.
@@ -44,6 +46,8 @@ pub enum ModelKind {
     PromptFree,
     /// With the prompts of another, promptable model, or with a mask, which it makes exact.
     TwoStage,
+    /// With a sentence about a video.
+    Referring,
 }
 
 /// SAM's sizes.
@@ -81,12 +85,21 @@ impl Sam2Size {
     }
 }
 
+/// MPG-SAM 2's sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MpgSam2Size {
+    /// 274 million parameters: Hiera-T and BEiT-3 base.
+    Tiny,
+    /// 919 million parameters: Hiera-L and BEiT-3 large.
+    Large,
+}
+
 use Sam2Size::{BasePlus, Large, Small, Tiny};
 use Sam2Version::{V2_0, V2_1};
 
 impl ModelName {
     /// Every model.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::MobileSam,
         Self::Sam(SamSize::B),
         Self::Sam(SamSize::L),
@@ -108,6 +121,8 @@ impl ModelName {
         Self::Sam2Unet,
         Self::Sam2Unext,
         Self::MgdSam2,
+        Self::MpgSam2(MpgSam2Size::Large),
+        Self::MpgSam2(MpgSam2Size::Tiny),
     ];
 
     /// The name on the command line.
@@ -134,6 +149,8 @@ impl ModelName {
             Self::Sam2Unet => "sam2-unet",
             Self::Sam2Unext => "sam2-unext",
             Self::MgdSam2 => "mgd-sam2",
+            Self::MpgSam2(MpgSam2Size::Large) => "mpg-sam2",
+            Self::MpgSam2(MpgSam2Size::Tiny) => "mpg-sam2-tiny",
         }
     }
 
@@ -151,6 +168,7 @@ impl ModelName {
             Self::MobileSam | Self::Sam(_) | Self::Sam2(..) | Self::PiSam(_) => ModelKind::Promptable,
             Self::IsNet | Self::MgdSam2 | Self::Sam2Unet | Self::Sam2Unext => ModelKind::PromptFree,
             Self::DisSam | Self::SamIsNet => ModelKind::TwoStage,
+            Self::MpgSam2(_) => ModelKind::Referring,
         }
     }
 

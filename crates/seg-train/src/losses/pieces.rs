@@ -46,6 +46,7 @@ pub fn soft_dice_loss(probabilities: &Tensor, target: &Tensor) -> Result<Tensor>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::losses::FocalLoss;
     use candle_core::{Device, Var};
 
     fn close(a: f64, b: f64) -> bool {
@@ -85,9 +86,12 @@ mod tests {
         let start = [0.2f64, 0.7, 0.55, 0.9, 0.1, 0.35, 0.6, 0.45];
         let target = Tensor::new(&[0f64, 1., 1., 0.5, 0., 0.25, 1., 0.], &device)?.reshape((2, 1, 2, 2))?;
         type Loss = fn(&Tensor, &Tensor) -> Result<Tensor>;
-        let losses: [(&str, Loss); 5] = [
+        const GAMMA: FocalLoss = FocalLoss { alpha: None, gamma: 1.5 };
+        let losses: [(&str, Loss); 7] = [
             ("bce", binary_cross_entropy),
             ("bce of logits", |p, t| binary_cross_entropy_with_logits(p, t)?.mean_all()),
+            ("focal", |p, t| FocalLoss::MASKS.forward(p, t)?.mean_all()),
+            ("focal, of another power", |p, t| GAMMA.forward(p, t)?.mean_all()),
             ("iou", |p, t| soft_iou_loss(p, t, 1.)),
             ("iou, not smoothed", |p, t| soft_iou_loss(p, t, 0.)),
             ("dice", |p, t| soft_dice_loss(&p.flatten_from(1)?, &t.flatten_from(1)?)?.mean_all()),

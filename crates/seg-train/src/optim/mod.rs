@@ -4,11 +4,13 @@
 
 mod adai;
 mod adam_s;
+mod clip;
 mod groups;
 mod sgd_s;
 
 pub use adai::{Adai, ParamsAdai, WeightDecay};
 pub use adam_s::{AdamS, ParamsAdamS};
+pub use clip::clip_grad_norm;
 pub use groups::GroupedAdamW;
 pub use sgd_s::{ParamsSgdS, SgdS};
 

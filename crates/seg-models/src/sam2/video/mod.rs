@@ -28,6 +28,7 @@ mod object;
 mod predictor;
 mod session;
 mod state;
+pub(crate) mod stored;
 
 pub use config::{Sam2VideoConfig, TrackingConfig};
 pub use masks::{FrameMasks, ObjectMask};

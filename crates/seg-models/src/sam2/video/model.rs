@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use hr_decoders::PointPrompts;
+use seg_layers::Dropout;
 use seg_ops::Resize;
 use video_memory::{MemoryBank, MemoryFrame, VideoMemory};
 
@@ -38,6 +39,11 @@ impl Sam2VideoModel {
     pub fn with_tracking(mut self, tracking: super::TrackingConfig) -> Self {
         self.cfg.tracking = tracking;
         self
+    }
+
+    /// Dropout for training, where the authors have it: in the memory attention.
+    pub fn set_dropout(&mut self, dropout: &Dropout) {
+        self.memory.set_dropout(dropout);
     }
 
     /// The part that segments single images.

@@ -1,32 +1,8 @@
-//! `hrseg track`: what it writes, and what it refuses.
-#![allow(clippy::unwrap_used)]
+//! Objects that are pointed at.
 
-mod common;
-
-use common::{Sandbox, json, official, sam2_video, write_hollow};
-use hrseg::seg_data::{DecodeLimits, RgbImage, labels, output};
-use image::codecs::gif::GifEncoder;
-use image::{Frame, RgbaImage};
-
-fn png(width: u32, height: u32, shift: u32) -> Vec<u8> {
-    let inside = |x: u32, y: u32| (x + shift).abs_diff(width / 2) < 12 && y.abs_diff(height / 2) < 12;
-    let image = RgbImage::from_fn(width, height, |x, y| {
-        if inside(x, y) { [220, 90, 30].into() } else { [40, (x * 2) as u8, 60].into() }
-    });
-    output::png(&image).unwrap()
-}
-
-fn folder(count: u32) -> Sandbox {
-    (0..count).fold(Sandbox::new(), |sandbox, t| sandbox.with_file(&format!("ball/{t}.png"), &png(60, 40, 3 * t)))
-}
-
-/// Refused as wrong use, in one line with all of `parts`.
-#[track_caller]
-fn misused(sandbox: &Sandbox, args: &[&str], parts: &[&str]) {
-    let run = sandbox.hrseg(&[&["track"], args].concat()).exits(2);
-    assert!(parts.iter().all(|part| run.stderr.contains(part)), "{parts:?}\n{run:#?}");
-    assert!(!sandbox.path("out").exists());
-}
+use super::common::{Run, Sandbox, json, official, sam2_video, write_hollow};
+use super::{folder, gif, misused, png};
+use hrseg::seg_data::{DecodeLimits, labels};
 
 #[test]
 fn wrong_use() {
@@ -45,7 +21,7 @@ fn no_videos() {
         folder(1).with_file("one.png", &png(9, 9, 0)).with_file("clip.mp4", b"\0\0\0\x18ftypisom and no more");
     let track = |input: &str| {
         let mut command = sandbox.command(&["track", input, "--point", "0:1:5,5"]);
-        common::Run::from(command.env("HRSEG_FFMPEG", "no-such-ffmpeg").output().unwrap())
+        Run::from(command.env("HRSEG_FFMPEG", "no-such-ffmpeg").output().unwrap())
     };
     track("one.png").refuses(&["one.png", "a single PNG image"]);
     track("clip.mp4").refuses(&["clip.mp4", "`ffmpeg`", "not installed"]);
@@ -94,10 +70,7 @@ fn a_corrupt_frame_and_frames_of_two_sizes() {
 
 #[test]
 fn an_animation() {
-    let mut gif = Vec::new();
-    let frames = (0..2).map(|t| Frame::new(RgbaImage::from_pixel(24, 16, [40 * t, 90, 200, 255].into())));
-    GifEncoder::new(&mut gif).encode_frames(frames).unwrap();
-    let sandbox = Sandbox::new().with_file("clip.gif", &gif);
+    let sandbox = Sandbox::new().with_file("clip.gif", &gif(2));
     let weights = sam2_video().to_str().unwrap();
     let args = ["track", "clip.gif", "--weights", weights, "--point", "1:1:12,8", "--format", "labels,gif"];
     let run = sandbox.hrseg(&args).exits(0);

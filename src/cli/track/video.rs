@@ -1,0 +1,137 @@
+//! What all ways of tracking share: the frames, the files written, what may be written over, the end of the work.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use seg_data::{DecodeLimits, Frames, RgbImage, render};
+use seg_models::sam2::video::FrameMasks;
+
+use super::output::{Outputs, Record};
+use super::{TrackArgs, prompts};
+use crate::cli::Outcome;
+use crate::cli::common::say;
+use crate::cli::progress::Progress;
+
+/// Names of notes in the state.
+const ASKED: &str = "asked";
+const DONE: &str = "done";
+
+/// What is said of a frame that is done.
+pub struct Lines {
+    program: String,
+    person: String,
+}
+
+impl Lines {
+    /// The one for a program, or the one for a person.
+    pub fn choose(&self, program: bool) -> &str {
+        if program { &self.program } else { &self.person }
+    }
+}
+
+/// One video.
+pub struct Video<'a> {
+    pub args: &'a TrackArgs,
+    pub frames: &'a Frames,
+    pub names: Vec<OsString>,
+    pub outputs: Outputs,
+    pub limits: &'a DecodeLimits,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl<'a> Video<'a> {
+    pub fn new(
+        args: &'a TrackArgs,
+        limits: &'a DecodeLimits,
+        frames: &'a Frames,
+        interrupted: Arc<AtomicBool>,
+    ) -> Self {
+        let names = (0..frames.len()).map(|frame| frames.name(frame).unwrap_or_default()).collect();
+        Self { args, frames, names, outputs: Outputs::new(args), limits, interrupted }
+    }
+
+    /// The files of the frames `order`, and the animation.
+    fn files(&self, order: &[usize]) -> impl Iterator<Item = PathBuf> {
+        order.iter().flat_map(|frame| self.outputs.files(&self.names[*frame])).chain(self.outputs.gif())
+    }
+
+    /// Whether an earlier run has finished the frames `order`.
+    pub fn all_there(&self, order: &[usize]) -> bool {
+        !self.outputs.state().exists() && self.files(order).all(|path| path.exists())
+    }
+
+    /// Without leave, nothing is written over.
+    pub fn refuse_existing(&self, order: &[usize]) -> anyhow::Result<()> {
+        let allowed = self.args.force || self.args.resume;
+        match self.files(order).chain([self.outputs.state()]).find(|path| !allowed && path.exists()) {
+            Some(path) => anyhow::bail!(
+                "{}: the result {} is there already; --force writes over it, --resume goes on behind it",
+                self.args.input.display(),
+                path.display()
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the user has asked to stop.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Says how to go on after an interrupt.
+    pub fn tell_interrupted(&self, done: usize, total: usize) -> Outcome {
+        say(format_args!("interrupted: {done} frames done, {} left; go on with --resume", total - done));
+        Outcome::SomeFailed
+    }
+
+    /// Writes the results of the frame `index`.
+    pub fn write(
+        &self,
+        index: usize,
+        image: &RgbImage,
+        masks: &FrameMasks,
+        drawn: &render::Prompts,
+    ) -> anyhow::Result<Lines> {
+        let name = &self.names[index];
+        let record = Record::new(name, self.args.model().as_str(), masks)?;
+        let written = self.outputs.write(name, image, masks, drawn, &record)?;
+        Ok(Lines { program: record.json(&written)?, person: record.line(&written) })
+    }
+
+    /// What a state says of the run that left it: what was asked, and how many frames were `done`.
+    pub fn notes(&self, done: usize) -> BTreeMap<String, String> {
+        let asked = prompts::fingerprint(self.args, self.frames.len());
+        BTreeMap::from([(ASKED.to_owned(), asked), (DONE.to_owned(), done.to_string())])
+    }
+
+    /// How many frames were done when a state was left; refuses that of another call.
+    pub fn check_notes(&self, notes: &BTreeMap<String, String>) -> anyhow::Result<usize> {
+        if notes.get(ASKED) != self.notes(0).get(ASKED) {
+            anyhow::bail!(
+                "{}: it is of a run with other prompts, options or frames; give the same ones, or --force to begin anew",
+                self.outputs.state().display()
+            );
+        }
+        Ok(notes.get(DONE).and_then(|done| done.parse().ok()).unwrap_or(0))
+    }
+
+    /// The animation, and no state any more.
+    pub fn finish(&self, failed: usize, progress: &mut Progress) -> anyhow::Result<Outcome> {
+        if let Some(path) = self.outputs.gif() {
+            progress.stage("writing the animation");
+            self.outputs.write_gif(&path, &self.names, self.args.fps, self.limits)?;
+            progress.result(&path.display().to_string())?;
+        }
+        match std::fs::remove_file(self.outputs.state()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context(format!("cannot delete {}", self.outputs.state().display()));
+            }
+            _ => {}
+        }
+        Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
+    }
+}
