@@ -26,7 +26,7 @@ pub fn expand<S: AsRef<OsStr>>(arguments: &[S]) -> Result<Vec<PathBuf>> {
     for argument in arguments {
         let path = Path::new(argument.as_ref());
         if path.is_dir() {
-            folder(path, &mut files)?;
+            files.extend(image_names(path)?.into_iter().map(|name| path.join(name)));
         } else if path.exists() {
             files.push(path.to_owned());
         } else {
@@ -72,19 +72,24 @@ pub fn is_image_name(path: &Path) -> bool {
     !hidden && path.extension().is_some_and(known)
 }
 
-fn folder(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let reading = |e| DataError::io(path, "read this folder", e);
-    let before = files.len();
-    for entry in std::fs::read_dir(path).map_err(reading)? {
-        let entry = entry.map_err(reading)?.path();
-        if is_image_name(&entry) && !entry.is_dir() {
-            files.push(entry);
+/// The names of the images directly in a folder, in no order; hidden files are left out.
+///
+/// # Errors
+/// A folder without images, or one that cannot be read.
+pub fn image_names(folder: &Path) -> Result<Vec<OsString>> {
+    let reading = |e| DataError::io(folder, "read this folder", e);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(reading)? {
+        let entry = entry.map_err(reading)?;
+        let name = entry.file_name();
+        if is_image_name(Path::new(&name)) && !entry.path().is_dir() {
+            names.push(name);
         }
     }
-    if files.len() == before {
-        return Err(DataError::NoImages { input: path.display().to_string() });
+    if names.is_empty() {
+        return Err(DataError::NoImages { input: folder.display().to_string() });
     }
-    Ok(())
+    Ok(names)
 }
 
 fn pattern(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {

@@ -107,3 +107,42 @@ proptest! {
         }
     }
 }
+
+/// A picture of several bands, strips and pieces: a bar, dots, and background too far away to tell the distance.
+fn wide() -> Pair {
+    let (w, h) = (1100, 130);
+    let noise = |i: usize| (i as u64).wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407) >> 40;
+    let inside = |x: usize, y: usize| {
+        (x.abs_diff(500) < 8 && y > 20)
+            || (x < 560 && y < 60 && noise(y * w + x).is_multiple_of(997))
+            || (x, y) == (560, 129)
+    };
+    let gt = (0..w * h).map(|i| if inside(i % w, i / w) { 255 } else { 0 }).collect();
+    let pred = (0..w * h).map(|i| (noise(7 * i) % 200) as u8 + if inside(i % w, i / w) { 55 } else { 0 }).collect();
+    (w, h, pred, gt)
+}
+
+#[test]
+fn weighted_f_of_a_wide_image() {
+    let (w, h, pred, gt) = wide();
+    let evaluator = Evaluator::new(Protocol::default(), &[Metric::Wfm]);
+    let scores = evaluator.measure(Plane::new(&pred, w, h).unwrap(), Plane::new(&gt, w, h).unwrap()).unwrap();
+    let (values, truth) = prepared(&pred, &gt);
+    let (ours, expected) = (scores.value("wfm_beta1").unwrap(), weighted_f(&values, &truth, w));
+    assert!((ours - expected).abs() <= 1e-12, "{ours}, expected {expected}");
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let (w, h, pred, gt) = wide();
+    let evaluator = Evaluator::new(Protocol::default(), &Metric::STANDARD);
+    let bits = |threads: usize| -> Vec<(String, u64)> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let (pred, gt) = (Plane::new(&pred, w, h).unwrap(), Plane::new(&gt, w, h).unwrap());
+        let scores = pool.install(|| evaluator.measure(pred, gt)).unwrap();
+        scores.values.iter().map(|(name, value)| (name.to_string(), value.to_bits())).collect()
+    };
+    let one = bits(1);
+    assert_eq!(one, bits(2));
+    assert_eq!(one, bits(7));
+}

@@ -1,10 +1,12 @@
 //! Which prediction belongs to which ground truth.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use seg_data::inputs::{check_stems, expand};
+use seg_data::DataError;
+use seg_data::inputs::image_names;
 
 /// A prediction and its ground truth.
 #[derive(Clone, Debug)]
@@ -36,17 +38,30 @@ impl Pairs {
     /// # Errors
     /// A folder that is not there, cannot be read or has no images; two images of one stem.
     pub fn of(pred: &Path, gt: &Path) -> seg_data::Result<Self> {
-        let mut preds = stems(own_masks(images(pred)?))?;
-        let gts = stems(images(gt)?)?;
         let mut out = Self { preds: pred.to_owned(), gts: gt.to_owned(), ..Self::default() };
-        for (stem, gt) in gts {
-            match preds.remove(&stem) {
-                Some(pred) => out.files.push((pred, gt)),
-                None => out.lone_gts.push(stem.into()),
+        let (mut preds, mut gts) = (own_masks(images(pred)?), images(gt)?);
+        for names in [&mut preds, &mut gts] {
+            names.sort_unstable_by(|a, b| stem(a).cmp(&stem(b)));
+        }
+        let (mut preds, mut gts) = (preds.into_iter(), gts.into_iter());
+        let mut next = (preds.next(), gts.next());
+        // both in the order of their stems
+        loop {
+            let order = match &next {
+                (Some(pred), Some(gt)) => stem(pred).cmp(&stem(gt)),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => break,
+            };
+            let pred = if order.is_le() { std::mem::replace(&mut next.0, preds.next()) } else { None };
+            let gt = if order.is_ge() { std::mem::replace(&mut next.1, gts.next()) } else { None };
+            match (pred, gt) {
+                (Some(pred), Some(gt)) => out.files.push((pred, gt)),
+                (Some(pred), None) => out.lone_preds.push(stem(&pred).into_owned()),
+                (_, gt) => out.lone_gts.extend(gt.map(|gt| stem(&gt).into_owned())),
             }
         }
         out.files.shrink_to_fit();
-        out.lone_preds.extend(preds.into_keys().map(String::from));
         Ok(out)
     }
 
@@ -58,7 +73,7 @@ impl Pairs {
     /// A pair by its number.
     pub fn get(&self, i: usize) -> Option<Pair> {
         let (pred, gt) = self.files.get(i)?;
-        Some(Pair { stem: stem(Path::new(&**gt)), pred: self.preds.join(&**pred), gt: self.gts.join(&**gt) })
+        Some(Pair { stem: stem(gt).into_owned(), pred: self.preds.join(&**pred), gt: self.gts.join(&**gt) })
     }
 
     /// The pairs.
@@ -76,34 +91,42 @@ impl Pairs {
     }
 }
 
-fn images(folder: &Path) -> seg_data::Result<Vec<PathBuf>> {
+/// The names of a folder's images in the order of their stems, no two of which are the same.
+fn images(folder: &Path) -> seg_data::Result<Vec<Box<OsStr>>> {
     if !folder.is_dir() {
-        return Err(seg_data::DataError::InputNotFound { input: format!("{} (expected a folder)", folder.display()) });
+        return Err(DataError::InputNotFound { input: format!("{} (expected a folder)", folder.display()) });
     }
-    expand(&[folder])
+    let mut names: Vec<Box<OsStr>> = image_names(folder)?.into_iter().map(Into::into).collect();
+    names.sort_unstable_by(|a, b| whole_stem(a).cmp(&whole_stem(b)).then_with(|| a.cmp(b)));
+    match names.windows(2).find(|pair| whole_stem(&pair[0]) == whole_stem(&pair[1])) {
+        Some(pair) => Err(DataError::Collision {
+            stem: whole_stem(&pair[0]).into_owned(),
+            first: folder.join(&*pair[0]),
+            second: folder.join(&*pair[1]),
+        }),
+        None => Ok(names),
+    }
 }
 
 /// In a folder that `hrseg segment` filled, the masks alone.
-fn own_masks(files: Vec<PathBuf>) -> Vec<PathBuf> {
-    let is_mask = |file: &Path| file.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with(MASK));
-    if files.iter().any(|file| is_mask(file)) {
-        files.into_iter().filter(|file| is_mask(file)).collect()
-    } else {
-        files
+fn own_masks(mut names: Vec<Box<OsStr>>) -> Vec<Box<OsStr>> {
+    if names.iter().any(|name| whole_stem(name).ends_with(MASK)) {
+        names.retain(|name| whole_stem(name).ends_with(MASK));
     }
+    names
 }
 
-/// The names of files by their stems.
-fn stems(files: Vec<PathBuf>) -> seg_data::Result<BTreeMap<Box<str>, Box<OsStr>>> {
-    check_stems(&files)?;
-    let named = |file: PathBuf| (stem(&file).into(), file.file_name().unwrap_or_default().into());
-    Ok(files.into_iter().map(named).collect())
+/// A file's name without its ending.
+fn whole_stem(name: &OsStr) -> Cow<'_, str> {
+    Path::new(name).file_stem().unwrap_or(name).to_string_lossy()
 }
 
 /// The name that pairs share.
-fn stem(file: &Path) -> String {
-    let stem = seg_data::inputs::stem(file).to_string_lossy().into_owned();
-    stem.strip_suffix(MASK).map(str::to_owned).unwrap_or(stem)
+fn stem(name: &OsStr) -> Cow<'_, str> {
+    match whole_stem(name) {
+        Cow::Borrowed(stem) => stem.strip_suffix(MASK).unwrap_or(stem).into(),
+        Cow::Owned(stem) => stem.strip_suffix(MASK).map(str::to_owned).unwrap_or(stem).into(),
+    }
 }
 
 #[cfg(test)]
@@ -133,7 +156,7 @@ mod tests {
         for name in ["truck.mask.png", "truck.overlay.png", "truck.cutout.png"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        let files = own_masks(images(dir.path()).unwrap());
-        assert_eq!(stems(files).unwrap().into_keys().collect::<Vec<_>>(), ["truck".into()]);
+        let names = own_masks(images(dir.path()).unwrap());
+        assert_eq!(names.iter().map(|name| stem(name)).collect::<Vec<_>>(), ["truck"]);
     }
 }

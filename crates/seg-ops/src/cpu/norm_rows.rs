@@ -66,9 +66,7 @@ impl<T: Vector> WithSimd for Norm<'_, T> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         if self.stream {
-            assert!(
-                self.y.as_ptr().addr().is_multiple_of(16) && (self.weight.len() * size_of::<T>()).is_multiple_of(16)
-            );
+            assert!(self.y.as_ptr().addr().is_multiple_of(16) && size_of_val(self.weight).is_multiple_of(16));
             self.rows::<S, true>(s);
             settle();
         } else {
