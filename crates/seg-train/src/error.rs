@@ -43,6 +43,14 @@ pub enum TrainError {
     Candle(#[from] candle_core::Error),
 }
 
+/// Refuses a tensor of another shape.
+pub(crate) fn expect_shape(tensor: &'static str, got: &candle_core::Tensor, dims: &[usize]) -> crate::Result<()> {
+    match got.dims() == dims {
+        true => Ok(()),
+        false => Err(TrainError::Shape { tensor, got: got.shape().clone(), expected: format!("{dims:?}") }),
+    }
+}
+
 impl From<TrainError> for candle_core::Error {
     fn from(error: TrainError) -> Self {
         match error {

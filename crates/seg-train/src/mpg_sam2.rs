@@ -1,5 +1,6 @@
 //! Training of MPG-SAM 2 (main.py, models/criterion.py and models/segmentation.py of rongfu-dsb/MPG-SAM2).
 
+use crate::error::expect_shape;
 use crate::losses::{FocalLoss, soft_dice_loss};
 use crate::{Result, TrainError};
 use beit3_encoder::TextTokens;
@@ -126,13 +127,9 @@ impl Objective {
     /// Besides candle's, tensors of other shapes.
     pub fn forward(&self, logits: &Tensor, masks: &Tensor, valid: &Tensor, sentence: &Tensor) -> Result<Terms> {
         let (clips, frames, _, _, _) = logits.dims5()?;
-        let shape = |tensor, got: &Tensor, expected: String| match got.dims() {
-            dims if format!("{dims:?}") == expected => Ok(()),
-            _ => Err(TrainError::Shape { tensor, got: got.shape().clone(), expected }),
-        };
-        shape("masks", masks, format!("{:?}", logits.dims()))?;
-        shape("valid", valid, format!("{:?}", [clips, frames]))?;
-        shape("sentence", sentence, format!("{:?}", [clips, frames]))?;
+        expect_shape("masks", masks, logits.dims())?;
+        expect_shape("valid", valid, &[clips, frames])?;
+        expect_shape("sentence", sentence, &[clips, frames])?;
         let shown = valid.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?.max(1.);
 
         // BEiT-3 may compute in another type than SAM 2

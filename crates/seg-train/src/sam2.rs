@@ -1,5 +1,6 @@
 //! Training of SAM 2 on videos (training/ of facebookresearch/sam2): its loss.
 
+use crate::error::expect_shape;
 use crate::losses::{FocalLoss, soft_dice_loss};
 use crate::{Result, TrainError};
 use candle_core::{D, DType, Tensor};
@@ -87,13 +88,9 @@ impl Objective {
     fn click(&self, click: &ClickPrediction, masks: &Tensor) -> Result<[Tensor; 4]> {
         let (objects, height, width) = masks.dims3()?;
         let (_, choices, _, _) = click.masks.dims4()?;
-        let expect = |tensor, got: &Tensor, dims: &[usize]| match got.dims() == dims {
-            true => Ok(()),
-            false => Err(TrainError::Shape { tensor, got: got.shape().clone(), expected: format!("{dims:?}") }),
-        };
-        expect("masks", &click.masks, &[objects, choices, height, width])?;
-        expect("ious", &click.ious, &[objects, choices])?;
-        expect("object_scores", &click.object_scores, &[objects, 1])?;
+        expect_shape("masks", &click.masks, &[objects, choices, height, width])?;
+        expect_shape("ious", &click.ious, &[objects, choices])?;
+        expect_shape("object_scores", &click.object_scores, &[objects, 1])?;
 
         let target = masks.detach().to_dtype(click.masks.dtype())?.unsqueeze(1)?; // [N, 1, H, W]
         let target = target.broadcast_as(click.masks.shape())?.contiguous()?.flatten_from(2)?;

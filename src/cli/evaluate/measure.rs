@@ -23,7 +23,7 @@ pub fn measure(
     let threads = rayon::current_num_threads();
     let workers = threads.min(pairs.len()).max(1);
     let next = AtomicUsize::new(0);
-    let (results, incoming) = mpsc::sync_channel::<(usize, anyhow::Result<Scores>)>(workers);
+    let (results, incoming) = mpsc::sync_channel::<(String, anyhow::Result<Scores>)>(workers);
     let mut failed = Vec::new();
     std::thread::scope(|scope| -> anyhow::Result<()> {
         for worker in 0..workers {
@@ -34,11 +34,9 @@ pub fn measure(
             let (results, next) = (results.clone(), &next);
             scope.spawn(move || {
                 pool.install(|| {
-                    while let Some((i, pair)) =
-                        Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, pairs.get(i)?)))
-                    {
+                    while let Some(pair) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let scores = one(&pair, evaluator);
-                        if results.send((i, scores)).is_err() {
+                        if results.send((pair.stem, scores)).is_err() {
                             break;
                         }
                     }
@@ -46,8 +44,7 @@ pub fn measure(
             });
         }
         drop(results);
-        for (i, scores) in incoming {
-            let Some(Pair { stem, .. }) = pairs.get(i) else { continue };
+        for (stem, scores) in incoming {
             match scores {
                 Ok(scores) => all.add(&stem, &scores)?,
                 Err(error) => {

@@ -190,6 +190,7 @@ impl<T: Vector> WithSimd for NormBackward<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::compare_vectors;
     use super::*;
 
     #[repr(align(64))]
@@ -212,19 +213,6 @@ mod tests {
 
     #[test]
     fn every_vector_gives_the_same() {
-        for n in [1, 4, 8, 15, 16, 19, 50, 64, 512, 515, 516] {
-            let expected = by(pulp::Scalar, n);
-            let same = |got: Vec<Vec<f32>>| {
-                for (i, (a, b)) in got.iter().flatten().zip(expected.iter().flatten()).enumerate() {
-                    assert!((a - b).abs() <= 1e-4 * b.abs().max(1.), "rows of {n}, number {i}: {a}, expected {b}");
-                }
-            };
-            #[cfg(target_arch = "x86_64")]
-            {
-                pulp::x86::V3::try_new().into_iter().for_each(|s| same(by(s, n)));
-                pulp::x86::V4::try_new().into_iter().for_each(|s| same(by(s, n)));
-            }
-            same(by(pulp::Scalar, n));
-        }
+        compare_vectors!(by, [1, 4, 8, 15, 16, 19, 50, 64, 512, 515, 516]);
     }
 }
