@@ -81,8 +81,7 @@ fn operations(c: &mut Criterion) {
                 width,
                 |&v| v > 128,
                 &mut out,
-                || (),
-                |(), _, features, row| {
+                |_, features, row| {
                     features.visit(0..width, |span, nearest| row[span].fill(nearest.index(width) as u32));
                 },
             );

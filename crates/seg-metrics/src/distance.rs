@@ -5,14 +5,12 @@
 //! equally near features the one with the smallest column wins, and of these the one with the smallest row: the rule of
 //! `scipy.ndimage.distance_transform_edt(return_indices=True)`.
 //!
-//! Rows are done in bands, in parallel; no intermediate image is kept. Who needs distances but not places takes
-//! [`RowFeatures::capped_squares`], many pixels at a time.
+//! Rows are done in bands, in parallel; no intermediate image is kept.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::squares::Squares;
 use crate::wide::{Wide, widest};
 
 /// Rows of a band: each holds this many rows of column distances.
@@ -44,21 +42,19 @@ impl Nearest {
     }
 }
 
-/// Visits the rows of an image, `visit(scratch, y, row, out)` each once, with what tells the nearest features of its pixels and
-/// the row's part of `out`, which has one element a pixel. What is not asked for is not computed. `scratch` makes what some
-/// rows use one after the other.
+/// Visits the rows of an image, `visit(y, row, out)` each once, with what tells the nearest features of its pixels and
+/// the row's part of `out`, which has one element a pixel. What is not asked for is not computed.
 ///
 /// Returns `false`, and visits nothing, when there is no feature at all.
 ///
 /// # Panics
 /// When `pixels` and `out` differ in length, or their length is not a multiple of `width`, or a side exceeds 2^29.
-pub fn nearest_features<T, O, S>(
+pub fn nearest_features<T, O>(
     pixels: &[T],
     width: usize,
     is_feature: impl Fn(&T) -> bool + Copy + Send + Sync,
     out: &mut [O],
-    scratch: impl Fn() -> S + Sync,
-    visit: impl Fn(&mut S, usize, &mut RowFeatures<'_>, &mut [O]) + Sync,
+    visit: impl Fn(usize, &mut RowFeatures<'_>, &mut [O]) + Sync,
 ) -> bool
 where
     T: Sync,
@@ -74,10 +70,9 @@ where
     let band = BAND * width;
     pixels.par_chunks(band).zip(out.par_chunks_mut(band)).zip(edges).enumerate().for_each(
         |(b, ((pixels, out), edges))| {
-            let mut scratch = scratch();
             do_band(b * BAND, pixels, width, is_feature, edges, |y, row| {
                 let at = (y - b * BAND) * width;
-                visit(&mut scratch, y, row, &mut out[at..at + width]);
+                visit(y, row, &mut out[at..at + width]);
             });
         },
     );
@@ -94,20 +89,13 @@ pub fn distances<T: Sync>(
     is_feature: impl Fn(&T) -> bool + Copy + Send + Sync,
 ) -> Vec<f64> {
     let mut out = vec![f64::INFINITY; pixels.len()];
-    nearest_features(
-        pixels,
-        width,
-        is_feature,
-        &mut out,
-        || (),
-        |(), y, features, row| {
-            features.visit(0..width, |span, nearest| {
-                for x in span {
-                    row[x] = (nearest.squared_distance(y, x) as f64).sqrt();
-                }
-            });
-        },
-    );
+    nearest_features(pixels, width, is_feature, &mut out, |y, features, row| {
+        features.visit(0..width, |span, nearest| {
+            for x in span {
+                row[x] = (nearest.squared_distance(y, x) as f64).sqrt();
+            }
+        });
+    });
     out
 }
 
@@ -173,13 +161,13 @@ fn do_band<T>(
         widest(Lower { y: (y0 + y) as i32, row, is_feature, next: &mut next, lower: &mut lower[at] });
     }
     let mut near = vec![0i32; width];
-    let (mut envelope, mut squares) = (Envelope::new(), Squares::new(width));
+    let mut envelope = Envelope::new();
     for y in 0..rows {
         let at = y * width..(y + 1) * width;
         let (row, lower) = (&pixels[at.clone()], &lower[at]);
         let y = (y0 + y) as i32;
         widest(Nearer { y, row, is_feature, above: &mut above, lower, near: &mut near });
-        visit(y as usize, &mut RowFeatures { y, near: &near, envelope: &mut envelope, squares: &mut squares });
+        visit(y as usize, &mut RowFeatures { y, near: &near, envelope: &mut envelope });
     }
 }
 
@@ -257,32 +245,9 @@ pub struct RowFeatures<'a> {
     /// Row of the nearest feature in each column.
     near: &'a [i32],
     envelope: &'a mut Envelope,
-    squares: &'a mut Squares,
 }
 
 impl RowFeatures<'_> {
-    /// Squared distances from the nearest feature, of the row's columns; 65535 stands for 256 pixels and more. Columns
-    /// are done by 32 at a time: those of a piece without any mark in `wanted` are left as they are.
-    ///
-    /// # Panics
-    /// When `wanted` or `out` have another length than the row.
-    pub fn capped_squares(&mut self, wanted: &[bool], out: &mut [u16]) {
-        assert_eq!((wanted.len(), out.len()), (self.near.len(), self.near.len()), "not of the row's length");
-        self.squares.row(self.near, self.y, wanted, out);
-    }
-
-    /// Calls `visit` for each marked column with its nearest feature. `squares` must be what [`RowFeatures::capped_squares`]
-    /// gave last, and at most 18 where the marks are.
-    ///
-    /// # Panics
-    /// When a marked column's nearest feature is more than four columns away, or a length differs from the row's.
-    pub fn visit_close(&self, marks: &[bool], squares: &[u16], mut visit: impl FnMut(usize, Nearest)) {
-        assert_eq!((marks.len(), squares.len()), (self.near.len(), self.near.len()), "not of the row's length");
-        self.squares.close(marks, squares, |x, col| {
-            visit(x, Nearest { row: self.near[col] as u32, col: col as u32 });
-        });
-    }
-
     /// Calls `visit` with spans of columns that follow each other and fill `columns`, each with the feature that is the
     /// nearest of all its pixels. A feature's nearest feature is itself.
     ///
@@ -315,11 +280,6 @@ impl RowFeatures<'_> {
         let start = near[low..from].iter().rposition(|&row| row == y).map_or(low, |n| low + n);
         let end = near[to..high].iter().position(|&row| row == y).map_or(high, |n| to + n + 1);
         start..end
-    }
-
-    /// For each column, how many rows away its nearest feature is; where there is none, more than an image has.
-    pub fn rows_away(&self) -> impl Iterator<Item = u32> {
-        self.near.iter().map(|row| row.abs_diff(self.y))
     }
 }
 
@@ -406,8 +366,7 @@ mod tests {
             width,
             |&m| m,
             &mut out,
-            || (),
-            |(), _, features, row| {
+            |_, features, row| {
                 features.visit(0..width, |span, nearest| row[span].fill(nearest));
             }
         ));
@@ -490,58 +449,9 @@ mod tests {
     }
 
     #[test]
-    fn squares_are_the_same() {
-        for (seed, &(width, height)) in [(1, 1), (1, 300), (700, 2), (33, 70), (64, 31), (331, 290)].iter().enumerate()
-        {
-            for one_in in [2, 9, 80, 2000, 1 << 40] {
-                let mask = random(width * height, one_in, 11 * seed as u64 + one_in);
-                let expected = transform(&mask, width);
-                let mut found = vec![(0, None); mask.len()];
-                nearest_features(
-                    &mask,
-                    width,
-                    |&m| m,
-                    &mut found,
-                    || vec![0; width],
-                    |squares, _, features, row| {
-                        features.capped_squares(&vec![true; width], squares);
-                        let close: Vec<bool> = squares.iter().map(|&squared| squared <= 18).collect();
-                        row.iter_mut().zip(&*squares).for_each(|(found, &squared)| found.0 = squared);
-                        features.visit_close(&close, squares, |x, nearest| row[x].1 = Some(nearest));
-                    },
-                );
-                for (i, (expected, (squared, nearest))) in expected.iter().zip(&found).enumerate() {
-                    let exact = expected.squared_distance(i / width, i % width);
-                    assert_eq!(u64::from(*squared), exact.min(65535), "{width}x{height}, one in {one_in}, pixel {i}");
-                    let close = (exact <= 18).then_some(*expected);
-                    assert_eq!(*nearest, close, "{width}x{height}, one in {one_in}, pixel {i}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn only_wanted_pieces_are_computed() {
-        let (width, mut mask) = (100, vec![false; 300]);
-        mask[150] = true;
-        let mut wanted = vec![false; width];
-        wanted[70] = true;
-        let mut out = vec![7u16; 300];
-        nearest_features(
-            &mask,
-            width,
-            |&m| m,
-            &mut out,
-            || (),
-            |(), _, features, row| features.capped_squares(&wanted, row),
-        );
-        assert!(out.iter().enumerate().all(|(i, &v)| (v != 7) == (64..96).contains(&(i % width))));
-    }
-
-    #[test]
     fn without_features() {
         let mut out = [5u8; 6];
-        assert!(!nearest_features(&[false; 6], 3, |&m| m, &mut out, || (), |(), _, _, row| row.fill(0)));
+        assert!(!nearest_features(&[false; 6], 3, |&m| m, &mut out, |_, _, row| row.fill(0)));
         assert_eq!(out, [5; 6]);
         assert!(distances(&[false; 6], 3, |&m| m).iter().all(|d| d.is_infinite()));
     }

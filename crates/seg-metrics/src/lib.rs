@@ -21,7 +21,6 @@ mod regions;
 pub mod resize;
 mod shape;
 mod spool;
-mod squares;
 mod sum;
 mod tally;
 pub mod thin;

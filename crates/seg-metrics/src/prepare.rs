@@ -32,6 +32,8 @@ pub(crate) trait Level: Copy + Ord + Send + Sync {
     fn index(self) -> usize;
     /// The level of an index.
     fn of(index: usize) -> Self;
+    /// One where the mask is 255, the other where it is 0.
+    fn pick(mask: u8, one: Self, other: Self) -> Self;
     /// The values of some levels.
     fn values(levels: &[Self], ramp: &Ramp<'_>, out: &mut [f64]);
 }
@@ -53,6 +55,11 @@ impl<'a> Ramp<'a> {
         let high = values.iter().position(|v| v == last).unwrap_or(0) as f64;
         Self { values, low, slope: if high > low { (last - first) / (high - low) } else { 0. } }
     }
+
+    /// The line of 8-bit levels: its value at level 0, and its slope.
+    pub(crate) fn line(&self) -> (f64, f64) {
+        (self.values.first().copied().unwrap_or(0.) - self.low * self.slope, self.slope)
+    }
 }
 
 impl Level for u8 {
@@ -62,6 +69,11 @@ impl Level for u8 {
 
     fn of(index: usize) -> Self {
         index as u8
+    }
+
+    #[inline(always)]
+    fn pick(mask: u8, one: Self, other: Self) -> Self {
+        (one & mask) | (other & !mask)
     }
 
     #[inline(always)]
@@ -80,6 +92,12 @@ impl Level for u32 {
 
     fn of(index: usize) -> Self {
         index as u32
+    }
+
+    #[inline(always)]
+    fn pick(mask: u8, one: Self, other: Self) -> Self {
+        let mask = u32::from(mask) * 0x0101_0101;
+        (one & mask) | (other & !mask)
     }
 
     #[inline(always)]
@@ -139,6 +157,11 @@ impl<'a> Foreground<'a> {
     /// Whether a level is foreground.
     pub fn holds(&self, level: u8) -> bool {
         u16::from(level) >= self.first
+    }
+
+    /// Levels from here on are foreground; 256 where none is.
+    pub(crate) fn first(&self) -> u16 {
+        self.first
     }
 
     /// The level where the foreground begins, and 255 with `false` where there is none.

@@ -3,9 +3,12 @@
 use rayon::prelude::*;
 
 use crate::prepare::{Foreground, Level, Prepared, with_pixels};
+use crate::wide::{Wide, mask, widest};
 
 /// Pixels below which an image is counted by one thread.
 const PARALLEL: usize = 1 << 18;
+/// Pixels that are looked at together.
+const PIECE: usize = 32;
 
 /// How many pixels have each level, inside and outside the foreground.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,18 +80,7 @@ fn centroid(gt: Foreground<'_>) -> Option<(usize, usize)> {
     }
     let (plane, width) = (gt.plane(), gt.plane().width());
     let row_sums = |y: usize| {
-        let (mut count, mut columns) = (0u64, 0u64);
-        // 256 columns at a time keep the sums in 32 bits
-        for (c, piece) in plane.row(y).chunks(256).enumerate() {
-            let (mut n, mut sum) = (0u32, 0u32);
-            for (x, &v) in piece.iter().enumerate() {
-                let inside = u32::from(v >= first);
-                n += inside;
-                sum += inside * x as u32;
-            }
-            count += u64::from(n);
-            columns += u64::from(sum) + u64::from(n) * (c as u64 * 256);
-        }
+        let (count, columns) = widest(RowSums { truth: plane.row(y), first });
         (count, count * y as u64, columns)
     };
     let add = |a: (u64, u64, u64), b: (u64, u64, u64)| (a.0 + b.0, a.1 + b.1, a.2 + b.2);
@@ -102,6 +94,41 @@ fn centroid(gt: Foreground<'_>) -> Option<(usize, usize)> {
     (count > 0).then(|| (mean(rows), mean(columns)))
 }
 
+/// Counts a row's foreground, and sums its columns.
+struct RowSums<'a> {
+    truth: &'a [u8],
+    first: u8,
+}
+
+impl Wide for RowSums<'_> {
+    type Output = (u64, u64);
+
+    #[inline(always)]
+    fn run(self) -> (u64, u64) {
+        const COLUMNS: [u8; 256] = {
+            let (mut columns, mut x) = ([0; 256], 0);
+            while x < 256 {
+                columns[x] = x as u8;
+                x += 1;
+            }
+            columns
+        };
+        let (mut count, mut columns) = (0, 0);
+        for (c, piece) in self.truth.chunks(256).enumerate() {
+            // sums of bytes of such a piece stay in 16 bits
+            let (mut n, mut sum) = (0u16, 0u16);
+            for (truth, column) in piece.iter().zip(&COLUMNS) {
+                let inside = *truth >= self.first;
+                n += u16::from(inside);
+                sum += if inside { u16::from(*column) } else { 0 };
+            }
+            count += u64::from(n);
+            columns += u64::from(sum) + u64::from(n) * (c as u64 * 256);
+        }
+        (count, columns)
+    }
+}
+
 /// Counters of one half of a row: level, then 256 for the foreground. Neighbouring pixels often have the same level, so
 /// they count in different tables.
 type Bins = [[u32; 512]; 4];
@@ -111,7 +138,7 @@ struct Halves([Bins; 2]);
 
 fn count_bytes(pixels: &[u8], gt: Foreground<'_>, (above, left): (usize, usize)) -> [Tally; 4] {
     let (plane, width) = (gt.plane(), gt.plane().width());
-    let (first, any) = gt.limit();
+    let first = gt.first();
     let band = (PARALLEL / width).max(1);
     let count_rows = |rows: std::ops::Range<usize>| {
         let mut halves = Box::new(Halves([[[0; 512]; 4]; 2]));
@@ -119,7 +146,7 @@ fn count_bytes(pixels: &[u8], gt: Foreground<'_>, (above, left): (usize, usize))
             let (pred, truth) = (&pixels[y * width..][..width], plane.row(y));
             let at = left.min(width);
             for (bins, range) in halves.0.iter_mut().zip([0..at, at..width]) {
-                count_run(bins, &pred[range.clone()], &truth[range], first, any);
+                widest(Run { bins, pred: &pred[range.clone()], truth: &truth[range], first });
             }
         }
         halves
@@ -147,17 +174,53 @@ fn count_bytes(pixels: &[u8], gt: Foreground<'_>, (above, left): (usize, usize))
     parts
 }
 
-fn count_run(bins: &mut Bins, pred: &[u8], truth: &[u8], first: u8, any: bool) {
-    let at = |p: u8, t: u8| usize::from(p) | usize::from(any && t >= first) << 8;
-    let (preds, truths) = (pred.chunks_exact(4), truth.chunks_exact(4));
-    let (pred_rest, truth_rest) = (preds.remainder(), truths.remainder());
-    for (p, t) in preds.zip(truths) {
-        for k in 0..4 {
-            bins[k][at(p[k], t[k])] += 1;
+/// Counts the pixels of a part of a row.
+struct Run<'a> {
+    bins: &'a mut Bins,
+    pred: &'a [u8],
+    truth: &'a [u8],
+    first: u16,
+}
+
+impl Wide for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { bins, pred, truth, first } = self;
+        let ((preds, pred), (truths, truth)) = (pred.as_chunks::<PIECE>(), truth.as_chunks::<PIECE>());
+        for (pred, truth) in preds.iter().zip(truths) {
+            let inside = truth.map(|truth| mask(u16::from(truth) >= first));
+            if inside == [inside[0]; PIECE] {
+                let side = usize::from(inside[0] & 1) << 8;
+                // large areas are all one
+                if *pred == [pred[0]; PIECE] {
+                    bins[0][side + usize::from(pred[0])] += PIECE as u32;
+                } else {
+                    one_side(bins, pred, side);
+                }
+            } else {
+                both_sides(bins, pred, truth, first);
+            }
+        }
+        both_sides(bins, pred, truth, first);
+    }
+}
+
+#[inline(never)]
+fn one_side(bins: &mut Bins, pred: &[u8; PIECE], side: usize) {
+    let mut sides = bins.each_mut().map(|bins| &mut bins[side..side + 256]);
+    for levels in pred.as_chunks::<4>().0 {
+        for (bins, level) in sides.iter_mut().zip(levels) {
+            bins[usize::from(*level)] += 1;
         }
     }
-    for (&p, &t) in pred_rest.iter().zip(truth_rest) {
-        bins[0][at(p, t)] += 1;
+}
+
+#[inline(never)]
+fn both_sides(bins: &mut Bins, pred: &[u8], truth: &[u8], first: u16) {
+    for (i, (pred, truth)) in pred.iter().zip(truth).enumerate() {
+        bins[i % 4][usize::from(*pred) | usize::from(u16::from(*truth) >= first) << 8] += 1;
     }
 }
 
@@ -198,7 +261,7 @@ mod tests {
     #[test]
     fn quadrants_add_up_whatever_the_bands() {
         let (w, h) = (701, 530);
-        let pred: Vec<u8> = (0..w * h).map(|i| (i * 7919 % 256) as u8).collect();
+        let pred: Vec<u8> = (0..w * h).map(|i| if i / w % 3 == 0 { 9 } else { (i * 7919 % 256) as u8 }).collect();
         let gt: Vec<u8> = (0..w * h).map(|i| if i % w < 200 && i / w > 17 { 255 } else { 0 }).collect();
         let (pred, gt) = (Plane::new(&pred, w, h).unwrap(), Plane::new(&gt, w, h).unwrap());
         let pair = Prepared::new(pred, gt, &Protocol::default()).unwrap();

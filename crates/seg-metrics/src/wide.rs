@@ -26,3 +26,16 @@ impl<W: Wide> WithSimd for Work<W> {
         self.0.run()
     }
 }
+
+/// 255 for what holds, 0 for what does not. Loops over such bytes have no branches.
+#[inline(always)]
+pub(crate) fn mask(holds: bool) -> u8 {
+    u8::from(holds).wrapping_neg()
+}
+
+/// Whether any of some masks, a multiple of eight, holds.
+#[inline(always)]
+pub(crate) fn any(masks: &[u8]) -> bool {
+    let (words, _) = masks.as_chunks();
+    words.iter().fold(0, |all, word| all | u64::from_ne_bytes(*word)) != 0
+}
