@@ -7,7 +7,8 @@
 
 Without folders the pairs are drawn: thick blobs with a rough edge, thin stripes, gray predictions. Ours is timed from the start of the process to its
 end; theirs from the first file on, after all imports, and takes each image from the disk once for all metrics of a set. The sides take turns, and
-the median counts. CPU seconds are told beside, for machines that are shared. `decoding` reads the files and does nothing with them.
+the median counts. CPU seconds are told beside, for machines that are shared. `decoding` reads the files and does nothing with them;
+`without it` is what measuring takes beside that.
 
 HCE depends on the release of OpenCV: up to 4.12 both sides give the same number, from 4.13 on PySODMetrics gives another.
 """
@@ -110,35 +111,41 @@ def main():
         threads = str(args.threads)
         env = dict(os.environ, RAYON_NUM_THREADS=threads, OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads)
         out, results = os.path.join(folder, "ours.json"), {}
-        for name, metrics in SETS.items():
-            ours, theirs, values = [], [], {}
-            for _ in range(args.runs):
+        sides = {name: {"ours": [], "theirs": []} for name in SETS}
+        mine, values = {}, {}
+        # all sets and both sides in turn, so that a busy while of the machine falls on all
+        for _ in range(args.runs):
+            for name, metrics in SETS.items():
                 if metrics is None:
-                    ours.append(timed([args.decoder, pred, gt], env))
+                    sides[name]["ours"].append(timed([args.decoder, pred, gt], env))
                 else:
                     command = [args.hrseg, "evaluate", "--protocol", "pysodmetrics", "--metrics", metrics]
-                    ours.append(timed(command + ["--pred", pred, "--gt", gt, "--json", out, "--force"], env))
+                    sides[name]["ours"].append(timed(command + ["--pred", pred, "--gt", gt, "--json", out, "--force"], env))
+                    mine[name] = json.load(open(out))["pairs"]
                 command = [sys.executable, __file__, "--worker", name, "--pred", pred, "--gt", gt, "--threads", threads]
                 got = json.loads(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout)
-                theirs.append((got["seconds"], got["cpu"]))
-                values = got["values"]
-            pairs = len(values)
-            median = lambda runs, i: statistics.median(run[i] for run in runs) / pairs
-            row = {"ours": median(ours, 0), "ours_cpu": median(ours, 1), "theirs": median(theirs, 0), "theirs_cpu": median(theirs, 1), "pairs": pairs}
+                sides[name]["theirs"].append((got["seconds"], got["cpu"]))
+                values[name] = got["values"]
+        for name, metrics in SETS.items():
+            pairs = len(values[name])
+            median = lambda side, i: statistics.median(run[i] for run in sides[name][side]) / pairs
+            row = {"ours": median("ours", 0), "ours_cpu": median("ours", 1), "theirs": median("theirs", 0), "theirs_cpu": median("theirs", 1), "pairs": pairs}
             if metrics is not None:
-                mine = json.load(open(out))["pairs"]
                 gap = {}
-                for stem, numbers in values.items():
+                for stem, numbers in values[name].items():
                     for key, value in numbers.items():
-                        gap[key] = max(gap.get(key, 0.0), abs(mine[stem][key] - value))
+                        gap[key] = max(gap.get(key, 0.0), abs(mine[name][stem][key] - value))
                 row["largest_difference"] = gap
+                # of runs side by side: what measuring costs beside decoding
+                shares = [ours[0] / decoding[0] - 1 for ours, decoding in zip(sides[name]["ours"], sides["decoding"]["ours"])]
+                row["measuring_of_decoding"] = statistics.median(shares)
             results[name] = row
         decoding = results["decoding"]["ours"]
         print(f"seconds a pair, {results['hce']['pairs']} pairs, {threads} threads, OpenCV {got['opencv']}")
-        print(f"{'':10}{'hrseg':>9}{'CPU':>9}{'PySOD':>9}{'CPU':>9}{'faster':>9}{'of decoding':>13}")
+        print(f"{'':10}{'hrseg':>9}{'CPU':>9}{'PySOD':>9}{'CPU':>9}{'faster':>9}{'of decoding':>13}{'without it':>12}")
         for name, row in results.items():
             times = "".join(f"{row[k]:9.4f}" for k in ("ours", "ours_cpu", "theirs", "theirs_cpu"))
-            print(f"{name:10}{times}{row['theirs'] / row['ours']:8.1f}x{row['ours'] / decoding:12.2f}x")
+            print(f"{name:10}{times}{row['theirs'] / row['ours']:8.1f}x{row['ours'] / decoding:12.2f}x{row.get('measuring_of_decoding', 0):11.2f}x")
         for name, row in results.items():
             for key, value in row.get("largest_difference", {}).items():
                 print(f"  {key}: largest difference {value:.3g}")

@@ -26,7 +26,7 @@ pub fn expand<S: AsRef<OsStr>>(arguments: &[S]) -> Result<Vec<PathBuf>> {
     for argument in arguments {
         let path = Path::new(argument.as_ref());
         if path.is_dir() {
-            files.extend(image_names(path)?.into_iter().map(|name| path.join(name)));
+            visit_image_names(path, |name| files.push(path.join(name)))?;
         } else if path.exists() {
             files.push(path.to_owned());
         } else {
@@ -72,24 +72,22 @@ pub fn is_image_name(path: &Path) -> bool {
     !hidden && path.extension().is_some_and(known)
 }
 
-/// The names of the images directly in a folder, in no order; hidden files are left out.
+/// Calls `visit` with the names of the images directly in a folder, in no order; hidden files are left out.
 ///
 /// # Errors
 /// A folder without images, or one that cannot be read.
-pub fn image_names(folder: &Path) -> Result<Vec<OsString>> {
+pub fn visit_image_names(folder: &Path, mut visit: impl FnMut(OsString)) -> Result<()> {
     let reading = |e| DataError::io(folder, "read this folder", e);
-    let mut names = Vec::new();
+    let mut found = false;
     for entry in std::fs::read_dir(folder).map_err(reading)? {
         let entry = entry.map_err(reading)?;
         let name = entry.file_name();
         if is_image_name(Path::new(&name)) && !entry.path().is_dir() {
-            names.push(name);
+            visit(name);
+            found = true;
         }
     }
-    if names.is_empty() {
-        return Err(DataError::NoImages { input: folder.display().to_string() });
-    }
-    Ok(names)
+    if found { Ok(()) } else { Err(DataError::NoImages { input: folder.display().to_string() }) }
 }
 
 fn pattern(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {

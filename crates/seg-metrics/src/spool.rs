@@ -1,10 +1,10 @@
 //! What is kept of each pair, in a temporary file as soon as it is much: memory does not grow with the data set.
 
-use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use string_interner::{StringInterner, Symbol, backend::StringBackend, symbol::SymbolU32};
 use tempfile::SpooledTempFile;
 
 use crate::number::Number;
@@ -16,8 +16,9 @@ const IN_MEMORY: usize = 1 << 16;
 /// Records by name. They are written once, and read in any order.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    /// Where each record begins.
-    places: BTreeMap<Box<str>, u64>,
+    names: StringInterner<StringBackend<SymbolU32>>,
+    /// Where each name's record begins.
+    places: Vec<u64>,
     end: u64,
     file: Mutex<SpooledTempFile>,
 }
@@ -35,7 +36,7 @@ pub(crate) struct Record {
 impl Default for Spool {
     fn default() -> Self {
         let file = Mutex::new(tempfile::spooled_tempfile(IN_MEMORY));
-        Self { places: BTreeMap::new(), end: 0, file }
+        Self { names: StringInterner::new(), places: Vec::new(), end: 0, file }
     }
 }
 
@@ -45,12 +46,14 @@ impl Spool {
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.places.contains_key(name)
+        self.names.get(name).is_some()
     }
 
     /// The names in order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.places.keys().map(|name| &**name)
+        let mut names: Vec<SymbolU32> = self.names.iter().map(|(symbol, _)| symbol).collect();
+        names.sort_unstable_by(|a, b| self.names.resolve(*a).cmp(&self.names.resolve(*b)));
+        names.into_iter().filter_map(|symbol| self.names.resolve(symbol))
     }
 
     /// Keeps the record of a new name.
@@ -62,14 +65,16 @@ impl Spool {
         let file = self.file.get_mut().unwrap_or_else(PoisonError::into_inner);
         let written = file.seek(SeekFrom::Start(self.end)).and_then(|_| file.write_all(&bytes));
         written.map_err(|e| Error::Spool { action: "write", reason: e.to_string() })?;
-        self.places.insert(name.into(), self.end);
+        self.names.get_or_intern(name);
+        self.places.push(self.end);
         self.end += bytes.len() as u64;
         Ok(())
     }
 
     /// The record of a name; `None` if there is none.
     pub(crate) fn get(&self, name: &str) -> Result<Option<Record>> {
-        let Some(&place) = self.places.get(name) else { return Ok(None) };
+        let place = self.names.get(name).and_then(|symbol| self.places.get(symbol.to_usize()));
+        let Some(&place) = place else { return Ok(None) };
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let found = file.seek(SeekFrom::Start(place)).and_then(|_| Record::read(&mut BufReader::new(&mut *file)));
         found.map(Some).map_err(|e| Error::Spool { action: "read", reason: e.to_string() })

@@ -190,7 +190,8 @@ impl Wide for Run<'_> {
         let Self { bins, pred, truth, first } = self;
         let ((preds, pred), (truths, truth)) = (pred.as_chunks::<PIECE>(), truth.as_chunks::<PIECE>());
         for (pred, truth) in preds.iter().zip(truths) {
-            let inside = truth.map(|truth| mask(u16::from(truth) >= first));
+            let mut inside = [0; PIECE];
+            inside.iter_mut().zip(truth).for_each(|(inside, truth)| *inside = mask(u16::from(*truth) >= first));
             if inside == [inside[0]; PIECE] {
                 let side = usize::from(inside[0] & 1) << 8;
                 // large areas are all one

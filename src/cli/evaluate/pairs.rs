@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use seg_data::DataError;
-use seg_data::inputs::image_names;
+use seg_data::inputs::visit_image_names;
+use string_interner::{StringInterner, backend::BufferBackend, symbol::SymbolU32};
 
 /// A prediction and its ground truth.
 #[derive(Clone, Debug)]
@@ -21,12 +22,95 @@ pub struct Pair {
 pub struct Pairs {
     preds: PathBuf,
     gts: PathBuf,
-    /// Names of files in the two folders. Many pairs should take little memory, so paths are made when they are asked for.
-    files: Vec<(Box<OsStr>, Box<OsStr>)>,
+    names: Names,
+    /// Names of files in the two folders.
+    files: Vec<(Name, Name)>,
     /// Stems of predictions without ground truth.
     pub lone_preds: Vec<String>,
     /// Stems of ground truths without prediction.
     pub lone_gts: Vec<String>,
+}
+
+/// Names of files, in as little memory as will do for very many pairs.
+#[derive(Clone, Debug)]
+struct Names {
+    /// A name that both folders have is here once.
+    unicode: StringInterner<BufferBackend<SymbolU32>>,
+    others: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Name {
+    Unicode(SymbolU32),
+    Other(u32),
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { unicode: StringInterner::new(), others: Vec::new() }
+    }
+}
+
+impl Names {
+    fn add(&mut self, name: &OsStr) -> Name {
+        match name.to_str() {
+            Some(name) => Name::Unicode(self.unicode.get_or_intern(name)),
+            None => {
+                self.others.push(name.to_owned());
+                Name::Other(self.others.len() as u32 - 1)
+            }
+        }
+    }
+
+    fn get(&self, name: Name) -> &OsStr {
+        let found = match name {
+            Name::Unicode(symbol) => self.unicode.resolve(symbol).map(OsStr::new),
+            Name::Other(i) => self.others.get(i as usize).map(OsString::as_os_str),
+        };
+        found.unwrap_or_default()
+    }
+
+    /// The images of a folder in the order of their stems, no two of which are the same.
+    fn images(&mut self, folder: &Path) -> seg_data::Result<Vec<Name>> {
+        if !folder.is_dir() {
+            return Err(DataError::InputNotFound { input: format!("{} (expected a folder)", folder.display()) });
+        }
+        let mut files = Vec::new();
+        visit_image_names(folder, |name| files.push(self.add(&name)))?;
+        files.sort_unstable_by(|a, b| {
+            self.whole_stem(*a).cmp(&self.whole_stem(*b)).then_with(|| self.get(*a).cmp(self.get(*b)))
+        });
+        match files.windows(2).find(|pair| self.whole_stem(pair[0]) == self.whole_stem(pair[1])) {
+            Some(pair) => Err(DataError::Collision {
+                stem: self.whole_stem(pair[0]).into_owned(),
+                first: folder.join(self.get(pair[0])),
+                second: folder.join(self.get(pair[1])),
+            }),
+            None => Ok(files),
+        }
+    }
+
+    /// Of a folder that `hrseg segment` filled, the masks alone.
+    fn keep_own_masks(&self, files: &mut Vec<Name>) {
+        let is_mask = |name: &Name| self.whole_stem(*name).ends_with(MASK);
+        if files.iter().any(is_mask) {
+            files.retain(is_mask);
+        }
+    }
+
+    /// A file's name without its ending.
+    fn whole_stem(&self, name: Name) -> Cow<'_, str> {
+        let name = self.get(name);
+        Path::new(name).file_stem().unwrap_or(name).to_string_lossy()
+    }
+
+    /// The name that pairs share.
+    fn stem(&self, name: Name) -> Cow<'_, str> {
+        match self.whole_stem(name) {
+            Cow::Borrowed(stem) => stem.strip_suffix(MASK).unwrap_or(stem).into(),
+            Cow::Owned(stem) => stem.strip_suffix(MASK).map(str::to_owned).unwrap_or(stem).into(),
+        }
+    }
 }
 
 /// The ending, before the last, of masks that `hrseg segment` wrote.
@@ -39,16 +123,18 @@ impl Pairs {
     /// A folder that is not there, cannot be read or has no images; two images of one stem.
     pub fn of(pred: &Path, gt: &Path) -> seg_data::Result<Self> {
         let mut out = Self { preds: pred.to_owned(), gts: gt.to_owned(), ..Self::default() };
-        let (mut preds, mut gts) = (own_masks(images(pred)?), images(gt)?);
-        for names in [&mut preds, &mut gts] {
-            names.sort_unstable_by(|a, b| stem(a).cmp(&stem(b)));
+        let (mut preds, mut gts) = (out.names.images(pred)?, out.names.images(gt)?);
+        out.names.keep_own_masks(&mut preds);
+        for files in [&mut preds, &mut gts] {
+            files.sort_unstable_by(|a, b| out.names.stem(*a).cmp(&out.names.stem(*b)));
         }
+        out.files.reserve_exact(preds.len().min(gts.len()));
         let (mut preds, mut gts) = (preds.into_iter(), gts.into_iter());
         let mut next = (preds.next(), gts.next());
         // both in the order of their stems
         loop {
-            let order = match &next {
-                (Some(pred), Some(gt)) => stem(pred).cmp(&stem(gt)),
+            let order = match next {
+                (Some(pred), Some(gt)) => out.names.stem(pred).cmp(&out.names.stem(gt)),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (None, None) => break,
@@ -57,11 +143,11 @@ impl Pairs {
             let gt = if order.is_ge() { std::mem::replace(&mut next.1, gts.next()) } else { None };
             match (pred, gt) {
                 (Some(pred), Some(gt)) => out.files.push((pred, gt)),
-                (Some(pred), None) => out.lone_preds.push(stem(&pred).into_owned()),
-                (_, gt) => out.lone_gts.extend(gt.map(|gt| stem(&gt).into_owned())),
+                (Some(pred), None) => out.lone_preds.push(out.names.stem(pred).into_owned()),
+                (_, gt) => out.lone_gts.extend(gt.map(|gt| out.names.stem(gt).into_owned())),
             }
         }
-        out.files.shrink_to_fit();
+        out.names.unicode.shrink_to_fit();
         Ok(out)
     }
 
@@ -72,8 +158,9 @@ impl Pairs {
 
     /// A pair by its number.
     pub fn get(&self, i: usize) -> Option<Pair> {
-        let (pred, gt) = self.files.get(i)?;
-        Some(Pair { stem: stem(gt).into_owned(), pred: self.preds.join(&**pred), gt: self.gts.join(&**gt) })
+        let (pred, gt) = *self.files.get(i)?;
+        let path = |folder: &Path, name| folder.join(self.names.get(name));
+        Some(Pair { stem: self.names.stem(gt).into_owned(), pred: path(&self.preds, pred), gt: path(&self.gts, gt) })
     }
 
     /// The pairs.
@@ -88,44 +175,6 @@ impl Pairs {
             i += 1;
             keep(i - 1)
         });
-    }
-}
-
-/// The names of a folder's images in the order of their stems, no two of which are the same.
-fn images(folder: &Path) -> seg_data::Result<Vec<Box<OsStr>>> {
-    if !folder.is_dir() {
-        return Err(DataError::InputNotFound { input: format!("{} (expected a folder)", folder.display()) });
-    }
-    let mut names: Vec<Box<OsStr>> = image_names(folder)?.into_iter().map(Into::into).collect();
-    names.sort_unstable_by(|a, b| whole_stem(a).cmp(&whole_stem(b)).then_with(|| a.cmp(b)));
-    match names.windows(2).find(|pair| whole_stem(&pair[0]) == whole_stem(&pair[1])) {
-        Some(pair) => Err(DataError::Collision {
-            stem: whole_stem(&pair[0]).into_owned(),
-            first: folder.join(&*pair[0]),
-            second: folder.join(&*pair[1]),
-        }),
-        None => Ok(names),
-    }
-}
-
-/// In a folder that `hrseg segment` filled, the masks alone.
-fn own_masks(mut names: Vec<Box<OsStr>>) -> Vec<Box<OsStr>> {
-    if names.iter().any(|name| whole_stem(name).ends_with(MASK)) {
-        names.retain(|name| whole_stem(name).ends_with(MASK));
-    }
-    names
-}
-
-/// A file's name without its ending.
-fn whole_stem(name: &OsStr) -> Cow<'_, str> {
-    Path::new(name).file_stem().unwrap_or(name).to_string_lossy()
-}
-
-/// The name that pairs share.
-fn stem(name: &OsStr) -> Cow<'_, str> {
-    match whole_stem(name) {
-        Cow::Borrowed(stem) => stem.strip_suffix(MASK).unwrap_or(stem).into(),
-        Cow::Owned(stem) => stem.strip_suffix(MASK).map(str::to_owned).unwrap_or(stem).into(),
     }
 }
 
@@ -156,7 +205,9 @@ mod tests {
         for name in ["truck.mask.png", "truck.overlay.png", "truck.cutout.png"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        let names = own_masks(images(dir.path()).unwrap());
-        assert_eq!(names.iter().map(|name| stem(name)).collect::<Vec<_>>(), ["truck"]);
+        let mut names = Names::default();
+        let mut files = names.images(dir.path()).unwrap();
+        names.keep_own_masks(&mut files);
+        assert_eq!(files.into_iter().map(|name| names.stem(name)).collect::<Vec<_>>(), ["truck"]);
     }
 }

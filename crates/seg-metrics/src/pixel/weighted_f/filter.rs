@@ -173,18 +173,11 @@ impl Filtered for u8 {
     fn across(levels: &Levels<Self>, ramp: &Ramp<'_>, kernel: &Kernel, inside: &Errors, out: &mut Errors) {
         // errors lie on a straight line too: levels of either side are added as integers
         let (at_zero, slope) = ramp.line();
-        let mut sums = [[0u16; STRIP]; HALF + 1];
-        for (k, sums) in sums.iter_mut().enumerate() {
-            let sides = levels[k..].iter().zip(&levels[2 * HALF - k..]);
-            for (sum, (a, b)) in sums.iter_mut().zip(sides) {
-                *sum = u16::from(*a) + u16::from(*b);
-            }
-        }
         let weights = [kernel[0] * slope, kernel[1] * slope, kernel[2] * slope, kernel[3] * slope * 0.5];
-        for (i, (out, inside)) in out.iter_mut().zip(inside).enumerate() {
+        for ((out, inside), window) in out.iter_mut().zip(inside).zip(levels.windows(2 * HALF + 1)) {
             let mut sum = 0.;
-            for (weight, sums) in weights.iter().zip(&sums) {
-                sum = weight.mul_add(f64::from(sums[i]), sum);
+            for (k, weight) in weights.iter().enumerate() {
+                sum = weight.mul_add(f64::from(i32::from(window[k]) + i32::from(window[2 * HALF - k])), sum);
             }
             *out = (1. - at_zero) * inside - sum;
         }

@@ -9,6 +9,9 @@ use crate::wide::{Wide, widest};
 /// Columns beside the row, all infinitely far from a feature: more than the farthest that matters, and two pieces.
 const SIDE: usize = 256 + 2 * PIECE;
 
+/// More than any distance that matters.
+const UNKNOWN: u16 = 256;
+
 /// How far to look for a piece's features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
@@ -31,7 +34,7 @@ pub(super) const CLOSE: usize = 4;
 pub(super) struct Squares {
     /// The square of each column's own distance, with `SIDE` columns at either end.
     columns: Vec<u16>,
-    /// The smallest squared distance at the end of each piece in the row above; 65535 where it is not known.
+    /// How far the nearest feature is from the end of each piece in the row above, rounded up; `UNKNOWN` where it is not known.
     above: Vec<u16>,
     /// The row above.
     last: Option<usize>,
@@ -41,14 +44,14 @@ impl Squares {
     /// For rows of `width` columns.
     pub(super) fn new(width: usize) -> Self {
         let pieces = width.div_ceil(PIECE);
-        Self { columns: vec![u16::MAX; pieces * PIECE + 2 * SIDE], above: vec![u16::MAX; pieces], last: None }
+        Self { columns: vec![u16::MAX; pieces * PIECE + 2 * SIDE], above: vec![UNKNOWN; pieces], last: None }
     }
 
     /// Fills the pieces of `out` in which something is wanted: row `y`, from how far each column's nearest feature is away. In
     /// the next row it is one row farther at most.
     pub(super) fn row(&mut self, y: usize, away: &[u8], reach: &[Reach], out: &mut [[u16; PIECE]]) {
         if self.last.replace(y).is_none_or(|last| last + 1 != y) {
-            self.above.fill(u16::MAX);
+            self.above.fill(UNKNOWN);
         }
         widest(Row { squares: self, away, reach, out, table: table() });
     }
@@ -92,35 +95,32 @@ impl Wide for Row<'_> {
         for (column, &away) in columns[SIDE..].iter_mut().zip(away) {
             *column = if away == FAR { u16::MAX } else { u16::from(away) * u16::from(away) };
         }
+        let own = |x: usize| away.get(x).map_or(UNKNOWN, |&away| u16::from(away));
         let mut start = None;
         for (i, ((reach, out), above)) in reach.iter().zip(out).zip(above).enumerate() {
-            let at = SIDE + i * PIECE;
+            let (x, at) = (i * PIECE, SIDE + i * PIECE);
             if *reach != Reach::All {
                 if *reach == Reach::Close {
                     *out = lowest(columns, table, at, at - CLOSE, at + PIECE + CLOSE - 1);
                 }
-                (start, *above) = (None, u16::MAX);
+                (start, *above) = (None, UNKNOWN);
                 continue;
             }
-            let from = start.unwrap_or_else(|| Best::find(columns, table, at, 0, 256));
-            let reach = root(*above).saturating_add(1).min(root(from.squared) + PIECE);
+            let from = start.unwrap_or_else(|| Best::find(columns, table, at, 0, own(x)));
+            // a row or some columns farther it is so much farther at most
+            let reach = own(x + PIECE).min(*above + 1).min(from.away + PIECE as u16);
             let to = Best::find(columns, table, at + PIECE, from.first, reach);
             *out = lowest(columns, table, at, from.first.max(at - 255), to.last.min(at + PIECE + 255));
-            (start, *above) = (Some(to), to.squared);
+            (start, *above) = (Some(to), to.away);
         }
     }
-}
-
-/// The integer root, rounded up, or one more.
-#[inline(always)]
-fn root(squared: u16) -> usize {
-    f32::from(squared).sqrt() as i32 as usize + 1
 }
 
 /// A column that gives the smallest squared distance at some place.
 #[derive(Clone, Copy)]
 struct Best {
-    squared: u16,
+    /// How far that is, rounded up.
+    away: u16,
     /// It lies between these two: it is both, unless the distance is capped.
     first: usize,
     last: usize,
@@ -129,8 +129,8 @@ struct Best {
 impl Best {
     /// Looks for it at `at`, from the column `first` on, no farther than `reach`.
     #[inline(always)]
-    fn find(columns: &[u16], table: &Table, at: usize, first: usize, reach: usize) -> Self {
-        let reach = reach.min(root(columns[at])).min(255);
+    fn find(columns: &[u16], table: &Table, at: usize, first: usize, reach: u16) -> Self {
+        let reach = usize::from(reach.min(255));
         let from = first.max(at - reach);
         // of each lane the smallest, and in which piece it was
         let (mut least, mut pieces) = ([u16::MAX; PIECE], [0; PIECE]);
@@ -146,14 +146,15 @@ impl Best {
         }
         let squared = least.iter().fold(u16::MAX, |a, &b| a.min(b));
         if squared == u16::MAX {
-            return Self { squared, first, last: usize::MAX };
+            return Self { away: UNKNOWN, first, last: usize::MAX };
         }
         let mut place = u16::MAX;
         for (lane, (least, piece)) in least.iter().zip(&pieces).enumerate() {
             place = place.min(if *least == squared { *piece * PIECE as u16 + lane as u16 } else { u16::MAX });
         }
         let place = from + usize::from(place);
-        Self { squared, first: place, last: place }
+        // one more where it is a square: that does no harm
+        Self { away: f32::from(squared).sqrt() as u16 + 1, first: place, last: place }
     }
 }
 
