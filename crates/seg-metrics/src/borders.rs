@@ -4,79 +4,8 @@
 //! ("Topological structural analysis of digitized binary images by border following", 1985). The order is depth first,
 //! parents before children, and siblings in the reverse order of their first pixels.
 
-use crate::bits::{BitMask, row_runs};
-
-/// Runs of equal pixels, row by row, and the connected component of each.
-struct Runs {
-    /// `(start, end)` of each run.
-    spans: Vec<(u32, u32)>,
-    /// The first run of each row, and the number of runs.
-    rows: Vec<usize>,
-    /// First, for the search, the parent run; then the first run of its component.
-    root: Vec<u32>,
-}
-
-impl Runs {
-    fn new(mask: &BitMask, inside: bool) -> Self {
-        let (mut spans, mut rows) = (Vec::new(), Vec::with_capacity(mask.height() + 1));
-        for y in 0..mask.height() {
-            rows.push(spans.len());
-            let runs = row_runs(mask.row(y)).map(|(a, b)| (a as u32, b as u32));
-            if inside {
-                spans.extend(runs);
-            } else {
-                let mut from = 0;
-                for (start, end) in runs.chain([(mask.width() as u32, 0)]) {
-                    if start > from {
-                        spans.push((from, start));
-                    }
-                    from = end;
-                }
-            }
-        }
-        rows.push(spans.len());
-        let root = (0..spans.len() as u32).collect();
-        Self { spans, rows, root }
-    }
-
-    fn find(&mut self, mut run: u32) -> u32 {
-        while self.root[run as usize] != run {
-            let up = self.root[run as usize];
-            self.root[run as usize] = self.root[up as usize];
-            run = up;
-        }
-        run
-    }
-
-    /// Joins the components of two runs; the earlier root stays.
-    fn join(&mut self, a: u32, b: u32) {
-        let (a, b) = (self.find(a), self.find(b));
-        self.root[a.max(b) as usize] = a.min(b);
-    }
-
-    /// Joins runs of neighbouring rows that touch; `reach` is 1 where corners do.
-    fn connect(&mut self, reach: u32) {
-        for y in 1..self.rows.len() - 1 {
-            let (mut up, mut here) = (self.rows[y - 1], self.rows[y]);
-            let (up_end, here_end) = (self.rows[y], self.rows[y + 1]);
-            while up < up_end && here < here_end {
-                let ((a0, a1), (b0, b1)) = (self.spans[up], self.spans[here]);
-                if a0 < b1 + reach && b0 < a1 + reach {
-                    self.join(up as u32, here as u32);
-                }
-                if a1 < b1 {
-                    up += 1;
-                } else {
-                    here += 1;
-                }
-            }
-        }
-        // a root never comes after its runs
-        for run in 0..self.root.len() {
-            self.root[run] = self.root[self.root[run] as usize];
-        }
-    }
-}
+use crate::bits::BitMask;
+use crate::runs::Runs;
 
 /// One border of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +106,7 @@ fn ordered_borders(mask: &BitMask, runs: &Runs, number: &[u32], count: usize) ->
     let mut adopt = |parent: usize, child: usize| {
         next_sibling[child] = std::mem::replace(&mut first_child[parent], child as u32);
     };
-    for_each_root(runs, |y, run| {
+    runs.for_each_root(|y, run| {
         let (region, x) = (number[run] as usize, runs.spans[run].0);
         borders.push(Border { x: x as usize, y, hole: false, region });
         // the gap to the left
@@ -193,7 +122,7 @@ fn ordered_borders(mask: &BitMask, runs: &Runs, number: &[u32], count: usize) ->
         };
         adopt(parent, region);
     });
-    for_each_root(&gaps, |y, gap| {
+    gaps.for_each_root(|y, gap| {
         if outside[gap] {
             return;
         }
@@ -213,13 +142,6 @@ fn ordered_borders(mask: &BitMask, runs: &Runs, number: &[u32], count: usize) ->
         }
     }
     ordered
-}
-
-/// Calls `f` with the row and the number of each component's first run, in raster order.
-fn for_each_root(runs: &Runs, mut f: impl FnMut(usize, usize)) {
-    for y in 0..runs.rows.len() - 1 {
-        (runs.rows[y]..runs.rows[y + 1]).filter(|&run| runs.root[run] as usize == run).for_each(|run| f(y, run));
-    }
 }
 
 /// Steps to the neighbours, counter-clockwise on the screen from the right one.

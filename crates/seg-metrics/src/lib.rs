@@ -19,6 +19,7 @@ mod presets;
 pub mod protocol;
 mod regions;
 pub mod resize;
+mod runs;
 mod shape;
 mod spool;
 mod sum;
