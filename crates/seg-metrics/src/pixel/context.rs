@@ -1,42 +1,49 @@
 //! Context measure: Wang et al., "Context-measure: Contextualizing Metric for Camouflage", arXiv 2512.07076.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use crate::prepare::{Level, Prepared, with_pixels};
+use crate::prepare::{Foreground, Level, Prepared, Ramp, with_pixels};
 use crate::protocol::EPS;
+use crate::wide::{Wide, widest};
 
 /// Standard deviations of the kernel, both axes together.
 const SPREAD: f64 = 6.;
+/// Rows that are filtered together, and columns.
+const BAND: usize = 32;
+const BLOCK: usize = 32;
 /// Weights below this share of the largest are left out: all of them together are under 1e-9.
 const NEGLIGIBLE: f64 = 1e-13;
 
 /// The context measure of one pair, both directions weighted alike.
 pub(crate) fn context_measure(pair: &Prepared<'_>) -> f64 {
-    let gt = pair.gt;
-    let truth: Vec<f32> = gt.plane().data().iter().map(|&t| f32::from(u8::from(gt.holds(t)))).collect();
-    let pred: Vec<f64> = with_pixels!(pair, pixels => pixels.iter().map(|p| pair.values[p.index()]).collect());
-    let (width, height) = (pair.width(), pair.height());
-    let kernel = Kernel::new(&truth, width);
-    let grid = Grid { width, height };
-    let forward = |y: usize| -> (f64, f64) {
-        let row = &pred[y * width..][..width];
-        let near = grid.filter(&truth, y, &kernel, |x| row[x] > 0.);
-        row.iter().zip(near).fold((0., 0.), |(hit, all), (p, n)| (hit + p * f64::from(n as f32), all + p))
+    with_pixels!(pair, pixels => measure(pixels, pair))
+}
+
+fn measure<L: Level>(pixels: &[L], pair: &Prepared<'_>) -> f64 {
+    let (gt, ramp) = (pair.gt, Ramp::new(&pair.values));
+    let (kernel, truth) = (Kernel::new(gt), gt.plane().data());
+    let inside = |levels: &[u8], out: &mut [f64]| {
+        out.iter_mut().zip(levels).for_each(|(out, &level)| *out = f64::from(u8::from(gt.holds(level))));
     };
-    let reverse = |y: usize| -> (f64, f64) {
-        let row = &truth[y * width..][..width];
-        let near = grid.filter(&pred, y, &kernel, |x| row[x] > 0.);
-        let inside = row.iter().zip(near).filter(|(t, _)| **t > 0.);
-        inside.fold((0., 0.), |(sum, n), (_, near)| (sum + (1. - (-near).exp()), n + 1.))
-    };
-    let total = |f: &(dyn Fn(usize) -> (f64, f64) + Sync)| -> (f64, f64) {
-        let rows: Vec<(f64, f64)> = (0..height).into_par_iter().map(f).collect();
-        rows.iter().fold((0., 0.), |a, b| (a.0 + b.0, a.1 + b.1))
-    };
-    let (hit, predicted) = total(&forward);
-    let (covered, inside) = total(&reverse);
+    let predicted = |levels: &[L], out: &mut [f64]| L::values(levels, &ramp, out);
+    let grid = |image| Grid { image, width: pair.width(), height: pair.height(), kernel: &kernel };
+    // levels below are nothing; values do not fall
+    let least = pair.values.iter().position(|&v| v > 0.).map(L::of);
+    let wanted = |x: usize| least.is_some_and(|least| pixels[x] >= least);
+    let (hit, sum) = grid(truth).sums(inside, wanted, |x, near| {
+        let p = pair.values[pixels[x].index()];
+        (p * f64::from(near as f32), p)
+    });
+    let wanted = |x: usize| gt.holds(truth[x]);
+    let (covered, all) = Grid { image: pixels, width: pair.width(), height: pair.height(), kernel: &kernel }.sums(
+        predicted,
+        wanted,
+        |_, near| (1. - (-near).exp(), 1.),
+    );
     let e = std::f64::consts::E;
-    let (mf, wr) = (hit / (predicted + EPS), e / (e - 1.) * covered / (inside + EPS));
+    let (mf, wr) = (hit / (sum + EPS), e / (e - 1.) * covered / (all + EPS));
     2. * mf * wr / (mf + wr + EPS)
 }
 
@@ -44,41 +51,43 @@ pub(crate) fn context_measure(pair: &Prepared<'_>) -> f64 {
 struct Kernel {
     /// Rows and columns to either side.
     half: (usize, usize),
-    /// Row offset, column offset and weight.
-    taps: Vec<(isize, isize, f64)>,
+    /// Of each row from the top: the first column with a weight that counts, and the weights from there on.
+    rows: Vec<(usize, Vec<f64>)>,
 }
 
 impl Kernel {
-    fn new(truth: &[f32], width: usize) -> Self {
-        let ([a, b, c], half) = shape(truth, width);
+    fn new(gt: Foreground<'_>) -> Self {
+        let ([a, b, c], half) = shape(gt);
         // a foreground on one oblique line has no inverse: it is given a little width
         let widen = if a * c - b * b <= 1e-12 * a * c { 1e-6 * (a + c) } else { 0. };
         let (a, c) = (a + widen, c + widen);
         let det = a * c - b * b;
-        let (rows, columns) = (half.0 as isize, half.1 as isize);
-        let weight = |r: isize, s: isize| {
-            let (r, s) = (r as f64, s as f64);
+        let weight = |row: usize, column: usize| {
+            let (r, s) = (row as f64 - half.0 as f64, column as f64 - half.1 as f64);
             (-0.5 * (r * r * c / det - 2. * r * s * b / det + s * s * a / det)).exp()
         };
-        let mut taps: Vec<_> = (-rows..=rows)
-            .flat_map(|r| (-columns..=columns).map(move |s| (r, s)))
-            .map(|(r, s)| (r, s, weight(r, s)))
-            .collect();
-        let sum: f64 = taps.iter().map(|tap| tap.2).sum();
-        taps.iter_mut().for_each(|tap| tap.2 /= sum);
-        let largest = taps.iter().map(|tap| tap.2).fold(0., f64::max);
-        taps.retain(|tap| tap.2 > largest * NEGLIGIBLE);
-        Self { half, taps }
+        let mut rows: Vec<(usize, Vec<f64>)> =
+            (0..=2 * half.0).map(|row| (0, (0..=2 * half.1).map(|column| weight(row, column)).collect())).collect();
+        let all = || rows.iter().flat_map(|row| &row.1);
+        let (sum, largest) = (all().sum::<f64>(), all().copied().fold(0., f64::max));
+        for (first, weights) in &mut rows {
+            let counts = |weight: &f64| *weight > largest * NEGLIGIBLE;
+            weights.truncate(weights.iter().rposition(counts).map_or(0, |last| last + 1));
+            *first = weights.iter().position(counts).unwrap_or(0);
+            weights.drain(..*first);
+            weights.iter_mut().for_each(|weight| *weight /= sum);
+        }
+        Self { half, rows }
     }
 }
 
 /// Covariance of rows and columns (row-row, row-column, column-column), scaled to the kernel's spread, and the kernel's
 /// half sizes.
-fn shape(truth: &[f32], width: usize) -> ([f64; 3], (usize, usize)) {
+fn shape(gt: Foreground<'_>) -> ([f64; 3], (usize, usize)) {
     let (mut n, mut r, mut c, mut rr, mut rc, mut cc) = (0i128, 0i128, 0i128, 0i128, 0i128, 0i128);
-    for (y, row) in truth.chunks_exact(width).enumerate() {
+    for (y, row) in gt.plane().rows().enumerate() {
         let (mut count, mut sum, mut squares) = (0i128, 0i128, 0i128);
-        for x in (0..width).filter(|&x| row[x] > 0.) {
+        for (x, _) in row.iter().enumerate().filter(|(_, level)| gt.holds(**level)) {
             count += 1;
             sum += x as i128;
             squares += (x * x) as i128;
@@ -99,73 +108,75 @@ fn shape(truth: &[f32], width: usize) -> ([f64; 3], (usize, usize)) {
     ([scale(a), scale(b), scale(d)], (half(a), half(d)))
 }
 
-struct Grid {
+/// An image that is filtered.
+struct Grid<'a, T> {
+    image: &'a [T],
     width: usize,
     height: usize,
+    kernel: &'a Kernel,
 }
 
-impl Grid {
-    /// Correlation with the kernel of the wanted pixels of row `y`, 0 at the others; beyond the border the image is
-    /// mirrored at its outermost pixels.
-    fn filter<T: Copy + PartialEq + Into<f64> + Sync>(
+impl<T: Copy + PartialEq + Sync> Grid<'_, T> {
+    /// Sums what `term` makes of the wanted pixels and their filtered values: the correlation of the image's values with the
+    /// kernel. Beyond the border the image is mirrored at its outermost pixels.
+    fn sums(
         &self,
-        image: &[T],
-        y: usize,
-        kernel: &Kernel,
-        wanted: impl Fn(usize) -> bool,
-    ) -> Vec<f64> {
-        let (rows, columns) = kernel.half;
-        let mut out = vec![0.; self.width];
-        let mut known = None;
-        let mut filtered = vec![false; self.width];
-        // runs of pixels to filter, close ones together
-        let mut runs: Vec<(usize, usize)> = Vec::new();
-        for x in (0..self.width).filter(|&x| wanted(x)) {
-            if let Some(value) = self.flat(image, (y, x), (rows, columns), &mut known) {
-                out[x] = value.into();
-                continue;
-            }
-            filtered[x] = true;
-            match runs.last_mut() {
-                Some((_, to)) if x - *to < 8 => *to = x + 1,
-                _ => runs.push((x, x + 1)),
-            }
-        }
-        for (from, to) in runs {
-            let mut sums = vec![0.; to - from];
-            let mut mirrored: Vec<f64> = Vec::with_capacity(to - from + 2 * columns);
-            let mut held = isize::MIN;
-            for &(r, s, weight) in &kernel.taps {
-                if held != r {
-                    held = r;
-                    let row = &image[mirror(y as isize + r, self.height) * self.width..][..self.width];
-                    let span = from as isize - columns as isize..(to + columns) as isize;
-                    mirrored.clear();
-                    mirrored.extend(span.map(|x| -> f64 { row[mirror(x, self.width)].into() }));
-                }
-                let at = (columns as isize + s) as usize;
-                for (sum, v) in sums.iter_mut().zip(&mirrored[at..]) {
-                    *sum += weight * v;
-                }
-            }
-            for (x, sum) in (from..to).zip(sums) {
-                if filtered[x] {
-                    out[x] = sum;
-                }
-            }
-        }
-        out
+        values: impl Fn(&[T], &mut [f64]) + Sync,
+        wanted: impl Fn(usize) -> bool + Sync,
+        term: impl Fn(usize, f64) -> (f64, f64) + Sync,
+    ) -> (f64, f64) {
+        let bands: Vec<Range<usize>> = (0..self.height).step_by(BAND).map(|y| y..(y + BAND).min(self.height)).collect();
+        let sums: Vec<(f64, f64)> = bands
+            .into_par_iter()
+            .map_init(
+                || Padded::new(self.width, self.kernel),
+                |rows, band| {
+                    rows.fill(self, &band, &values);
+                    let (mut near, mut sum) = (vec![None; self.width], (0., 0.));
+                    for y in band.clone() {
+                        let row = y * self.width;
+                        self.filter(y, y - band.start, rows, |x| wanted(row + x), &mut near);
+                        for (x, near) in near.iter().enumerate() {
+                            if let Some(near) = near {
+                                let (a, b) = term(row + x, *near);
+                                sum = (sum.0 + a, sum.1 + b);
+                            }
+                        }
+                    }
+                    sum
+                },
+            )
+            .collect();
+        sums.iter().fold((0., 0.), |a, b| (a.0 + b.0, a.1 + b.1))
     }
 
-    /// The value of the whole window around `x`, if it has only one. `known` are columns, from one to before another, that
-    /// hold one value in all rows of the window.
-    fn flat<T: Copy + PartialEq>(
-        &self,
-        image: &[T],
-        (y, x): (usize, usize),
-        (rows, columns): (usize, usize),
-        known: &mut Option<(usize, usize, T)>,
-    ) -> Option<T> {
+    /// The filtered values of the wanted pixels of row `y`, which is row `at` of the band.
+    fn filter(&self, y: usize, at: usize, rows: &Padded, wanted: impl Fn(usize) -> bool, out: &mut [Option<f64>]) {
+        let mut known = None;
+        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+            let (from, mut left) = (block * BLOCK, [false; BLOCK]);
+            for (i, (out, left)) in out.iter_mut().zip(&mut left).enumerate() {
+                *out = None;
+                if wanted(from + i) {
+                    match self.flat((y, from + i), &mut known) {
+                        Some(x) => *out = Some(rows.at(at, x)),
+                        None => *left = true,
+                    }
+                }
+            }
+            if left.contains(&true) {
+                let sums = widest(Weigh { rows, kernel: self.kernel, at, from });
+                for (out, (sum, _)) in out.iter_mut().zip(sums.iter().zip(left)).filter(|(_, (_, left))| *left) {
+                    *out = Some(*sum);
+                }
+            }
+        }
+    }
+
+    /// Whether the whole window around `x` has one value: then a column that has it. `known` are columns, from one to before
+    /// another, that hold one value in all rows of the window.
+    fn flat(&self, (y, x): (usize, usize), known: &mut Option<(usize, usize, T)>) -> Option<usize> {
+        let ((rows, columns), image) = (self.kernel.half, self.image);
         let (top, bottom) = (y.saturating_sub(rows), (y + rows + 1).min(self.height));
         let (left, right) = (x.saturating_sub(columns), (x + columns + 1).min(self.width));
         let value = image[y * self.width + x];
@@ -181,7 +192,65 @@ impl Grid {
             return None;
         }
         *known = Some((first, right, value));
-        Some(value)
+        Some(x)
+    }
+}
+
+/// The values of a band's rows and those around, with the columns beside them.
+struct Padded {
+    /// Columns of a row, up to whole blocks.
+    stride: usize,
+    half: (usize, usize),
+    values: Vec<f64>,
+}
+
+impl Padded {
+    fn new(width: usize, kernel: &Kernel) -> Self {
+        let stride = width.next_multiple_of(BLOCK) + 2 * kernel.half.1;
+        Self { stride, half: kernel.half, values: vec![0.; (BAND + 2 * kernel.half.0) * stride] }
+    }
+
+    fn fill<T>(&mut self, grid: &Grid<'_, T>, band: &Range<usize>, values: impl Fn(&[T], &mut [f64])) {
+        let (half, width) = (self.half, grid.width);
+        for (i, row) in self.values.chunks_exact_mut(self.stride).take(band.len() + 2 * half.0).enumerate() {
+            let y = mirror((band.start + i) as isize - half.0 as isize, grid.height);
+            values(&grid.image[y * width..][..width], &mut row[half.1..][..width]);
+            for side in (0..half.1).chain(half.1 + width..width + 2 * half.1) {
+                row[side] = row[half.1 + mirror(side as isize - half.1 as isize, width)];
+            }
+        }
+    }
+
+    /// The value of a pixel of the band.
+    fn at(&self, y: usize, x: usize) -> f64 {
+        self.values[(y + self.half.0) * self.stride + self.half.1 + x]
+    }
+}
+
+/// Filters a block of row `at` of a band, from column `from` on.
+struct Weigh<'a> {
+    rows: &'a Padded,
+    kernel: &'a Kernel,
+    at: usize,
+    from: usize,
+}
+
+impl Wide for Weigh<'_> {
+    type Output = [f64; BLOCK];
+
+    #[inline(always)]
+    fn run(self) -> [f64; BLOCK] {
+        let mut sums = [0.; BLOCK];
+        for (row, (first, weights)) in
+            self.rows.values[self.at * self.rows.stride..].chunks_exact(self.rows.stride).zip(&self.kernel.rows)
+        {
+            for (weight, values) in weights.iter().zip(row[self.from + first..].windows(BLOCK)) {
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = weight.mul_add(*value, *sum);
+                }
+            }
+        }
+        sums
     }
 }
 
