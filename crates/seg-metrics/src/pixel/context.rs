@@ -28,20 +28,18 @@ fn measure<L: Level>(pixels: &[L], pair: &Prepared<'_>) -> f64 {
         out.iter_mut().zip(levels).for_each(|(out, &level)| *out = f64::from(u8::from(gt.holds(level))));
     };
     let predicted = |levels: &[L], out: &mut [f64]| L::values(levels, &ramp, out);
-    let grid = |image| Grid { image, width: pair.width(), height: pair.height(), kernel: &kernel };
     // levels below are nothing; values do not fall
     let least = pair.values.iter().position(|&v| v > 0.).map(L::of);
-    let wanted = |x: usize| least.is_some_and(|least| pixels[x] >= least);
-    let (hit, sum) = grid(truth).sums(inside, wanted, |x, near| {
-        let p = pair.values[pixels[x].index()];
-        (p * f64::from(near as f32), p)
-    });
-    let wanted = |x: usize| gt.holds(truth[x]);
-    let (covered, all) = Grid { image: pixels, width: pair.width(), height: pair.height(), kernel: &kernel }.sums(
-        predicted,
-        wanted,
-        |_, near| (1. - (-near).exp(), 1.),
+    let (hit, sum) = Grid::new(truth, pair, &kernel).sums(
+        inside,
+        |i| least.is_some_and(|least| pixels[i] >= least),
+        |i, near| {
+            let p = pair.values[pixels[i].index()];
+            (p * f64::from(near as f32), p)
+        },
     );
+    let (covered, all) =
+        Grid::new(pixels, pair, &kernel).sums(predicted, |i| gt.holds(truth[i]), |_, near| (1. - (-near).exp(), 1.));
     let e = std::f64::consts::E;
     let (mf, wr) = (hit / (sum + EPS), e / (e - 1.) * covered / (all + EPS));
     2. * mf * wr / (mf + wr + EPS)
@@ -116,7 +114,12 @@ struct Grid<'a, T> {
     kernel: &'a Kernel,
 }
 
-impl<T: Copy + PartialEq + Sync> Grid<'_, T> {
+impl<'a, T: Copy + PartialEq + Sync> Grid<'a, T> {
+    /// An image of the pair's size.
+    fn new(image: &'a [T], pair: &Prepared<'_>, kernel: &'a Kernel) -> Self {
+        Self { image, width: pair.width(), height: pair.height(), kernel }
+    }
+
     /// Sums what `term` makes of the wanted pixels and their filtered values: the correlation of the image's values with the
     /// kernel. Beyond the border the image is mirrored at its outermost pixels.
     fn sums(
