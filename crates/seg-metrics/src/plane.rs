@@ -1,5 +1,7 @@
 //! Images as the metrics take them: borrowed, 8 bits a pixel, row by row.
 
+use std::ops::Range;
+
 use crate::{Error, Result};
 
 /// A gray image, borrowed: `height` rows of `width` bytes without gaps.
@@ -71,6 +73,11 @@ impl<'a> Plane<'a> {
             gt_height: gt.height,
         })
     }
+}
+
+/// Cuts rows into bands of so many, the last of what is left.
+pub(crate) fn bands(rows: Range<usize>, of: usize) -> Vec<Range<usize>> {
+    rows.clone().step_by(of).map(|y| y..(y + of).min(rows.end)).collect()
 }
 
 #[cfg(test)]

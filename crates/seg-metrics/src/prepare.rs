@@ -38,7 +38,7 @@ pub(crate) trait Level: Copy + Ord + Send + Sync {
     fn values(levels: &[Self], ramp: &Ramp<'_>, out: &mut [f64]);
 }
 
-/// The values of levels. Of 8-bit levels they lie on a straight line, as far as the levels occur.
+/// The values of levels, which never fall. Of 8-bit levels they lie on a straight line, as far as the levels occur.
 pub(crate) struct Ramp<'a> {
     values: &'a [f64],
     low: f64,
@@ -54,6 +54,16 @@ impl<'a> Ramp<'a> {
         let low = values.iter().rposition(|v| v == first).unwrap_or(0) as f64;
         let high = values.iter().position(|v| v == last).unwrap_or(0) as f64;
         Self { values, low, slope: if high > low { (last - first) / (high - low) } else { 0. } }
+    }
+
+    /// The lowest level that is above 0, as are all above it.
+    pub(crate) fn above_zero<L: Level>(&self) -> Option<L> {
+        self.values.iter().position(|&v| v > 0.).map(L::of)
+    }
+
+    /// The highest level that is below 1, as are all below it.
+    pub(crate) fn below_one<L: Level>(&self) -> Option<L> {
+        self.values.iter().rposition(|&v| v < 1.).map(L::of)
     }
 
     /// The line of 8-bit levels: its value at level 0, and its slope.
@@ -159,14 +169,9 @@ impl<'a> Foreground<'a> {
         u16::from(level) >= self.first
     }
 
-    /// Levels from here on are foreground; 256 where none is.
-    pub(crate) fn first(&self) -> u16 {
-        self.first
-    }
-
-    /// The level where the foreground begins, and 255 with `false` where there is none.
-    pub(crate) fn limit(&self) -> (u8, bool) {
-        u8::try_from(self.first).map_or((255, false), |first| (first, true))
+    /// The level where the foreground begins; `None` where there is none.
+    pub(crate) fn first(&self) -> Option<u8> {
+        u8::try_from(self.first).ok()
     }
 }
 

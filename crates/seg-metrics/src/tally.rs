@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::plane::bands;
 use crate::prepare::{Foreground, Level, Prepared, with_pixels};
 use crate::wide::{Wide, mask, widest};
 
@@ -74,10 +75,7 @@ impl Tallies {
 
 /// Rows and columns up to and with the foreground's rounded centroid.
 fn centroid(gt: Foreground<'_>) -> Option<(usize, usize)> {
-    let (first, any) = gt.limit();
-    if !any {
-        return None;
-    }
+    let first = gt.first()?;
     let (plane, width) = (gt.plane(), gt.plane().width());
     let row_sums = |y: usize| {
         let (count, columns) = widest(RowSums { truth: plane.row(y), first });
@@ -138,7 +136,7 @@ struct Halves([Bins; 2]);
 
 fn count_bytes(pixels: &[u8], gt: Foreground<'_>, (above, left): (usize, usize)) -> [Tally; 4] {
     let (plane, width) = (gt.plane(), gt.plane().width());
-    let first = gt.first();
+    let first = gt.first().map_or(256, u16::from);
     let band = (PARALLEL / width).max(1);
     let count_rows = |rows: std::ops::Range<usize>| {
         let mut halves = Box::new(Halves([[[0; 512]; 4]; 2]));
@@ -155,7 +153,7 @@ fn count_bytes(pixels: &[u8], gt: Foreground<'_>, (above, left): (usize, usize))
     for (half, rows) in
         [0..above.min(plane.height()), above.min(plane.height())..plane.height()].into_iter().enumerate()
     {
-        let bands: Vec<_> = rows.clone().step_by(band).map(|y| y..(y + band).min(rows.end)).collect();
+        let bands = bands(rows, band);
         let counted: Vec<_> = if plane.len() < PARALLEL {
             bands.into_iter().map(count_rows).collect()
         } else {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::plane::bands;
 use crate::prepare::{Foreground, Level, Prepared, Ramp, with_pixels};
 use crate::protocol::EPS;
 use crate::wide::{Wide, widest};
@@ -28,8 +29,7 @@ fn measure<L: Level>(pixels: &[L], pair: &Prepared<'_>) -> f64 {
         out.iter_mut().zip(levels).for_each(|(out, &level)| *out = f64::from(u8::from(gt.holds(level))));
     };
     let predicted = |levels: &[L], out: &mut [f64]| L::values(levels, &ramp, out);
-    // levels below are nothing; values do not fall
-    let least = pair.values.iter().position(|&v| v > 0.).map(L::of);
+    let least = ramp.above_zero::<L>();
     let (hit, sum) = Grid::new(truth, pair, &kernel).sums(
         inside,
         |i| least.is_some_and(|least| pixels[i] >= least),
@@ -128,8 +128,7 @@ impl<'a, T: Copy + PartialEq + Sync> Grid<'a, T> {
         wanted: impl Fn(usize) -> bool + Sync,
         term: impl Fn(usize, f64) -> (f64, f64) + Sync,
     ) -> (f64, f64) {
-        let bands: Vec<Range<usize>> = (0..self.height).step_by(BAND).map(|y| y..(y + BAND).min(self.height)).collect();
-        let sums: Vec<(f64, f64)> = bands
+        let sums: Vec<(f64, f64)> = bands(0..self.height, BAND)
             .into_par_iter()
             .map_init(
                 || Padded::new(self.width, self.kernel),

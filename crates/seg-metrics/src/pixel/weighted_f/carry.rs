@@ -52,9 +52,9 @@ impl<L: Level> Scratch<L> {
         Self { below: Vec::with_capacity(most), carried: Vec::with_capacity(most), row }
     }
 
-    /// The rows around the last band.
-    pub(super) fn carried(&self, map: &Map<'_, L>, around: &Range<usize>) -> Carried<'_, L> {
-        Carried { rows: &self.carried, from: around.start, width: map.truth.width() }
+    /// The rows around `band`, the last one.
+    pub(super) fn carried(&self, map: &Map<'_, L>, band: &Range<usize>) -> Carried<'_, L> {
+        Carried { rows: &self.carried, from: map.around(band).start, width: map.truth.width() }
     }
 }
 
@@ -76,15 +76,11 @@ impl<L> Carried<'_, L> {
 /// background's errors in the band, weighted by their distance to the foreground.
 pub(super) fn errors<L: Level>(
     map: &Map<'_, L>,
-    values: &[f64],
     band: &Range<usize>,
-    around: &Range<usize>,
     outside: Outside,
     scratch: &mut Scratch<L>,
 ) -> f64 {
-    // values do not fall, so the levels below are no errors
-    let lowest = values.iter().position(|&v| v > 0.).map(L::of);
-    let width = map.truth.width();
+    let (around, width) = (map.around(band), map.truth.width());
     let Outside { mut above, below: mut away } = outside;
     let Scratch { below, carried, row } = scratch;
     below.resize(around.len() * width, 0);
@@ -97,7 +93,7 @@ pub(super) fn errors<L: Level>(
     for y in around.clone() {
         let below = &below[(y - around.start) * width..][..width];
         widest(Next { truth: map.truth.row(y), first: map.first, away: &mut above });
-        widest(Marks { map, y, above: &above, below, lowest: lowest.filter(|_| band.contains(&y)), row });
+        widest(Marks { map, y, above: &above, below, lowest: map.lowest.filter(|_| band.contains(&y)), row });
         let at = carried.len();
         carried.extend_from_slice(map.row(y));
         let Row { away, reach, squares, squared, .. } = row;

@@ -32,13 +32,11 @@ impl Scratch {
 /// Sums the errors of a band's foreground.
 pub(super) fn errors<L: Filtered>(
     map: &Map<'_, L>,
-    values: &[f64],
     band: &Range<usize>,
     carried: &Carried<'_, L>,
     scratch: &mut Scratch,
 ) -> f64 {
-    // values do not fall, so the levels above are right
-    let Some(highest) = values.iter().rposition(|&v| v < 1.).map(L::of) else { return 0. };
+    let Some(highest) = map.highest else { return 0. };
     let (kernel, rows) = (kernel(), &mut *scratch.rows);
     let strips = (0..map.truth.width()).step_by(STRIP);
     strips

@@ -14,8 +14,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::plane::Plane;
-use crate::prepare::{Prepared, Ramp, with_pixels};
+use crate::plane::{Plane, bands};
+use crate::prepare::{Level, Prepared, Ramp, with_pixels};
 use crate::protocol::WeightedFRule;
 use crate::tally::Tally;
 
@@ -46,21 +46,18 @@ pub(crate) fn weighted_f(pair: &Prepared<'_>, tally: &Tally, rule: &WeightedFRul
 /// Sums of the weighted errors of foreground and background; there is some foreground.
 fn weighted_errors<L: filter::Filtered>(pixels: &[L], pair: &Prepared<'_>) -> (f64, f64) {
     let truth = pair.gt.plane();
-    let map = Map { pixels, truth, first: pair.gt.limit().0, ramp: Ramp::new(&pair.values) };
-    let bands: Vec<Range<usize>> =
-        (0..truth.height()).step_by(BAND).map(|y| y..(y + BAND).min(truth.height())).collect();
+    let map = Map::new(pixels, truth, pair.gt.first().unwrap_or(u8::MAX), &pair.values);
+    let bands = bands(0..truth.height(), BAND);
     let around: Vec<_> = bands.iter().map(|band| map.around(band)).collect();
     let outside = columns::outside(truth, map.first, &around);
     let sums: Vec<(f64, f64)> = bands
         .into_par_iter()
-        .zip(around)
         .zip(outside)
         .map_init(
-            || (carry::Scratch::new(map.truth.width()), filter::Scratch::new()),
-            |(scratch, rows), ((band, around), outside)| {
-                let outside = carry::errors(&map, &pair.values, &band, &around, outside, scratch);
-                let carried = scratch.carried(&map, &around);
-                (filter::errors(&map, &pair.values, &band, &carried, rows), outside)
+            || (carry::Scratch::new(truth.width()), filter::Scratch::new()),
+            |(scratch, rows), (band, outside)| {
+                let outside = carry::errors(&map, &band, outside, scratch);
+                (filter::errors(&map, &band, &scratch.carried(&map, &band), rows), outside)
             },
         )
         .collect();
@@ -74,9 +71,19 @@ struct Map<'a, L> {
     /// Where the foreground begins.
     first: u8,
     ramp: Ramp<'a>,
+    /// The lowest level that is an error in the background.
+    lowest: Option<L>,
+    /// The highest level that is an error in the foreground.
+    highest: Option<L>,
 }
 
-impl<L> Map<'_, L> {
+impl<'a, L: Level> Map<'a, L> {
+    fn new(pixels: &'a [L], truth: Plane<'a>, first: u8, values: &'a [f64]) -> Self {
+        let ramp = Ramp::new(values);
+        let (lowest, highest) = (ramp.above_zero(), ramp.below_one());
+        Self { pixels, truth, first, ramp, lowest, highest }
+    }
+
     fn row(&self, y: usize) -> &[L] {
         &self.pixels[y * self.truth.width()..][..self.truth.width()]
     }

@@ -40,8 +40,7 @@ fn each(check: impl Fn(&Map<'_, u8>, &[f64], &[Nearest])) {
             let (pixels, truth) = drawn(width, height, one_in, 11 * seed as u64 + one_in);
             let values: Vec<f64> = (0..256).map(|v| f64::from(v) / 255.).collect();
             let plane = Plane::new(&truth, width, height).unwrap();
-            let map = Map { pixels: &pixels, truth: plane, first: 129, ramp: Ramp::new(&values) };
-            check(&map, &values, &nearest(&truth, width));
+            check(&Map::new(&pixels, plane, 129, &values), &values, &nearest(&truth, width));
         }
     }
 }
@@ -99,8 +98,8 @@ fn the_nearest_foreground_lends() {
             let around = map.around(&band);
             let outside =
                 columns::outside(map.truth, map.first, &[0..0, around.clone(), height..height]).swap_remove(1);
-            let sum = carry::errors(map, values, &band, &around, outside, &mut scratch);
-            let carried = scratch.carried(map, &around);
+            let sum = carry::errors(map, &band, outside, &mut scratch);
+            let carried = scratch.carried(map, &band);
             let mut expected = 0.;
             for (y, x) in around.clone().flat_map(|y| (0..width).map(move |x| (y, x))) {
                 let i = y * width + x;
@@ -123,18 +122,16 @@ fn numbered_values_are_filtered_as_levels_are() {
     each(|map, values, _| {
         let (width, height) = (map.truth.width(), map.truth.height());
         let numbers: Vec<u32> = map.pixels.iter().map(|&level| u32::from(level)).collect();
-        let other = Map { pixels: &numbers, truth: map.truth, first: map.first, ramp: Ramp::new(values) };
+        let other = Map::new(&numbers, map.truth, map.first, values);
         let (mut bytes, mut words) = (carry::Scratch::new(width), carry::Scratch::new(width));
         let (whole, mut rows) = (0..height, filter::Scratch::new());
         let outside = || columns::outside(map.truth, map.first, std::slice::from_ref(&(0..height))).swap_remove(0);
-        let sums = (
-            carry::errors(map, values, &whole, &whole, outside(), &mut bytes),
-            carry::errors(&other, values, &whole, &whole, outside(), &mut words),
-        );
+        let sums =
+            (carry::errors(map, &whole, outside(), &mut bytes), carry::errors(&other, &whole, outside(), &mut words));
         assert!((sums.0 - sums.1).abs() <= 1e-12 * sums.1, "{width}x{height}: {sums:?}");
         let sums = (
-            filter::errors(map, values, &whole, &bytes.carried(map, &whole), &mut rows),
-            filter::errors(&other, values, &whole, &words.carried(&other, &whole), &mut rows),
+            filter::errors(map, &whole, &bytes.carried(map, &whole), &mut rows),
+            filter::errors(&other, &whole, &words.carried(&other, &whole), &mut rows),
         );
         assert!((sums.0 - sums.1).abs() <= 1e-12 * sums.1, "{width}x{height}: {sums:?}");
     });
