@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor};
@@ -23,6 +23,19 @@ pub fn repository(path: &str) -> PathBuf {
 /// A photo of the test data.
 pub fn photo(name: &str) -> PathBuf {
     repository("tests/data/photos").join(name)
+}
+
+/// Runs a command until it has said its first line, the second thing on its way, and interrupts it as Ctrl-C does: all its
+/// lines, and how it ended.
+pub fn interrupted(command: &mut Command) -> (String, Run) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = String::new();
+    stdout.read_line(&mut lines).unwrap();
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    stdout.read_to_string(&mut lines).unwrap();
+    (lines, child.wait_with_output().unwrap().into())
 }
 
 /// How a run of the command ended.

@@ -1,6 +1,6 @@
 //! Streams, pipes, interruptions.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use super::common::{Run, Sandbox};
@@ -123,14 +123,8 @@ fn an_interruption_loses_nothing() {
     let sandbox = ('a'..='f').fold(Sandbox::new(), |s, name| s.with_photo("coffee.jpg", &format!("in/{name}.jpg")));
     let args = ["in", "--point", "300,200", "--format", "mask,rle"];
     let mut command = sandbox.segment_command(&args);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut lines = String::new();
-    stdout.read_line(&mut lines).unwrap(); // the first is done, the second on its way
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
-    stdout.read_to_string(&mut lines).unwrap();
-    let run = Run::from(child.wait_with_output().unwrap()).exits(1);
+    let (lines, run) = super::common::interrupted(&mut command);
+    let run = run.exits(1);
     let done = lines.lines().count();
     assert!((1..6).contains(&done), "{lines}");
     assert!(

@@ -1,9 +1,6 @@
 //! An object that a sentence tells.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
-
-use super::common::{Run, Sandbox, json, mpg_sam2_tiny, sam2_video};
+use super::common::{Sandbox, json, mpg_sam2_tiny, sam2_video};
 use super::{folder, gif, misused, png};
 use hrseg::seg_data::{DecodeLimits, labels};
 
@@ -96,14 +93,8 @@ fn an_animation_in_clips() {
 fn an_interruption_loses_nothing() {
     let sandbox = folder(5);
     let args = tracking("ball", "the ball", &["--format", "rle"]);
-    let mut child = sandbox.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut lines = String::new();
-    stdout.read_line(&mut lines).unwrap(); // the first frame is done, the second on its way
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
-    stdout.read_to_string(&mut lines).unwrap();
-    let run = Run::from(child.wait_with_output().unwrap()).exits(1);
+    let (lines, run) = super::common::interrupted(&mut sandbox.command(&args));
+    let run = run.exits(1);
     let done = lines.lines().count();
     assert!((1..5).contains(&done), "{lines}");
     let left = format!("interrupted: {done} frames done, {} left; go on with --resume", 5 - done);

@@ -11,7 +11,6 @@ use super::prompts::{self, PromptsByFrame};
 use super::video::{Lines, Video};
 use super::{Job, SAVE_EVERY};
 use crate::cli::progress::Progress;
-use crate::cli::segment::load;
 use crate::cli::{Common, Outcome, UsageError};
 
 /// The outer error ends the run, the inner one is a frame that cannot be read.
@@ -80,18 +79,9 @@ impl<'a> Clicks<'a> {
     }
 
     fn load_model(&self, common: &Common, progress: &Progress) -> anyhow::Result<Sam2VideoPredictor> {
-        let model = self.video.args.model();
-        let path = load::find(model.weights(), self.video.args.weights.as_deref(), progress)?;
-        progress.stage(&format!("loading {model}"));
-        let options = LoadOptions {
-            dtype: common.dtype.dtype(),
-            device: common.device.open()?,
-            cleanup: MaskCleanup { max_hole_area: self.video.args.fill_holes, max_sprinkle_area: 0 },
-            ..LoadOptions::default()
-        };
-        let (predictor, report) = model.open_video(&path, &options)?;
-        load::tell(&[report], progress);
-        Ok(predictor)
+        let cleanup = MaskCleanup { max_hole_area: self.video.args.fill_holes, max_sprinkle_area: 0 };
+        let options = LoadOptions { cleanup, ..LoadOptions::default() };
+        self.video.load(options, common, progress, |model, path, options| model.open_video(path, options))
     }
 
     /// A session with all prompts given, or the one that was saved; and the first step that is not done.

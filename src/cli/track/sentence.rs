@@ -12,7 +12,6 @@ use seg_models::sam2::video::FrameMasks;
 use super::video::Video;
 use super::{Job, SAVE_EVERY};
 use crate::cli::progress::Progress;
-use crate::cli::segment::load;
 use crate::cli::{Common, Outcome};
 
 /// A video and a sentence about it.
@@ -60,13 +59,10 @@ impl<'a> Sentence<'a> {
     }
 
     fn load_model(&self, common: &Common, progress: &Progress) -> anyhow::Result<MpgSam2Predictor> {
-        let (args, model) = (self.video.args, self.video.args.model());
-        let path = load::find(model.weights(), args.weights.as_deref(), progress)?;
-        progress.stage(&format!("loading {model}"));
-        let options =
-            LoadOptions { dtype: common.dtype.dtype(), device: common.device.open()?, ..LoadOptions::default() };
-        let (predictor, report) = model.open_referring(&path, args.tokenizer.as_deref(), &options)?;
-        load::tell(&[report], progress);
+        let tokenizer = self.video.args.tokenizer.as_deref();
+        let predictor = self.video.load(LoadOptions::default(), common, progress, |model, path, options| {
+            model.open_referring(path, tokenizer, options)
+        })?;
         if predictor.tokenizer().encode(self.text)?.contains(&Tokenizer::UNK) {
             progress
                 .message("note: --text has characters that the tokenizer does not know: the model does not see them");

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
+use seg_checkpoints::LoadReport;
 use seg_data::{DecodeLimits, Frames, RgbImage, render};
+use seg_models::registry::{LoadOptions, ModelName};
 use seg_models::sam2::video::FrameMasks;
 
 use super::output::{Outputs, Record};
 use super::{TrackArgs, prompts};
-use crate::cli::Outcome;
 use crate::cli::common::say;
 use crate::cli::progress::Progress;
+use crate::cli::segment::load;
+use crate::cli::{Common, Outcome};
 
 /// Names of notes in the state.
 const ASKED: &str = "asked";
@@ -52,6 +55,23 @@ impl<'a> Video<'a> {
     ) -> Self {
         let names = (0..frames.len()).map(|frame| frames.name(frame).unwrap_or_default()).collect();
         Self { args, frames, names, outputs: Outputs::new(args), limits, interrupted }
+    }
+
+    /// The model that the user asked for, on his device, as `open` makes it of its file.
+    pub fn load<P>(
+        &self,
+        options: LoadOptions,
+        common: &Common,
+        progress: &Progress,
+        open: impl FnOnce(ModelName, &Path, &LoadOptions) -> seg_models::Result<(P, LoadReport)>,
+    ) -> anyhow::Result<P> {
+        let model = self.args.model();
+        let path = load::find(model.weights(), self.args.weights.as_deref(), progress)?;
+        progress.stage(&format!("loading {model}"));
+        let options = LoadOptions { dtype: common.dtype.dtype(), device: common.device.open()?, ..options };
+        let (predictor, report) = open(model, &path, &options)?;
+        load::tell(&[report], progress);
+        Ok(predictor)
     }
 
     /// The files of the frames `order`, and the animation.
