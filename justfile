@@ -18,14 +18,17 @@ test:
 golden:
     cargo run --release -- verify tests/golden
 
-# criterion benches: the kernels, then whole encoders
+# criterion benches: the kernels, the metrics, whole encoders
 bench:
-    cargo bench -p seg-ops
-    cargo bench -p hrseg
+    cargo bench --workspace
 
-# every kernel's bench once on small maps, ours against candle's numbers
+# every bench once on small maps, ours against candle's numbers
 bench-check:
-    cargo bench -p seg-ops -- --test
+    cargo bench --workspace -- --test
+
+# every example once, without arguments
+examples:
+    scripts/run-examples.sh
 
 # what this machine's fused multiply-adds reach: the peak that shares are of
 peak:

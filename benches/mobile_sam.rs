@@ -1,6 +1,6 @@
 //! Image encoders at 1024x1024: MobileSAM's against candle-transformers', and SAM 2 tiny's.
 //!
-//! `cargo bench --bench mobile_sam`
+//! `cargo bench --bench mobile_sam`; `-- --test` runs each once, ours on small maps (candle's knows 1024 alone).
 
 use std::hint::black_box;
 
@@ -11,21 +11,25 @@ use hrseg::seg_golden::{GeneratedWeights, Pattern};
 use hrseg::seg_models::sam::{Sam, SamConfig};
 use hrseg::seg_models::sam2::{Sam2Config, Sam2ImageModel, Sam2Version};
 
-const SIZE: usize = 1024;
+/// Side of our inputs.
+fn size() -> usize {
+    if std::env::args().any(|a| a == "--test") { 256 } else { 1024 }
+}
 
-/// A normalised image `[3, 1024, 1024]`.
-fn image() -> Tensor {
-    Pattern::new("bench").image(SIZE, SIZE, &Device::Cpu).and_then(|t| t.reshape((3, SIZE, SIZE))).expect("an image")
+/// A normalised image `[3, size, size]`.
+fn image(size: usize) -> Tensor {
+    Pattern::new("bench").image(size, size, &Device::Cpu).and_then(|t| t.reshape((3, size, size))).expect("an image")
 }
 
 fn mobile_sam(criterion: &mut Criterion) {
     let weights = GeneratedWeights::new("");
     let vb = || weights.var_builder(DType::F32, &Device::Cpu);
-    let image = image();
-    let mut group = criterion.benchmark_group("mobile_sam_encoder_1024");
+    let size = size();
+    let image = image(size);
+    let mut group = criterion.benchmark_group(format!("mobile_sam_encoder_{size}"));
     group.sample_size(10);
     {
-        let ours = Sam::new(&SamConfig::mobile_sam(), vb()).expect("ours");
+        let ours = Sam::new(&SamConfig::mobile_sam().with_image_size(size), vb()).expect("ours");
         let batch = image.unsqueeze(0).expect("a batch of one");
         group.bench_function("hrseg", |b| b.iter(|| ours.encode_image(black_box(batch.clone())).expect("embeddings")));
     }
@@ -39,9 +43,11 @@ fn mobile_sam(criterion: &mut Criterion) {
 
 fn sam2_tiny(criterion: &mut Criterion) {
     let vb = GeneratedWeights::new("").var_builder(DType::F32, &Device::Cpu);
-    let model = Sam2ImageModel::new(&Sam2Config::tiny(Sam2Version::V2_1), vb).expect("SAM 2");
-    let batch = image().unsqueeze(0).expect("a batch of one");
-    let mut group = criterion.benchmark_group("sam2_tiny_encoder_1024");
+    let size = size();
+    let cfg = Sam2Config { image_size: size, ..Sam2Config::tiny(Sam2Version::V2_1) };
+    let model = Sam2ImageModel::new(&cfg, vb).expect("SAM 2");
+    let batch = image(size).unsqueeze(0).expect("a batch of one");
+    let mut group = criterion.benchmark_group(format!("sam2_tiny_encoder_{size}"));
     group.sample_size(10);
     group.bench_function("hrseg", |b| b.iter(|| model.encode_image(black_box(batch.clone())).expect("features")));
     group.finish();

@@ -1,6 +1,6 @@
 //! SAM 2.1 tiny on video: encoding a frame, and tracking an object on it with a full memory.
 //!
-//! `cargo bench --bench sam2_video`
+//! `cargo bench --bench sam2_video`; `-- --test` runs it once on small frames.
 
 use std::hint::black_box;
 
@@ -11,7 +11,9 @@ use hrseg::seg_models::sam2::video::{Direction, Sam2VideoConfig, Sam2VideoModel,
 use hrseg::seg_models::sam2::{Sam2Config, Sam2Version};
 
 fn sam2_video(criterion: &mut Criterion) {
-    for size in [512, 1024] {
+    let dry = std::env::args().any(|a| a == "--test");
+    let sizes: &[usize] = if dry { &[256] } else { &[512, 1024] };
+    for &size in sizes {
         let sam2 = Sam2Config { image_size: size, ..Sam2Config::tiny(Sam2Version::V2_1) };
         let vb = GeneratedWeights::new("p1").var_builder(DType::F32, &Device::Cpu);
         let model = Sam2VideoModel::new(&Sam2VideoConfig::new(sam2), vb).expect("SAM 2");

@@ -1,30 +1,37 @@
 //! SAM 2 on an image: one encoding, then a click, and a refinement of what the click gave.
 //!
 //! ```sh
+//! cargo run --release --example sam2                                                  # made-up weights
 //! cargo run --release --example sam2 -- sam2_hiera_tiny.pt photo.jpg 500 375
 //! ```
 
-use std::error::Error;
+mod common;
+
 use std::time::Instant;
 
 use hrseg::prelude::*;
 use hrseg::seg_checkpoints::{Checkpoint, identify};
 use hrseg::seg_data::output::{Overwrite, write_png};
 use hrseg::seg_data::{mask, render};
+use hrseg::seg_models::registry::Sam2Size;
+use hrseg::seg_models::sam2::Sam2Version;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> common::Result {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [weights, photo, x, y] = args.as_slice() else {
-        return Err("usage: sam2 WEIGHTS PHOTO X Y".into());
+    let (weights, photo, x, y) = match args.as_slice() {
+        [] => (None, common::photo("coffee.jpg"), 300., 200.),
+        [weights, photo, x, y] => (Some(weights.as_str()), photo.into(), x.parse()?, y.parse()?),
+        _ => return Err("usage: sam2 [WEIGHTS PHOTO X Y]".into()),
     };
-    let (x, y): (f32, f32) = (x.parse()?, y.parse()?);
-
-    // which of SAM 2's sizes the file is, it says itself
-    let checkpoint = Checkpoint::open(weights)?;
-    let identity = identify(&checkpoint).ok_or("the file looks like no known model")?;
-    let name: ModelName = identity.model().parse()?;
-    let (model, report) = name.load(weights.as_ref(), &LoadOptions::default())?;
-    println!("{report}");
+    let name = match weights {
+        None => ModelName::Sam2(Sam2Version::V2_1, Sam2Size::Tiny),
+        // which of SAM 2's sizes the file is, it says itself
+        Some(file) => {
+            let identity = identify(&Checkpoint::open(file)?).ok_or("the file looks like no known model")?;
+            identity.model().parse()?
+        }
+    };
+    let model = common::open(name, weights, name.image_size())?.promptable(name)?;
 
     let image = load_image(photo, &DecodeLimits::default())?.image;
     let start = Instant::now();
@@ -45,7 +52,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mask = mask::from_logits(&refined.mask(refined.best())?, image.width(), image.height(), 0.0)?;
     let prompts = render::Prompts { points: vec![(x, y, true)], boxes: Vec::new() };
     let overlay = render::overlay(&image, &mask, &prompts, &render::OverlayStyle::default())?;
-    write_png("sam2.overlay.png", &overlay, Overwrite::Replace)?;
-    println!("look at sam2.overlay.png");
+    let path = common::out("sam2.overlay.png")?;
+    write_png(&path, &overlay, Overwrite::Replace)?;
+    println!("look at {}", path.display());
     Ok(())
 }

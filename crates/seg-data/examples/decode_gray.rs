@@ -1,15 +1,29 @@
 //! Decodes images as evaluation reads them and prints the seconds that it took: what the metrics have to be measured against.
-//! `cargo run --release -p seg-data --example decode_gray -- DIR...`; the thread count (`RAYON_NUM_THREADS`) is the user's.
+//! `cargo run --release -p seg-data --example decode_gray -- DIR...`; the thread count (`RAYON_NUM_THREADS`) is the user's. Without a folder: four
+//! drawn masks.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use rayon::prelude::*;
 use seg_data::inputs::expand;
-use seg_data::{DecodeLimits, load_gray};
+use seg_data::output::{Overwrite, write_png};
+use seg_data::{DecodeLimits, GrayImage, load_gray};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folders: Vec<String> = std::env::args().skip(1).collect();
+    let mut folders: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let drawn = tempfile::tempdir()?;
+    if folders.is_empty() {
+        for i in 0..4 {
+            let ring = GrayImage::from_fn(1024, 768, |x, y| {
+                let r = (x as f32 - 512.).hypot(y as f32 - 384.);
+                image::Luma([((r * (0.02 + 0.01 * i as f32)).sin() * 127.5 + 127.5) as u8])
+            });
+            write_png(drawn.path().join(format!("{i}.png")), &ring, Overwrite::Refuse)?;
+        }
+        folders.push(drawn.path().to_path_buf());
+    }
     let files = expand(&folders)?;
     let limits = DecodeLimits::default();
     let start = Instant::now();

@@ -1,5 +1,5 @@
 //! Metrics on a drawn pair of 1024x1024 and one of 2048x3072 pixels: whole metrics as an evaluation runs them, and the operations that they are made
-//! of. `cargo bench -p seg-metrics -- hce` runs one; the thread count (`RAYON_NUM_THREADS`) is the user's.
+//! of. `cargo bench -p seg-metrics -- hce` runs one, `-- --test` all once on a small pair; the thread count (`RAYON_NUM_THREADS`) is the user's.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -21,13 +21,16 @@ use seg_metrics::thin::thin;
 use seg_metrics::video::boundary_f;
 use seg_metrics::{Evaluator, Metric, Plane, Protocol};
 
-const SIZES: [(usize, usize); 2] = [(1024, 1024), (3072, 2048)];
+/// Width and height of the pairs.
+fn sizes() -> Vec<(usize, usize)> {
+    if std::env::args().any(|a| a == "--test") { vec![(160, 128)] } else { vec![(1024, 1024), (3072, 2048)] }
+}
 
 /// Every metric, and the set that papers report, through the evaluator.
 fn metrics(c: &mut Criterion) {
     let mut group = c.benchmark_group("metric");
     group.measurement_time(Duration::from_secs(3)).sample_size(20);
-    for (width, height) in SIZES {
+    for (width, height) in sizes() {
         let (pred, gt) = drawing::pair(width, height);
         let plane = |pixels| Plane::new(pixels, width, height).unwrap();
         let (pred, gt) = (plane(&pred), plane(&gt));
@@ -51,7 +54,7 @@ fn metrics(c: &mut Criterion) {
 fn operations(c: &mut Criterion) {
     let mut group = c.benchmark_group("operation");
     group.measurement_time(Duration::from_secs(3)).sample_size(20);
-    for (width, height) in SIZES {
+    for (width, height) in sizes() {
         let (pred, gt) = drawing::pair(width, height);
         let plane = |pixels| Plane::new(pixels, width, height).unwrap();
         let (pred, gt) = (plane(&pred), plane(&gt));

@@ -1,4 +1,4 @@
-//! Deformable convolution, which candle has not: against the same put together from candle's operations.
+//! Deformable convolution, which candle has not: against the same put together from candle's operations. `-- --test` runs it once on small maps.
 
 #![allow(missing_docs)]
 
@@ -22,25 +22,27 @@ fn compare(c: &mut Criterion, name: &str, ours: impl Fn() -> Result<Tensor>, com
 }
 
 fn bench(c: &mut Criterion) {
-    let x = tensor(&[1, 256, 256, 32]);
+    let side = if std::env::args().any(|a| a == "--test") { 32 } else { 256 };
+    let x = tensor(&[1, side, side, 32]);
     for kernel in [3, 7] {
         let taps = kernel * kernel;
         let p = DeformConv2dParams { padding: kernel / 2, layout: Layout::Nhwc, ..DeformConv2dParams::default() };
-        let offset = tensor(&[1, 256, 256, 2 * taps]);
-        let mask = tensor(&[1, 256, 256, taps]);
+        let offset = tensor(&[1, side, side, 2 * taps]);
+        let mask = tensor(&[1, side, side, taps]);
         let weight = tensor(&[32, 32, kernel, kernel]);
         compare(
             c,
-            &format!("deform_conv2d {kernel}x{kernel} 32x256x256"),
+            &format!("deform_conv2d {kernel}x{kernel} 32x{side}x{side}"),
             || deform_conv2d(&x, &offset, Some(&mask), &weight, None, &p),
             || composed::deform_conv2d(&x, &offset, Some(&mask), &weight, None, &p),
         );
     }
-    let logits = tensor(&[4, 1, 1024, 1024]);
-    let points = tensor(&[4, 12544, 1, 2]);
+    let (side, count) = (4 * side, 49 * side);
+    let logits = tensor(&[4, 1, side, side]);
+    let points = tensor(&[4, count, 1, 2]);
     compare(
         c,
-        "grid_sample 12544 points of 1x1024x1024",
+        &format!("grid_sample {count} points of 1x{side}x{side}"),
         || grid_sample(&logits, &points, Layout::Nchw),
         || composed::grid_sample(&logits, &points, Layout::Nchw),
     );

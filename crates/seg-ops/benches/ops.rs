@@ -1,4 +1,4 @@
-//! Our operations against candle's own, at the shapes of `benches/peers/ops.py`. A name is `model: group: what`: `cargo bench -p seg-ops -- is-net`
+//! Our operations against candle's own, at the shapes of `ops/shapes.txt`. A name is `model: group: what`: `cargo bench -p seg-ops -- is-net`
 //! runs one model, `-- "conv dense"` one group, `-- ours` leaves candle out.
 //!
 //! `cargo bench -p seg-ops -- --test` runs everything once on small maps, and compares our numbers with candle's. Where candle has no such

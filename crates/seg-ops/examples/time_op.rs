@@ -1,7 +1,7 @@
 //! Times one operation at a time on request, for comparison with other programs: `benches/peers/ops.py` drives it.
 //!
 //! Reads lines `[COUNT*]NAME key=value …` and answers each with the floating-point operations (0 for what is bound by memory) and the seconds of as many
-//! runs, one after the other, on standard output. Tensors are made once per distinct operation, whose first run is not timed. The line `fma_peak` times
+//! runs, one after the other, on standard output; without a line (`</dev/null`) it times a linear layer, to show how. Tensors are made once per distinct operation, whose first run is not timed. The line `fma_peak` times
 //! multiply-adds alone.
 
 #[path = "../benches/ops/ours.rs"]
@@ -30,7 +30,17 @@ fn main() -> Result<()> {
     seg_ops::keep_freed_memory();
     seg_ops::keep_threads_awake(0);
     let mut prepared: HashMap<String, (runs::Run, f64)> = HashMap::new();
-    for line in std::io::stdin().lock().lines() {
+    let mut lines = std::io::stdin().lock().lines().peekable();
+    if lines.peek().is_none() {
+        let sample = "linear n=1024 c=256 o=256";
+        let spec = Spec::parse(sample);
+        let run = runs::prepare(&spec, ours::forward(&spec)?)?;
+        run()?;
+        let start = Instant::now();
+        run()?;
+        println!("{sample}: {:.0} operations in {:.2?}", spec.flops().unwrap_or(0.), start.elapsed());
+    }
+    for line in lines {
         let line = line?;
         if line == "fma_peak" {
             let (seconds, flops) = peak::fma_peak();

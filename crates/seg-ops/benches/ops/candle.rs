@@ -98,6 +98,12 @@ fn positions(table: &Tensor) -> Result<Tensor> {
     table.index_select(&Tensor::from_vec(rows, side * side, &Device::Cpu)?, 0)?.reshape((side, side, ()))
 }
 
+/// `x.max_pool2d(side)`, whose gradient is wrong, by reductions, whose gradient is right.
+fn max_of_squares(x: &Tensor, side: usize) -> Result<Tensor> {
+    let (b, c, h, w) = x.dims4()?;
+    x.reshape((b * c * (h / side), side, w / side, side))?.max(3)?.max(1)?.reshape((b, c, h / side, w / side))
+}
+
 /// Fill up, partition, product, softmax, product, join; the last axis is (q | k | v, heads, d).
 fn windows(spec: &Spec) -> Forward {
     let ((wh, ww), heads, d, pool) = (spec.window(), spec.get("heads"), spec.get("d"), spec.query_pool());
@@ -111,7 +117,8 @@ fn windows(spec: &Spec) -> Forward {
         let qkv = qkv.reshape((groups, wh * ww, 3, heads, d))?.permute((2, 0, 3, 1, 4))?.contiguous()?;
         let (mut q, k, v) = (qkv.get(0)?, qkv.get(1)?, qkv.get(2)?);
         if pool > 1 {
-            let maps = q.transpose(2, 3)?.reshape((groups * heads, d, wh, ww))?.max_pool2d(pool)?;
+            let maps = q.transpose(2, 3)?.reshape((groups * heads, d, wh, ww))?;
+            let maps = if back { max_of_squares(&maps, pool)? } else { maps.max_pool2d(pool)? };
             q = maps.reshape((groups, heads, d, ()))?.transpose(2, 3)?.contiguous()?;
         }
         let mut scores = (&q * scale)?.matmul(&k.t()?)?;

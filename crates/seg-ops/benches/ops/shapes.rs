@@ -1,8 +1,8 @@
-//! The list of shapes is that of `benches/peers/ops.py`, so that candle and PyTorch are compared at the same ones.
+//! The list of shapes: `benches/peers/ops.py` reads it too, so that candle and PyTorch are compared at the same ones.
 
 use crate::spec::Spec;
 
-const PEERS: &str = include_str!("../../../../benches/peers/ops.py");
+const SHAPES: &str = include_str!("shapes.txt");
 
 /// Names of models by what stands in a row's name; the first that does counts.
 const MODELS: [(&str, &str); 33] = [
@@ -43,24 +43,20 @@ const MODELS: [(&str, &str); 33] = [
 
 /// `model: group: what`, and the operation.
 pub fn all() -> Vec<(String, Spec)> {
-    let list = PEERS.split_once("\nSHAPES = [\n").and_then(|(_, rest)| rest.split_once("\n]\n"));
-    let (rows, _) = list.expect("ops.py has a list SHAPES");
-    let rows = rows.lines().map(str::trim).filter(|row| !row.is_empty() && !row.starts_with('#'));
-    rows.map(|row| parse(row).unwrap_or_else(|| panic!("not a row (\"group\", \"what\", \"op\", dict(…)): {row}")))
+    let rows = SHAPES.lines().filter(|row| !row.is_empty() && !row.starts_with('#'));
+    rows.map(|row| parse(row).unwrap_or_else(|| panic!("not a row (group | what | operation key=value …): {row}")))
         .collect()
 }
 
 fn parse(row: &str) -> Option<(String, Spec)> {
-    let (head, values) = row.split_once(", dict(")?;
-    let mut head = head.strip_prefix("(\"")?.strip_suffix('"')?.split("\", \"");
-    let (group, what, op) = (head.next()?, head.next()?, head.next()?);
-    let values = values.strip_suffix(")),")?.replace(',', " ").replace('"', "");
+    let mut parts = row.split('|').map(str::trim);
+    let (group, what, operation) = (parts.next()?, parts.next()?, parts.next()?);
     let model = match MODELS.iter().find(|(key, _)| what.contains(key)) {
         _ if group == "backward" => "training",
         Some((_, model)) => model,
         None => "others",
     };
-    Some((format!("{model}: {group}: {what}"), Spec::parse(&format!("{op} {values}"))))
+    Some((format!("{model}: {group}: {what}"), Spec::parse(operation)))
 }
 
 /// The same operation on a small map and few rows.

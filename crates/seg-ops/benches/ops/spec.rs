@@ -1,4 +1,4 @@
-//! One operation at one shape, as `benches/peers/ops.py` writes it: `NAME key=value …`, and the tensors it takes.
+//! One operation at one shape, `NAME key=value …` as in `shapes.txt`, and the tensors it takes.
 
 use candle_core::{Device, Result, Tensor};
 use seg_ops::Layout;
@@ -97,7 +97,9 @@ impl Spec {
                 if self.get("bias") == 1 {
                     shapes.push(vec![heads, wh * ww, wh * ww]);
                 }
-                (shapes, 2)
+                // what windows that stick out are filled with has a gradient only where there are such windows
+                let filled = !(h.is_multiple_of(wh) && w.is_multiple_of(ww));
+                (shapes, 1 + usize::from(filled))
             }
             "rope" => (vec![vec![b, heads, n, d], vec![n, d / 2], vec![n, d / 2]], 1),
             "layer_norm" => (vec![vec![n, c], vec![c], vec![c]], 3),
