@@ -83,10 +83,10 @@ impl Frames {
     }
 
     fn of_folder(path: &Path, limits: &DecodeLimits) -> Result<Self> {
-        let mut files = inputs::expand(&[path])?;
-        order::sort(&mut files);
+        let (mut files, left_out) = inputs::expand_counting(&[path])?;
+        inputs::sort_naturally(&mut files);
         inputs::check_stems(&files)?;
-        let notes = order::gaps(&files).into_iter().collect();
+        let notes = left_out.note().into_iter().chain(order::gaps(&files)).collect();
         Ok(Self { files, limits: limits.clone(), notes, damage: None, _unpacked: None })
     }
 
