@@ -19,6 +19,7 @@ mod labels;
 mod limits;
 mod raster;
 mod sniff;
+mod tiff;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
@@ -171,13 +172,16 @@ fn decode<R: BufRead + Seek>(mut r: R, len: u64, name: &str, limits: &DecodeLimi
     }
     r.seek(SeekFrom::Start(0)).map_err(reading)?;
     let format = sniff::format(&head[..got], name)?;
-    let decoded = if format == ImageFormat::Jpeg {
-        // The JPEG decoder wants the whole file; its length was checked above, and is checked again here because a
+    let decoded = if let ImageFormat::Jpeg | ImageFormat::Tiff = format {
+        // These decoders want the whole file; its length was checked above, and is checked again here because a
         // file may grow between the two.
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(len as usize).map_err(|_| limits.no_memory(name, len))?;
         r.take(limits.max_file_bytes).read_to_end(&mut bytes).map_err(reading)?;
-        guarded(name, "JPEG", || jpeg::decode(&bytes, name, limits))?
+        guarded(name, sniff::label(format), || match format {
+            ImageFormat::Jpeg => jpeg::decode(&bytes, name, limits),
+            _ => tiff::decode(&bytes, name, limits),
+        })?
     } else {
         guarded(name, sniff::label(format), || raster::decode(r, format, name, limits))?
     };
