@@ -2,8 +2,8 @@
 
 The values are functions of the pixel's place, so that what a file holds is known without any reader:
     python make_tiff.py      (tifffile 2026.3, imagecodecs 2026.3, Pillow 13.0, OpenCV 4.14; tiffcp of libtiff-tools 4.7 for the fax files)
-A row: file width height fnv1a64-of-the-RGB-bytes tolerance note: `*` for none, else a word that a note must have. Where a file
-is lossy the digest is that of what Pillow 13.0 reads.
+A row: file width height fnv1a64-of-the-RGB-bytes word: `*` for no note, else words that the notes have (or the error of what is
+refused), `_` for a blank. Where a file is lossy the digest is that of what Pillow 13.0 reads.
 """
 
 import os
@@ -107,6 +107,10 @@ def samples():
     holes = (GREY / 255).astype(np.float32)
     holes[3, 4] = np.nan
     grey_of("grey_f32_nan", holes, np.where(np.isnan(holes), 0, GREY), "NaN")
+    rgb_of("rgb_i16", RGB.astype(np.int16) * 128, "signed")
+    rows[-1] = rows[-1].replace(fnv(RGB.tobytes()), fnv((RGB.astype(float) * 128 * 255 / 32767).round().astype(np.uint8).tobytes()))
+    grey_of("grey_f32_whole_01", (GREY > 99).astype(np.float32), (GREY > 99) * 255)
+    grey_of("grey_u32_numbers", (GREY // 50).astype(np.uint32), GREY // 50, "levels")
     grey_of("grey_u16_12bit", GREY.astype(np.uint16) * 16, (GREY.astype(float) * 16 * 255 / 65535).round(), "dark")
     wide = np.full((H, W), 65535, np.uint16)
     grey_of("grey_u16_dark_max", GREY.astype(np.uint16) * 16, (GREY.astype(float) * 16 * 255 / 65535).round(), "4095",
@@ -260,6 +264,25 @@ def subsampled():
         expect(name, cv2.imread(path(name))[..., ::-1])
 
 
+def refused():
+    """The word is one of the error's."""
+    tifffile_only = lambda name, pixels, word, **how: (tifffile.imwrite(path(name), pixels, metadata=None, **how), rows.append(f"{name}.tif 0 0 refused {word}"))
+    for compression, word in (("lzma", "LZMA"), ("lerc", "LERC"), ("jpeg2000", "JPEG_2000"), ("jpegxl", "JPEG_XL")):
+        tifffile_only(f"no_{compression}", RGB, word, photometric="rgb", compression=compression)
+    tifffile_only("no_cielab", RGB, "L*a*b*", photometric="cielab")
+    tifffile_only("no_cfa", GREY, "raw", photometric="cfa")
+    tifffile_only("no_complex", (GREY + 1j).astype(np.complex64), "complex")
+    tifffile_only("no_negative", GREY.astype(np.int16) - 100, "-100_to_134", photometric="minisblack")
+    tifffile_only("no_hdr", (RGB / 64).astype(np.float32), "from_0_to_3.78", photometric="rgb")
+    tifffile_only("no_infinite", np.where(GREY > 50, np.inf, 0.5).astype(np.float32), "inf", photometric="minisblack")
+    tifffile_only("no_bands", np.stack([GREY] * 3, -1), "3_samples", photometric="minisblack", planarconfig="contig")
+    tifffile_only("no_jpeg_cmyk", np.dstack([RGB, GREY]), "JPEG", photometric="separated", compression="jpeg")
+    raw("no_huffman", {258: (3, [1]), 259: (3, [2]), 262: (3, [0])}, b"\0" * 99)
+    rows.append("no_huffman.tif 0 0 refused Huffman")
+    raw("no_old_jpeg", {258: (3, [8]), 259: (3, [6]), 262: (3, [1])}, b"\0" * 99)
+    rows.append("no_old_jpeg.tif 0 0 refused old-style_JPEG")
+
+
 def by_tiffcp():
     for kind in ("g3:1d", "g3:1d:fill", "g4"):
         name = "fax_" + kind.replace(":", "_")
@@ -268,13 +291,15 @@ def by_tiffcp():
         expect(name, low * 255)
     subprocess.run(["tiffcp", "-f", "lsb2msb", "-c", "g4", path("grey_1bit"), path("fax_g4_fill_order")], check=True)
     expect("fax_g4_fill_order", (GREY >> 7) * 255)
+    subprocess.run(["tiffcp", "-c", "g3:2d", path("grey_1bit"), path("no_g3_2d")], check=True)
+    rows.append("no_g3_2d.tif 0 0 refused two-dimensional")
 
 
 def main():
     os.makedirs(OUT, exist_ok=True)
     for f in os.listdir(OUT):
         os.remove(os.path.join(OUT, f))
-    for part in (samples, alpha, palettes, storage, pages, by_pillow, subsampled, by_tiffcp):
+    for part in (samples, alpha, palettes, storage, pages, by_pillow, subsampled, refused, by_tiffcp):
         part()
     with open(os.path.join(HERE, "tiff.txt"), "w") as out:
         out.write("# file width height fnv1a64 of the RGB bytes, a word of its notes (* for no note); made by make_tiff.py\n")

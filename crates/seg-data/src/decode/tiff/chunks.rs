@@ -1,5 +1,7 @@
 //! Strips and tiles put together: all samples of all pixels, side by side.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::codec::{self, Compression};
@@ -9,8 +11,8 @@ use super::{Source, jpeg, rows, ycbcr};
 use crate::error::Result;
 
 /// The samples of a strip or tile, row by row, in whole bytes of this machine's order.
-pub(super) struct Chunk {
-    pub samples: Vec<u8>,
+pub(super) struct Chunk<'d> {
+    pub samples: Cow<'d, [u8]>,
     /// Of a row.
     pub row_bytes: usize,
 }
@@ -63,7 +65,12 @@ fn place(out: &mut [u8], row: &[u8], plane: usize, header: &Header) {
     }
 }
 
-fn chunk(header: &Header, source: &Source<'_>, index: usize, needed: usize) -> std::result::Result<Chunk, Fault> {
+fn chunk<'f>(
+    header: &Header,
+    source: &Source<'f>,
+    index: usize,
+    needed: usize,
+) -> std::result::Result<Chunk<'f>, Fault> {
     let (at, length) = header.tiles.places.get(index).copied().unwrap_or_default();
     let range = usize::try_from(at).ok().zip(usize::try_from(length).ok());
     let range = range.and_then(|(at, length)| Some(at..at.checked_add(length)?));
@@ -81,7 +88,7 @@ fn chunk(header: &Header, source: &Source<'_>, index: usize, needed: usize) -> s
     if header.photometric == Photometric::YCbCr && header.subsampling != (1, 1) {
         return ycbcr::full_size(header, data, needed);
     }
-    let row_bytes = (width * header.together() * header.bits as usize).div_ceil(8);
+    let row_bytes = header.row_bytes();
     // a tile is stored whole, but nothing below the picture is needed of it
     let bytes = codec::expand(header, data, needed, row_bytes)?;
     Ok(Chunk {

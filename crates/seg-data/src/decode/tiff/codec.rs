@@ -49,10 +49,11 @@ impl Compression {
             34887 => "LERC (34887)",
             34892 => "lossy DNG (34892)",
             34925 => "LZMA (34925)",
+            34933 => "PNG (34933)",
             50000 => "Zstandard (50000)",
             50001 => "WebP (50001)",
             50002 | 52546 => "JPEG XL",
-            other => return format!("unknown ({other})"),
+            other => return format!("an unknown kind of ({other})"),
         };
         name.to_owned()
     }

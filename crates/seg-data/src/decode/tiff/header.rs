@@ -72,7 +72,6 @@ pub(super) struct Alpha {
 pub(super) struct Tiles {
     pub width: u32,
     pub height: u32,
-    pub tiled: bool,
     /// Where each begins in the file, and its bytes.
     pub places: Vec<(u64, u64)>,
 }
@@ -213,6 +212,29 @@ impl Header {
         pixels.saturating_mul(samples.saturating_add(made)).saturating_add(tile.saturating_mul(across.min(4)))
     }
 
+    /// Bytes of a stored row of a strip or tile.
+    pub fn row_bytes(&self) -> usize {
+        (self.tiles.width as usize * self.together() * self.bits as usize).div_ceil(8)
+    }
+
+    /// A strip without compression that has all rows is as many strips of fewer: work for all threads.
+    pub fn split(&mut self) {
+        const ROWS: u32 = 64;
+        let planes = if self.planar { self.samples } else { 1 };
+        let whole =
+            self.tiles.places.len() == planes && self.tiles.width == self.width && self.tiles.height == self.height;
+        if !whole || self.compression != Compression::NONE || self.subsampling != (1, 1) {
+            return;
+        }
+        let step = u64::from(ROWS) * self.row_bytes() as u64;
+        let parts = u64::from(self.height.div_ceil(ROWS));
+        let part = |(at, length): (u64, u64)| {
+            (0..parts).map(move |i| (at.saturating_add(i * step), length.saturating_sub(i * step).min(step)))
+        };
+        self.tiles.places = self.tiles.places.iter().copied().flat_map(part).collect();
+        self.tiles.height = ROWS;
+    }
+
     /// Refuses what cannot be read, in words.
     pub fn check(&self) -> Result<(), Fault> {
         let unsupported = |what: String| Err(Fault::Unsupported(what));
@@ -296,7 +318,7 @@ impl Tiles {
         if width == 0 || height == 0 {
             return Err(Fault::Damaged(format!("its strips or tiles are of {width}x{height} pixels")));
         }
-        Ok(Self { width, height, tiled, places: offsets.into_iter().zip(counts).collect() })
+        Ok(Self { width, height, places: offsets.into_iter().zip(counts).collect() })
     }
 }
 

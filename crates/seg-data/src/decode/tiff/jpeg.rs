@@ -12,7 +12,7 @@ use super::header::{Header, Photometric};
 use crate::error::one_line;
 
 /// The pixels of a JPEG stream, whose tables may lie in the page's tags. YCbCr comes out as RGB.
-pub(super) fn jpeg(header: &Header, data: &[u8], source: &Source<'_>) -> Result<Chunk, Fault> {
+pub(super) fn jpeg(header: &Header, data: &[u8], source: &Source<'_>) -> Result<Chunk<'static>, Fault> {
     let mut stream = vec![0xff, 0xd8];
     // what the components are stands in the page's tags; an Adobe segment says it to the decoder
     let transform = u8::from(header.photometric == Photometric::YCbCr);
@@ -48,7 +48,7 @@ fn segments(stream: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The pixels of a WebP file.
-pub(super) fn webp(header: &Header, data: &[u8], source: &Source<'_>) -> Result<Chunk, Fault> {
+pub(super) fn webp(header: &Header, data: &[u8], source: &Source<'_>) -> Result<Chunk<'static>, Fault> {
     let fail = |e: image::ImageError| Fault::Damaged(one_line(&format!("WebP: {e}")));
     let decoder = WebPDecoder::new(Cursor::new(data)).map_err(fail)?;
     let (width, height) = decoder.dimensions();
@@ -57,7 +57,7 @@ pub(super) fn webp(header: &Header, data: &[u8], source: &Source<'_>) -> Result<
 }
 
 /// A picture's samples, of which there must be `samples` a pixel.
-fn pixels(picture: DynamicImage, samples: usize) -> Result<Chunk, Fault> {
+fn pixels(picture: DynamicImage, samples: usize) -> Result<Chunk<'static>, Fault> {
     let row_bytes = picture.width() as usize * samples;
     let samples = match (picture, samples) {
         (DynamicImage::ImageLuma8(grey), 1) => grey.into_raw(),
@@ -69,5 +69,5 @@ fn pixels(picture: DynamicImage, samples: usize) -> Result<Chunk, Fault> {
             return Err(Fault::Damaged(format!("a strip or tile has {found} samples a pixel, expected {samples}")));
         }
     };
-    Ok(Chunk { samples, row_bytes })
+    Ok(Chunk { samples: samples.into(), row_bytes })
 }

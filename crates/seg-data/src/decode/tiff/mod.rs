@@ -50,18 +50,18 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
     Ok(Decoded { pixels, orientation: header.orientation, notes })
 }
 
-/// The indices of a file with a palette of at most 256 colours, not turned; `None` of any other.
-pub(super) fn indices(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Option<(GrayImage, Decoded)>> {
+/// The indices of a file with a palette of at most 256 colours, turned as a viewer shows them; `None` of any other.
+pub(super) fn indices(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Option<GrayImage>> {
     let source = Source { bytes, name, limits };
-    let (header, notes) = source.header()?;
+    let (header, _) = source.header()?;
     if header.photometric != Photometric::Palette || header.bits > 8 {
         return Ok(None);
     }
-    let raw = chunks::read(&header, &source)?;
-    let first = raw.chunks_exact(header.samples).map(|pixel| pixel[0]).collect();
+    let first = chunks::read(&header, &source)?.chunks_exact(header.samples).map(|pixel| pixel[0]).collect();
     let indices = GrayImage::from_raw(header.width, header.height, first).unwrap_or_default();
-    let pixels = DynamicImage::ImageLuma8(indices.clone());
-    Ok(Some((indices, Decoded { pixels, orientation: header.orientation, notes })))
+    let mut pixels = DynamicImage::ImageLuma8(indices);
+    pixels.apply_orientation(header.orientation);
+    Ok(Some(pixels.into_luma8()))
 }
 
 impl Source<'_> {
@@ -73,9 +73,10 @@ impl Source<'_> {
         limits.ifd_value_size = self.bytes.len();
         directory = directory.with_limits(limits);
         let notes = pages::choose(&mut directory).map_err(fail)?;
-        let header = Header::read(&mut directory).map_err(fail)?;
+        let mut header = Header::read(&mut directory).map_err(fail)?;
         self.limits.check_header(self.name, header.width, header.height, header.memory())?;
         header.check().map_err(fail)?;
+        header.split();
         Ok((header, notes))
     }
 }

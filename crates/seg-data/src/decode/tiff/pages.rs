@@ -18,16 +18,22 @@ const MASK: u64 = 4;
 pub(super) fn choose(directory: &mut Directory<'_>) -> Result<Vec<String>, Fault> {
     let mut kinds = Vec::new();
     let mut seen = HashSet::new();
-    let mut next = directory.ifd_pointer();
+    let (mut next, mut broken) = (directory.ifd_pointer(), false);
     while let Some(at) = next.filter(|at| kinds.len() < MOST && seen.insert(at.0)) {
         // a damaged chain costs the pages behind it alone
-        let Ok(page) = directory.read_directory(at) else { break };
+        let Ok(page) = directory.read_directory(at) else {
+            broken = true;
+            break;
+        };
         let kind = directory.read_directory_tags(&page).find_tag_unsigned::<u64>(Tag::NewSubfileType);
         kinds.push(kind.unwrap_or_default().unwrap_or(0));
         next = page.next();
     }
     let whole = |kind: &u64| kind & (REDUCED | MASK) == 0;
     let mut notes = Vec::new();
+    if broken {
+        notes.push(format!("the TIFF's pages behind the first {} are cut off or damaged", kinds.len()));
+    }
     match kinds.iter().position(whole) {
         Some(first) if first > 0 => directory.seek_to_image(first)?,
         _ => {}
@@ -36,6 +42,9 @@ pub(super) fn choose(directory: &mut Directory<'_>) -> Result<Vec<String>, Fault
     if pages > 1 {
         let more = if kinds.len() == MOST { " or more" } else { "" };
         notes.push(format!("the TIFF has {pages}{more} pages; only the first is used"));
+    }
+    if pages == 0 && broken {
+        return Err(Fault::Truncated(format!("behind {} thumbnails or masks it is cut off", kinds.len())));
     }
     if pages == 0 && kinds.first().is_some_and(|kind| kind & REDUCED != 0) {
         let (width, height) = directory.dimensions()?;

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use super::header::Header;
 
 /// All rows of a strip or tile, `row_bytes` each.
-pub(super) fn unpack(header: &Header, bytes: Cow<'_, [u8]>, row_bytes: usize) -> Vec<u8> {
+pub(super) fn unpack<'d>(header: &Header, bytes: Cow<'d, [u8]>, row_bytes: usize) -> Cow<'d, [u8]> {
+    if header.bits == 8 && header.predictor == 1 {
+        return bytes;
+    }
     let size = header.sample_bytes();
     if !matches!(header.bits, 8 | 16 | 32 | 64) {
         let samples = header.tiles.width as usize * header.together();
@@ -34,7 +37,7 @@ pub(super) fn unpack(header: &Header, bytes: Cow<'_, [u8]>, row_bytes: usize) ->
             }
         }
     }
-    bytes
+    Cow::Owned(bytes)
 }
 
 /// Samples of less than 8 bits to a byte, of less than 16 to two; the first in the highest bits.

@@ -1,5 +1,7 @@
 //! Samples of any type to levels of 8 or 16 bits, and what is told when that is a guess.
 
+use rayon::prelude::*;
+
 use super::fault::Fault;
 use super::header::{Format, Header};
 
@@ -38,11 +40,13 @@ pub(super) fn levels(header: &Header, raw: Vec<u8>, colours: usize, notes: &mut 
         }
         (Format::Unsigned, 9..=16) => {
             let steps = steps as u32;
-            let values = raw.chunks_exact(2).map(|v| u32::from(u16::from_ne_bytes([v[0], v[1]])));
-            let values: Vec<u16> = match steps {
-                65535 => values.map(|v| v as u16).collect(),
-                _ => values.map(|v| ((v * 65535 + steps / 2) / steps) as u16).collect(),
-            };
+            let mut values = vec![0u16; raw.len() / 2];
+            values.par_chunks_mut(1 << 15).zip(raw.par_chunks(1 << 16)).for_each(|(out, raw)| {
+                for (out, v) in out.iter_mut().zip(raw.chunks_exact(2)) {
+                    let v = u16::from_ne_bytes([v[0], v[1]]);
+                    *out = if steps == 65535 { v } else { ((u32::from(v) * 65535 + steps / 2) / steps) as u16 };
+                }
+            });
             if header.bits == 16 {
                 notes.extend(dark(&values, header.samples, colours, header.largest));
             }
@@ -171,6 +175,8 @@ fn integer(range: &Range, format: Format, bits: u32, notes: &mut Vec<String>) ->
     }
     if most < largest / 4.0 {
         notes.push(format!("its {kind} {bits}-bit samples go up to {most} of {largest}: the picture is dark"));
+    } else if format == Format::Signed {
+        notes.push(format!("its samples are signed: 0 to {largest} are taken as black to white"));
     }
     Ok(Scale::White(largest))
 }
@@ -209,12 +215,13 @@ fn shown(v: f64) -> f64 {
 
 /// A note on 16-bit samples of which the two highest bits are never used: a camera's 12 or 14 bits, or levels of 8.
 fn dark(values: &[u16], samples: usize, colours: usize, largest: Option<u64>) -> Option<String> {
-    let most = values.chunks_exact(samples).flat_map(|pixel| &pixel[..colours]).max()?;
-    if *most == 0 || *most > 16383 {
+    const DARK: u16 = 16383;
+    let colours = || values.chunks_exact(samples).flat_map(|pixel| &pixel[..colours]);
+    // of most pictures the first pixels decide
+    if colours().any(|v| *v > DARK) {
         return None;
     }
+    let most = colours().max().filter(|v| **v > 0)?;
     let said = largest.map(|max| format!(" (its tags call {max} the largest)")).unwrap_or_default();
-    Some(format!(
-        "its 16-bit samples go up to {most} of 65535{said}: the picture is dark, as it is in Pillow and OpenCV"
-    ))
+    Some(format!("its 16-bit samples go up to {most} of 65535{said}: the picture is dark"))
 }

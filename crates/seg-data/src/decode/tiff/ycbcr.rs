@@ -7,7 +7,7 @@ use super::header::Header;
 
 /// Subsampled pixels lie in blocks, the luma of all of them and then the two chroma samples that they share; here each
 /// pixel gets its own.
-pub(super) fn full_size(header: &Header, data: &[u8], needed: usize) -> Result<Chunk, Fault> {
+pub(super) fn full_size(header: &Header, data: &[u8], needed: usize) -> Result<Chunk<'static>, Fault> {
     let (h, v) = (header.subsampling.0 as usize, header.subsampling.1 as usize);
     let width = header.tiles.width as usize;
     let (across, down) = (width.div_ceil(h), needed.div_ceil(v));
@@ -26,7 +26,7 @@ pub(super) fn full_size(header: &Header, data: &[u8], needed: usize) -> Result<C
         }
     }
     samples.truncate(row_bytes * needed);
-    Ok(Chunk { samples, row_bytes })
+    Ok(Chunk { samples: samples.into(), row_bytes })
 }
 
 /// Y, Cb, Cr to red, green, blue, by the page's coefficients and its black and white; rounded as libtiff rounds, with 16
