@@ -37,7 +37,7 @@ fn pixels_are_what_was_put_in() {
 fn indices_of_palettes() {
     let limits = DecodeLimits::default();
     let indices = seg_data::labels::load(data("tiff/palette_2bit.tif"), &limits).unwrap().unwrap();
-    let expected = |x: u32, y: u32| ((x * 7 + y * 5) % 256 >> 6) as u8;
+    let expected = |x: u32, y: u32| (((x * 7 + y * 5) % 256) >> 6) as u8;
     assert!(indices.enumerate_pixels().all(|(x, y, p)| p.0[0] == expected(x, y)));
     assert!(seg_data::labels::load(data("tiff/grey_2bit.tif"), &limits).unwrap().is_none());
 }

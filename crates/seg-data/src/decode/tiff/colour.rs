@@ -92,7 +92,7 @@ fn cmyk(levels: Levels, layout: &mut Layout) -> Vec<u8> {
         let light = 255 - u32::from(pixel[3]);
         for ink in &pixel[..3] {
             let lost = u32::from(*ink) * light + 128;
-            out.push((light - ((lost >> 8) + lost >> 8)).min(255) as u8);
+            out.push((light - (((lost >> 8) + lost) >> 8)).min(255) as u8);
         }
         out.extend_from_slice(&pixel[4..]);
     }
@@ -130,7 +130,7 @@ impl Layout {
         for pixel in values.chunks_exact(self.samples) {
             match self.alpha {
                 Some(Alpha { at, associated: true }) => {
-                    out.extend(pixel[..self.colours].iter().map(|v| divided(*v, pixel[at])))
+                    out.extend(pixel[..self.colours].iter().map(|v| divided(*v, pixel[at])));
                 }
                 _ => out.extend_from_slice(&pixel[..self.colours]),
             }

@@ -285,7 +285,9 @@ impl Header {
         {
             return unsupported(format!("JPEG compression of {} samples a pixel", self.samples));
         }
-        if self.photometric == Photometric::Palette && (self.color_map.is_empty() || self.color_map.len() % 3 != 0) {
+        if self.photometric == Photometric::Palette
+            && (self.color_map.is_empty() || !self.color_map.len().is_multiple_of(3))
+        {
             return Err(Fault::Damaged(format!(
                 "its palette has {} numbers, expected 3 a colour",
                 self.color_map.len()

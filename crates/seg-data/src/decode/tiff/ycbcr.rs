@@ -46,9 +46,9 @@ pub(super) fn to_rgb(header: &Header, pixels: &mut [u8], step: usize) {
     let half = 1 << 15;
     for pixel in pixels.chunks_exact_mut(step) {
         let (y, cb, cr) = (luma[usize::from(pixel[0])], cbs[usize::from(pixel[1])], crs[usize::from(pixel[2])]);
-        let r = y + (cr_red * cr + half >> 16);
-        let g = y + (half - cr_green * cr - cb_green * cb >> 16);
-        let b = y + (cb_blue * cb + half >> 16);
+        let r = y + ((cr_red * cr + half) >> 16);
+        let g = y + ((half - cr_green * cr - cb_green * cb) >> 16);
+        let b = y + ((cb_blue * cb + half) >> 16);
         pixel[..3].copy_from_slice(&[r, g, b].map(|v| v.clamp(0, 255) as u8));
     }
 }
