@@ -49,6 +49,20 @@ fn prompts_that_cannot_be() {
     assert!(!sandbox.path("out").exists());
 }
 
+/// Less than a pixel outside is the edge; a line says so.
+#[test]
+fn prompts_a_little_outside() {
+    let sandbox = Sandbox::new().with_photo("coffee.jpg", "c.jpg");
+    let args = ["c.jpg", "--box", "-0.3,8,600.4,390", "--point", "300,400.9", "--format", "rle"];
+    let run = sandbox.segment(&args).exits(0);
+    for part in ["note: c.jpg: box [-0.3,", "[0.0, 8.0, 600.0, 390.0]", "note: c.jpg: point (300, 400.9)"] {
+        assert!(run.stderr.contains(part), "{run:?}");
+    }
+    let record = json(&sandbox.path("out/c.json"));
+    assert_eq!(record["prompts"]["box"], serde_json::json!([0.0, 8.0, 600.0, 390.0]));
+    assert_eq!(record["prompts"]["points"], serde_json::json!([[300.0, 400.0, 1.0]]));
+}
+
 #[test]
 fn models_that_cannot_be() {
     let sandbox = Sandbox::new().with_photo("coffee.jpg", "c.jpg");

@@ -2,7 +2,7 @@
 
 use super::common::{Run, Sandbox, json, official, sam2_video, write_hollow};
 use super::{folder, gif, misused, png};
-use hrseg::seg_data::{DecodeLimits, labels};
+use hrseg::seg_data::{DecodeLimits, labels, output};
 
 #[test]
 fn wrong_use() {
@@ -44,13 +44,14 @@ fn a_corrupt_frame_and_frames_of_two_sizes() {
     let broken = &png(60, 40, 0)[..60];
     let sandbox = folder(2).with_file("ball/2.png", broken).with_file("ball/10.png", &png(30, 50, 3));
     let weights = sam2_video().to_str().unwrap();
-    let prompts = ["--point", "0:7:30,20", "--box", "1:2:15,8,42,32"];
+    let prompts = ["--point", "0:7:30,20", "--box", "1:2:15,-0.9,42,32"];
     let args = [&["track", "ball", "--device", "cpu", "--weights", weights][..], &prompts].concat();
     let run = sandbox.hrseg(&args).exits(1);
     assert!(
         run.stderr.contains("3 to 9") && run.stderr.contains("2.png") && run.stderr.contains("left out"),
         "{run:#?}"
     );
+    assert!(run.stderr.contains("note: object 2 on frame 1: box [15.0, -0.9,"), "{run:#?}");
     assert_eq!(run.stdout.lines().count(), 3, "{run:#?}");
     assert_eq!(sandbox.names("out"), ["ball", "ball.overlay", "ball.rle"], "no state is left");
     for folder in ["out/ball", "out/ball.overlay"] {
@@ -80,4 +81,27 @@ fn an_animation() {
     assert_eq!(order, ["00001", "00000"]);
     let run = sandbox.hrseg(&[&args[..], &["--resume"]].concat()).exits(0);
     assert!(run.stderr.contains("all 2 frames are there already"), "{run:#?}");
+}
+
+/// A mask in the same file, but another one: another prompt.
+#[cfg(unix)]
+#[test]
+fn going_on_with_another_mask_is_refused() {
+    let mask = |left: u32| {
+        let mask = image::GrayImage::from_fn(60, 40, |x, y| {
+            [if x.abs_diff(left) < 9 && y.abs_diff(20) < 9 { 255 } else { 0 }].into()
+        });
+        output::png(&mask).unwrap()
+    };
+    let sandbox = folder(5).with_file("mask.png", &mask(30));
+    let weights = sam2_video().to_str().unwrap();
+    let args = ["track", "ball", "--device", "cpu", "--weights", weights, "--mask", "0:1:mask.png", "--format", "rle"];
+    let (lines, run) = super::common::interrupted(&mut sandbox.command(&args));
+    run.exits(1);
+    let resumed = [&args[..], &["--resume"]].concat();
+    std::fs::write(sandbox.path("mask.png"), mask(20)).unwrap();
+    sandbox.hrseg(&resumed).refuses(&["ball.state.safetensors", "other prompts"]);
+    std::fs::write(sandbox.path("mask.png"), mask(30)).unwrap();
+    let run = sandbox.hrseg(&resumed).exits(0);
+    assert_eq!(run.stdout.lines().count(), 5 - lines.lines().count(), "{run:#?}");
 }

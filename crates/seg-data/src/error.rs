@@ -158,10 +158,13 @@ pub enum DataError {
         input: String,
     },
     /// A folder or a pattern has no images.
-    #[error("{input}: no images in it; expected files ending in {}", crate::inputs::EXTENSIONS.join(", "))]
+    #[error("{input}: no images in it{}; expected files ending in {}",
+        left_out.note().map(|n| format!(" ({n})")).unwrap_or_default(), crate::inputs::EXTENSIONS.join(", "))]
     NoImages {
         /// The argument as given.
         input: String,
+        /// What is there instead.
+        left_out: crate::inputs::LeftOut,
     },
     /// A glob pattern that cannot be parsed.
     #[error("{input}: not a valid pattern: {reason}")]
@@ -171,8 +174,9 @@ pub enum DataError {
         /// The parser's reason.
         reason: String,
     },
-    /// Two inputs would be written to the same output.
-    #[error("{} and {} would both be written as \"{stem}\"; rename one, or process them into different folders", first.display(), second.display())]
+    /// Two inputs have one stem: they would be written to the same output, or be the same prediction.
+    #[error("{} and {} have the same stem, \"{stem}\"{}; rename one, or keep them in different folders", first.display(), second.display(),
+        crate::inputs::difference(first, second))]
     Collision {
         /// The common stem.
         stem: String,

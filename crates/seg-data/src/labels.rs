@@ -38,7 +38,7 @@ pub fn png(labels: &GrayImage) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a label map: the numbers behind the colours of an indexed PNG. `None` for any other file, which has no numbers.
+/// Reads a label map: the numbers behind the colours of an indexed PNG or TIFF. `None` for any other file, which has no numbers.
 ///
 /// # Errors
 /// A file that cannot be read, is over the limits, or is damaged.

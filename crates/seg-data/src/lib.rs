@@ -18,5 +18,5 @@ pub use decode::{DecodeLimits, LoadedImage, decode_image, decode_mask, load_gray
 pub use error::{DataError, Result};
 pub use frames::Frames;
 pub use image::{GrayImage, RgbImage, RgbaImage};
-pub use resize::{PilFilter, resize_pil, to_luma_pil};
+pub use resize::{PassOrder, PilFilter, resize_pil, resize_pil_in_order, to_luma_pil};
 pub use rle::Rle;

@@ -115,6 +115,52 @@ fn arguments_without_images_are_errors() {
 }
 
 #[test]
+fn every_ending_of_an_image_is_known_and_the_rest_is_counted() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    let images = ["a.jfif", "b.JPE", "c.jif", "d.TIFF", "e.Tif", "f.dib", "g.apng", "h.mpo", "i.JPEG", "j.WebP"];
+    touch(dir, &images);
+    touch(dir, &["x.txt", "y.TXT", "z.heic", "README", "sub/in.png", ".DS_Store", "Thumbs.db", ".l.txt"]);
+    let (files, left_out) = inputs::expand_counting(&[dir]).unwrap();
+    assert_eq!(files.len(), images.len());
+    assert_eq!(left_out.note().unwrap(), "left out: 2 .txt, 1 without an ending, 1 .heic");
+    let pattern = dir.join("*");
+    let (files, left_out) = inputs::expand_counting(&[&pattern]).unwrap();
+    assert_eq!(files.len(), images.len());
+    assert_eq!(left_out.note().unwrap(), "left out: 2 .txt, 1 without an ending, 1 .heic");
+    assert_eq!(inputs::expand_counting(&[dir.join("a.jfif")]).unwrap().1.note(), None);
+    touch(dir, &["none/a.heic", "none/b.heic"]);
+    let error = expand(dir, &["none"]).unwrap_err().to_string();
+    assert!(error.contains("none: no images in it (left out: 2 .heic)"), "{error}");
+}
+
+#[test]
+fn folders_tell_images_and_folders_apart() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    touch(dir, &["a.png", "s/b.png", ".ipynb_checkpoints/a.png", "__MACOSX/s/._b.png", "@eaDir/a.png", "n.csv"]);
+    fs::create_dir(dir.join("odd.png")).unwrap();
+    let mut found = inputs::Folder::read(dir).unwrap();
+    found.folders.sort();
+    assert_eq!((found.images, found.folders), (vec!["a.png".into()], vec!["odd.png".into(), "s".into()]));
+    assert_eq!(found.left_out.note().unwrap(), "left out: 1 .csv");
+    assert!(inputs::Folder::read(&dir.join("nowhere")).is_err());
+}
+
+#[test]
+fn names_as_text_have_one_form_and_stay_apart() {
+    use std::ffi::OsStr;
+    assert_eq!(inputs::text(OsStr::new("cafe\u{301}")), "caf\u{e9}");
+    assert_eq!(inputs::text(OsStr::new("plain.b")), "plain.b");
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt as _;
+        assert_eq!(inputs::text(OsStr::from_bytes(b"e\xcc\x81\xff")), "\u{e9}\\xFF");
+        assert_ne!(inputs::text(OsStr::from_bytes(b"\xfe")), inputs::text(OsStr::from_bytes(b"\xff")));
+    }
+}
+
+#[test]
 fn inputs_that_would_collide_are_both_named() {
     let files: Vec<PathBuf> = ["x/truck.jpg", "x/car.jpg", "y/truck.png"].iter().map(PathBuf::from).collect();
     inputs::check_stems(&files[..2]).unwrap();

@@ -1,6 +1,9 @@
 //! Frames of folders, animations and videos.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
+use common::data;
 use image::codecs::gif::GifEncoder;
 use image::{Frame, RgbImage, RgbaImage};
 use seg_data::output::{Overwrite, write_png};
@@ -84,4 +87,46 @@ fn what_is_no_video() {
     let small = DecodeLimits { max_pixels: 1000, ..DecodeLimits::default() };
     std::fs::write(dir.path().join("large.gif"), gif(2)).unwrap();
     assert!(matches!(Frames::open(dir.path().join("large.gif"), &small, None), Err(DataError::TooLarge { .. })));
+}
+
+/// False, with a line, where the program is not installed.
+fn has_ffmpeg() -> bool {
+    let there = std::process::Command::new("ffmpeg").arg("-version").output().is_ok();
+    if !there {
+        eprintln!("not tested: ffmpeg is not installed");
+    }
+    there
+}
+
+/// Beside the film a cover that is marked as one, or a still that is not, both before it.
+#[test]
+fn the_film_is_taken_not_its_cover() {
+    if !has_ffmpeg() {
+        return;
+    }
+    for (file, note) in [("plain.mp4", ""), ("cover_v0.mp4", ""), ("still_first.mp4", "2 streams of pictures")] {
+        let frames = open(&data("video").join(file)).unwrap();
+        assert_eq!((frames.len(), frames.load(11).unwrap().dimensions()), (12, (160, 96)), "{file}");
+        assert!(frames.damage().is_none());
+        assert!(frames.notes().join("").contains(note) && frames.notes().is_empty() == note.is_empty(), "{file}");
+    }
+    let sound = open(&data("video").join("sound_cover.m4a")).unwrap_err().to_string();
+    assert!(sound.contains("sound_cover.m4a") && sound.contains("no film"), "{sound}");
+}
+
+/// To ffmpeg's image sequences `%` is a pattern, in folders' names too.
+#[test]
+fn percent_signs_in_paths() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["100% x", "%05d", "a%%b", "[%d] é"] {
+        let folder = dir.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let film = folder.join("50% %03d.mp4");
+        std::fs::copy(data("video/plain.mp4"), &film).unwrap();
+        let frames = Frames::open(&film, &DecodeLimits::default(), Some(&folder)).unwrap();
+        assert_eq!((frames.len(), names(&frames)[11].as_str()), (12, "00011"), "{name}");
+    }
 }

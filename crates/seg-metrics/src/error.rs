@@ -68,6 +68,14 @@ pub enum Error {
         /// Its row.
         y: usize,
     },
+    /// A mask of one object has more than two values.
+    #[error("the {side} has {values} different values, expected a mask of one object with two at most")]
+    NotBinary {
+        /// "prediction" or "ground truth".
+        side: &'static str,
+        /// How many different values.
+        values: usize,
+    },
     /// A label image has a label that is too high.
     #[error("the prediction has label {label}, the highest allowed here is {limit}")]
     Label {

@@ -2,6 +2,7 @@
 
 pub mod automatic;
 mod base_files;
+mod clamp;
 pub mod dense;
 pub mod dis_sam;
 mod error;

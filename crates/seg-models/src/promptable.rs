@@ -1,5 +1,7 @@
 //! What all models that answer to prompts share: prompts in, masks out.
 
+use std::borrow::Cow;
+
 use candle_core::{DType, Device, Tensor};
 use hr_decoders::{MaskDecoderOutput, PointPrompts, label};
 use seg_data::{GrayImage, RgbImage};
@@ -57,25 +59,6 @@ impl Prompts {
         self
     }
 
-    /// Refuses prompts that do not lie in an image of `width × height` pixels.
-    pub fn check(&self, width: u32, height: u32) -> Result<()> {
-        let inside = |v: f32, size: u32| v >= 0.0 && v <= size as f32; // false for NaN
-        for &Point { x, y, .. } in &self.points {
-            if !inside(x, width) || !inside(y, height) {
-                return Err(Error::PointOutside { x, y, width, height });
-            }
-        }
-        if let Some(corners @ [x0, y0, x1, y1]) = self.bbox {
-            if [x0, x1].iter().any(|&x| !inside(x, width)) || [y0, y1].iter().any(|&y| !inside(y, height)) {
-                return Err(Error::BoxOutside { corners, width, height });
-            }
-            if x0 >= x1 || y0 >= y1 {
-                return Err(Error::EmptyBox { corners });
-            }
-        }
-        Ok(())
-    }
-
     /// Whether both have as many prompts of each kind, and any: then a decoder can take them in one batch.
     pub(crate) fn same_kinds(&self, other: &Self) -> bool {
         let kinds = |p: &Self| (p.points.len(), p.bbox.is_some(), p.mask.is_some());
@@ -86,7 +69,7 @@ impl Prompts {
 /// Clicks and boxes' corners as labelled points, coordinates through `to_input`; a box first where `box_as_points` says
 /// so. `None` without any. The prompts are of the same kinds, see [`Prompts::same_kinds`].
 pub(crate) fn labelled_points(
-    batch: &[Prompts],
+    batch: &[Cow<'_, Prompts>],
     box_as_points: bool,
     to_input: impl Fn(f32, f32) -> (f32, f32),
     device: &Device,

@@ -149,12 +149,15 @@ impl<'a> Session<'a> {
         for note in &loaded.notes {
             progress.message(&format!("note: {}: {note}", file.display()));
         }
-        self.prompts.check(width, height).with_context(|| file.display().to_string())?;
+        let (prompts, moved) = self.prompts.clamped(width, height).with_context(|| file.display().to_string())?;
+        for note in moved {
+            progress.message(&format!("note: {}: {note}", file.display()));
+        }
         let models = match &mut self.models {
             Some(models) => models,
             empty => empty.insert(load_models(self.args, &self.options, progress).map_err(Failure::Model)?),
         };
-        let segmented = masks(self.args, models, &self.prompts, file, &loaded.image, progress)
+        let segmented = masks(self.args, models, &prompts, file, &loaded.image, progress)
             .with_context(|| file.display().to_string())?;
         // not before there is something to put in it; without it no image can be done
         seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;

@@ -98,14 +98,19 @@ impl<'a> Clicks<'a> {
             return Ok((session, usize::min(done, self.order.len())));
         }
         let mut session = predictor.session(options);
-        let prompts = std::mem::take(&mut self.prompts);
-        for (index, objects) in prompts.iter().rev() {
+        let mut prompts = std::mem::take(&mut self.prompts);
+        for (index, objects) in prompts.iter_mut().rev() {
             progress.stage(&format!("prompts on frame {index}"));
-            let (_, frame) = self
+            let (image, frame) = self
                 .encode(predictor, *index)?
                 .map_err(|error| anyhow::Error::from(error).context(format!("frame {index} has prompts")))?;
             for (object, prompts) in objects {
                 let at = || format!("object {object} on frame {index}");
+                let (clamped, moved) = prompts.clamped(image.width(), image.height()).with_context(at)?;
+                for note in moved {
+                    progress.message(&format!("note: {}: {note}", at()));
+                }
+                *prompts = clamped.into_owned();
                 session.prompt(*index, &frame, (*object).into(), prompts).with_context(at)?;
             }
         }

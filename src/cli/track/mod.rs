@@ -36,7 +36,7 @@ pub fn run(args: &TrackArgs, common: &Common) -> anyhow::Result<Outcome> {
     let prompts = prompts::gather(args, &limits)?;
     let interrupted = watch_interrupts("frame")?;
     let frames = Frames::open(&args.input, &limits, None)?;
-    let video = Video::new(args, &limits, &frames, interrupted);
+    let video = Video::new(args, &limits, &frames, &prompts, interrupted);
     let mut job: Box<dyn Job + '_> = match &args.text {
         Some(text) => Box::new(sentence::Sentence::new(&video, text)),
         None => Box::new(clicks::Clicks::new(&video, prompts)?),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use seg_data::{DecodeLimits, GrayImage, labels, load_mask, render};
 use seg_models::{MaskPrompt, Prompts};
+use sha2::{Digest as _, Sha256};
 
 use super::args::{On, TrackArgs};
 
@@ -53,12 +54,31 @@ pub fn drawn(prompts: Option<&BTreeMap<u8, Prompts>>) -> render::Prompts {
     }
 }
 
-/// The prompts in words: a run with other ones is another run.
-pub fn fingerprint(args: &TrackArgs, frames: usize) -> String {
-    let TrackArgs { points, boxes, masks, direction, fill_holes, text, clip, .. } = args;
+/// The prompts in words, masks by what is in them: a run with other ones is another run.
+pub fn fingerprint(args: &TrackArgs, prompts: &PromptsByFrame, frames: usize) -> String {
+    let TrackArgs { points, boxes, direction, fill_holes, text, clip, .. } = args;
     let model = args.model();
-    match text {
-        Some(text) => format!("{model} {frames} frames {text:?} {clip:?}"),
-        None => format!("{model} {frames} frames {points:?} {boxes:?} {masks:?} {direction:?} {fill_holes}"),
+    if let Some(text) = text {
+        return format!("{model} {frames} frames {text:?} {clip:?}");
     }
+    let masks: Vec<_> = prompts
+        .iter()
+        .flat_map(|(frame, objects)| objects.iter().map(move |(object, prompts)| (frame, object, &prompts.mask)))
+        .filter_map(|(frame, object, mask)| match mask {
+            Some(MaskPrompt::Image(mask)) => Some((frame, object, digest(mask))),
+            _ => None,
+        })
+        .collect();
+    format!("{model} {frames} frames {points:?} {boxes:?} {masks:?} {direction:?} {fill_holes}")
+}
+
+/// The size and the SHA-256 of a mask's pixels.
+fn digest(mask: &GrayImage) -> String {
+    use std::fmt::Write as _;
+
+    let mut text = format!("{}x{} ", mask.width(), mask.height());
+    for byte in Sha256::digest(mask.as_raw()) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

@@ -12,8 +12,9 @@ use seg_data::{DecodeLimits, Frames, RgbImage, render};
 use seg_models::registry::{LoadOptions, ModelName};
 use seg_models::sam2::video::FrameMasks;
 
+use super::TrackArgs;
 use super::output::{Outputs, Record};
-use super::{TrackArgs, prompts};
+use super::prompts::{self, PromptsByFrame};
 use crate::cli::common::say;
 use crate::cli::progress::Progress;
 use crate::cli::segment::load;
@@ -43,6 +44,8 @@ pub struct Video<'a> {
     pub names: Vec<OsString>,
     pub outputs: Outputs,
     pub limits: &'a DecodeLimits,
+    /// What a state says of the prompts of its run.
+    asked: String,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -51,10 +54,12 @@ impl<'a> Video<'a> {
         args: &'a TrackArgs,
         limits: &'a DecodeLimits,
         frames: &'a Frames,
+        prompts: &PromptsByFrame,
         interrupted: Arc<AtomicBool>,
     ) -> Self {
+        let asked = prompts::fingerprint(args, prompts, frames.len());
         let names = (0..frames.len()).map(|frame| frames.name(frame).unwrap_or_default()).collect();
-        Self { args, frames, names, outputs: Outputs::new(args), limits, interrupted }
+        Self { args, frames, names, outputs: Outputs::new(args), limits, asked, interrupted }
     }
 
     /// The model that the user asked for, on his device, as `open` makes it of its file.
@@ -124,8 +129,7 @@ impl<'a> Video<'a> {
 
     /// What a state says of the run that left it: what was asked, and how many frames were `done`.
     pub fn notes(&self, done: usize) -> BTreeMap<String, String> {
-        let asked = prompts::fingerprint(self.args, self.frames.len());
-        BTreeMap::from([(ASKED.to_owned(), asked), (DONE.to_owned(), done.to_string())])
+        BTreeMap::from([(ASKED.to_owned(), self.asked.clone()), (DONE.to_owned(), done.to_string())])
     }
 
     /// How many frames were done when a state was left; refuses that of another call.

@@ -3,11 +3,11 @@
 //! | in the file | what comes out |
 //! | --- | --- |
 //! | grey, grey+alpha, palette | R = G = B, or the palette's colours |
-//! | alpha | dropped, not composited: what PIL's `convert("RGB")` does, so that the model sees what the reference saw |
+//! | alpha | dropped, not composited, premultiplied colours divided by it: what PIL's `convert("RGB")` does, so that the model sees what the reference saw |
 //! | 16 bits a channel | 8 bits by rounding, `(v·255 + 32767) / 65535` (PIL cuts the low byte off) |
-//! | 32-bit float (TIFF) | clamped to 0..1, times 255, rounded |
+//! | other numbers (TIFF) | float in 0..1 times 255; whole numbers by their type's largest; what else, in [`tiff`]'s table, with a note or refused |
 //! | CMYK, YCCK JPEG | RGB by the formula of PIL and libjpeg, without a colour profile |
-//! | several frames (GIF, WebP, APNG, TIFF pages) | the first frame; a note says so for GIF |
+//! | several frames (GIF, WebP, APNG, TIFF pages) | the first frame; a note says so for GIF and TIFF |
 //! | an embedded colour profile | not applied, as the reference does not either |
 //! | EXIF / TIFF orientation 1 to 8 | applied: everything else works in the pixels that a viewer shows |
 //!
@@ -19,6 +19,7 @@ mod labels;
 mod limits;
 mod raster;
 mod sniff;
+mod tiff;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
@@ -126,9 +127,12 @@ pub fn load_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Gray
     guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))
 }
 
-/// [`load_labels`] of a PNG with a palette; `None` for any other file.
+/// The indices of a PNG or TIFF with a palette; `None` for any other file.
 pub(crate) fn load_palette_labels(path: &Path, limits: &DecodeLimits) -> Result<Option<GrayImage>> {
     let (name, bytes) = read(path, limits)?;
+    if sniff::format(&bytes[..bytes.len().min(sniff::HEAD)], &name).is_ok_and(|f| f == ImageFormat::Tiff) {
+        return guarded(&name, "TIFF", || tiff::indices(&bytes, &name, limits));
+    }
     if !labels::has_palette(&bytes, limits) {
         return Ok(None);
     }
@@ -171,13 +175,16 @@ fn decode<R: BufRead + Seek>(mut r: R, len: u64, name: &str, limits: &DecodeLimi
     }
     r.seek(SeekFrom::Start(0)).map_err(reading)?;
     let format = sniff::format(&head[..got], name)?;
-    let decoded = if format == ImageFormat::Jpeg {
-        // The JPEG decoder wants the whole file; its length was checked above, and is checked again here because a
+    let decoded = if let ImageFormat::Jpeg | ImageFormat::Tiff = format {
+        // These decoders want the whole file; its length was checked above, and is checked again here because a
         // file may grow between the two.
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(len as usize).map_err(|_| limits.no_memory(name, len))?;
         r.take(limits.max_file_bytes).read_to_end(&mut bytes).map_err(reading)?;
-        guarded(name, "JPEG", || jpeg::decode(&bytes, name, limits))?
+        guarded(name, sniff::label(format), || match format {
+            ImageFormat::Jpeg => jpeg::decode(&bytes, name, limits),
+            _ => tiff::decode(&bytes, name, limits),
+        })?
     } else {
         guarded(name, sniff::label(format), || raster::decode(r, format, name, limits))?
     };

@@ -9,6 +9,10 @@ pub(super) const HEAD: usize = 32;
 
 /// The format that `head` (up to [`HEAD`] bytes) announces.
 pub(super) fn format(head: &[u8], name: &str) -> Result<ImageFormat> {
+    // the `image` crate does not know the 64-bit form
+    if head.starts_with(b"II+\0\x08\0\0\0") || head.starts_with(b"MM\0+\0\x08\0\0") {
+        return Ok(ImageFormat::Tiff);
+    }
     if let Some(format) = foreign(head) {
         return Err(DataError::NotBuiltIn { name: name.to_owned(), format });
     }
@@ -66,7 +70,7 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
             _ => Some("video (MP4/MOV)"),
         };
     }
-    const SIGNATURES: [(&[u8], &str); 8] = [
+    const SIGNATURES: [(&[u8], &str); 7] = [
         (b"\0\0\0\x0cJXL ", "JPEG XL"),
         (b"\xff\x0a", "JPEG XL"),
         (b"\0\0\0\x0cjP  ", "JPEG 2000"),
@@ -74,7 +78,6 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
         (b"%PDF-", "PDF"),
         (b"8BPS", "Photoshop PSD"),
         (b"<svg", "SVG"),
-        (b"II+\0", "BigTIFF"),
     ];
     SIGNATURES.iter().find(|(magic, _)| head.starts_with(magic)).map(|&(_, name)| name)
 }

@@ -1,7 +1,8 @@
 //! Video files, through the program `ffmpeg`.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::{DataError, Result, one_line};
@@ -9,42 +10,118 @@ use crate::error::{DataError, Result, one_line};
 /// Name of the environment variable with another path of the program.
 const VARIABLE: &str = "HRSEG_FFMPEG";
 
-/// Has `ffmpeg` write all frames of `path` into `folder`. What is wrong although there are frames is returned.
-pub(super) fn unpack(path: &Path, folder: &Path) -> Result<Option<DataError>> {
+/// What came of a video.
+pub(super) struct Unpacked {
+    /// What is wrong although there are frames.
+    pub damage: Option<DataError>,
+    /// What the caller may want to tell.
+    pub notes: Vec<String>,
+}
+
+/// Has `ffmpeg` write all frames of `path` into `folder`: of its film, not of a cover or another still beside it.
+pub(super) fn unpack(path: &Path, folder: &Path) -> Result<Unpacked> {
     let name = path.display().to_string();
     let failed = |reason: String| DataError::Ffmpeg { name: name.clone(), reason };
-    let mut last = None;
+    let started = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => DataError::NoFfmpeg { name: name.clone() },
+        _ => failed(format!("it cannot be started: {e}")),
+    };
+    let packets = packets(path).map_err(started)?;
+    let (film, notes) = film(&packets);
+    let mut damage = None;
     // every frame once, whatever its time stamp; older versions know the second form only
     for timing in [["-fps_mode", "passthrough"], ["-vsync", "0"]] {
-        let output = command(path, folder, timing).output().map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => DataError::NoFfmpeg { name: name.clone() },
-            _ => failed(format!("it cannot be started: {e}")),
-        })?;
+        let mut command = command(path).map_err(started)?;
+        command.args(["-map", &format!("0:V:{film}")]).args(timing).args(["-start_number", "0", "-pred", "mixed"]);
+        // the pattern without the folder, in whose name `%` would be a pattern too
+        let output = command.arg("%05d.png").current_dir(folder).stdout(Stdio::null()).output().map_err(started)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         if output.status.success() {
-            return Ok(None);
+            damage = None;
+            break;
+        }
+        if said.contains("matches no streams") {
+            return Err(failed("there is no film in it, at most sound or a cover picture".into()));
         }
         let reason = said.lines().last().map_or_else(|| output.status.to_string(), one_line);
+        damage = Some(failed(reason));
         let frames = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-        if frames {
-            return Ok(Some(failed(reason)));
-        }
         let unknown_option = said.contains("fps_mode");
-        last = Some(failed(reason));
-        if !unknown_option {
+        if frames || !unknown_option {
             break;
         }
     }
-    Ok(last)
+    Ok(Unpacked { damage, notes })
 }
 
-fn command(path: &Path, folder: &Path, timing: [&str; 2]) -> Command {
-    let program = std::env::var_os(VARIABLE).unwrap_or_else(|| "ffmpeg".into());
+/// The program with `path` as its input.
+fn command(path: &Path) -> std::io::Result<Command> {
+    let program = PathBuf::from(std::env::var_os(VARIABLE).unwrap_or_else(|| "ffmpeg".into()));
+    // it is started in another folder; a bare name is looked for on the PATH
+    let program = if program.components().count() > 1 { std::path::absolute(&program)? } else { program };
     let mut input = OsString::from("file:"); // a name is never an address
-    input.push(path);
+    input.push(std::path::absolute(path)?);
     let mut command = Command::new(program);
     command.args(["-v", "error", "-nostdin", "-protocol_whitelist", "file,crypto,data", "-i"]).arg(input);
-    command.args(["-map", "0:v:0"]).args(timing).args(["-start_number", "0", "-pred", "mixed"]);
-    command.arg(folder.join("%05d.png")).stdin(Stdio::null()).stdout(Stdio::null());
-    command
+    command.stdin(Stdio::null());
+    Ok(command)
+}
+
+/// How many packets each stream of pictures has that is not marked as a cover; a packet is a frame. Nothing is decoded. A
+/// single stream's packets are not counted to the end.
+fn packets(path: &Path) -> std::io::Result<Vec<u64>> {
+    let mut command = command(path)?;
+    command.args(["-map", "0:V", "-c", "copy", "-f", "framecrc", "-"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    let mut packets = Vec::new();
+    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
+        let Ok(line) = line else { break };
+        if line.starts_with("#media_type") {
+            packets.push(0);
+        } else if !line.starts_with('#') {
+            let stream = line.split(',').next().and_then(|stream| stream.trim().parse::<usize>().ok());
+            if let Some(count) = stream.and_then(|stream| packets.get_mut(stream)) {
+                *count += 1;
+            }
+            if packets.len() < 2 {
+                break;
+            }
+        }
+    }
+    // it may have ended by itself
+    let _ = child.kill();
+    child.wait()?;
+    Ok(packets)
+}
+
+/// The stream with the most frames, the first of equals; what is told where there are others.
+fn film(packets: &[u64]) -> (usize, Vec<String>) {
+    let most = packets.iter().copied().max().unwrap_or(0);
+    let film = packets.iter().position(|count| *count == most).unwrap_or(0);
+    let others: Vec<String> =
+        packets.iter().enumerate().filter(|(i, _)| *i != film).map(|(_, count)| count.to_string()).collect();
+    let notes = match others.len() {
+        0 => Vec::new(),
+        n => vec![format!(
+            "it has {} streams of pictures: the one of {most} frames is used, not {} of {}",
+            n + 1,
+            if n == 1 { "the one" } else { "those" },
+            others.join(", ")
+        )],
+    };
+    (film, notes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::film;
+
+    #[test]
+    fn the_film_is_the_longest_stream() {
+        assert_eq!(film(&[]).0, 0);
+        assert!(film(&[1]).1.is_empty());
+        let (at, notes) = film(&[1, 12, 12]);
+        assert_eq!(at, 1);
+        assert!(notes[0].contains("3 streams") && notes[0].contains("12 frames") && notes[0].contains("1, 12"));
+    }
 }

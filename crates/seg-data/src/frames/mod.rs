@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | a folder | its images in the order of the numbers in their names (`2.jpg` before `10.jpg`), decoded when asked for |
 //! | GIF, APNG, animated WebP | unpacked once into a temporary folder, transparency dropped |
-//! | anything else | the program `ffmpeg`, if it is installed, unpacks it into a temporary folder |
+//! | anything else | the program `ffmpeg`, if it is installed, unpacks it into a temporary folder: the longest stream, no cover |
 //!
 //! Frames are numbered by their place, from 0. The memory that this takes does not depend on the number of frames.
 
@@ -61,6 +61,7 @@ impl Frames {
         let folder = folder
             .map_err(|e| DataError::io(scratch.unwrap_or(Path::new("the temporary folder")), "write into it", e))?;
         let still = |format| DataError::SingleImage { name: name.clone(), format };
+        let mut told = Vec::new();
         let damage = match image::guess_format(&head) {
             Ok(format @ (ImageFormat::Gif | ImageFormat::Png | ImageFormat::WebP)) => {
                 match animation::unpack(path, format, limits, folder.path())? {
@@ -71,22 +72,27 @@ impl Frames {
             Ok(ImageFormat::Jpeg) => return Err(still("JPEG")),
             Ok(ImageFormat::Bmp) => return Err(still("BMP")),
             Ok(ImageFormat::Tiff) => return Err(still("TIFF")),
-            _ => ffmpeg::unpack(path, folder.path())?,
+            _ => {
+                let unpacked = ffmpeg::unpack(path, folder.path())?;
+                told = unpacked.notes;
+                unpacked.damage
+            }
         };
         let mut frames = match (Self::of_folder(folder.path(), limits), damage) {
             (Ok(frames), damage) => Self { damage, ..frames },
             (Err(_), Some(damage)) => return Err(damage),
             (Err(error), None) => return Err(error),
         };
+        frames.notes.extend(told);
         frames._unpacked = Some(folder);
         Ok(frames)
     }
 
     fn of_folder(path: &Path, limits: &DecodeLimits) -> Result<Self> {
-        let mut files = inputs::expand(&[path])?;
-        order::sort(&mut files);
+        let (mut files, left_out) = inputs::expand_counting(&[path])?;
+        inputs::sort_naturally(&mut files);
         inputs::check_stems(&files)?;
-        let notes = order::gaps(&files).into_iter().collect();
+        let notes = left_out.note().into_iter().chain(order::gaps(&files)).collect();
         Ok(Self { files, limits: limits.clone(), notes, damage: None, _unpacked: None })
     }
 

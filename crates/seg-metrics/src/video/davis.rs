@@ -1,10 +1,13 @@
 //! The evaluation of DAVIS 2017 (Pont-Tuset et al., "The 2017 DAVIS Challenge on Video Object Segmentation"; Caelles et
 //! al., "The 2019 DAVIS Challenge on VOS: Unsupervised Multi-Object Segmentation").
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::assignment::assign;
-use super::frame::ObjectMask;
+use super::frame::{ObjectMask, between_the_ends, labels};
 use super::statistics::{Decay, Statistics, mean};
 use crate::bits::BitMask;
 use crate::{Error, Plane, Result};
@@ -26,6 +29,14 @@ pub enum DavisTask {
 impl DavisTask {
     /// How many proposals a prediction may have in the unsupervised task.
     pub const MAX_PROPOSALS: u8 = 20;
+
+    /// Which of `frames` frames count. The predictions of the others are never looked at.
+    pub fn scored(self, frames: usize) -> Range<usize> {
+        match self {
+            Self::SemiSupervised => between_the_ends(frames),
+            Self::Unsupervised => 0..frames,
+        }
+    }
 }
 
 /// The scores of one object, a value a frame.
@@ -52,6 +63,11 @@ pub struct DavisSequence {
     pending: Option<Scores>,
     /// The highest label that was predicted.
     proposals: u8,
+    /// Whether the last frame counts in any case, for none is added that does not.
+    ends_left_out: bool,
+    /// Labels of the first ground truth, and of all.
+    in_first: BTreeSet<u8>,
+    in_gt: BTreeSet<u8>,
 }
 
 /// J and F of every proposal against every object in a frame: `[proposal][object]`. Proposals beyond are empty; the last
@@ -61,27 +77,76 @@ type Scores = Vec<Vec<(f64, f64)>>;
 impl DavisSequence {
     /// A sequence without frames.
     pub fn new(task: DavisTask) -> Self {
-        Self { task, objects: None, size: None, frames: Vec::new(), pending: None, proposals: 0 }
+        Self {
+            task,
+            objects: None,
+            size: None,
+            frames: Vec::new(),
+            pending: None,
+            proposals: 0,
+            ends_left_out: false,
+            in_first: BTreeSet::new(),
+            in_gt: BTreeSet::new(),
+        }
+    }
+
+    /// A sequence to which only frames are added that count ([`DavisTask::scored`]), after a look at the first ground
+    /// truth, as a label image. So no prediction is needed for a frame that does not count.
+    pub fn from_first(task: DavisTask, gt: Plane<'_>) -> Self {
+        let mut out = Self { ends_left_out: true, size: Some((gt.width(), gt.height())), ..Self::new(task) };
+        out.look_at(gt);
+        out
+    }
+
+    /// Takes the labels of a ground truth down, and the objects from the first; the number of objects.
+    fn look_at(&mut self, gt: Plane<'_>) -> u8 {
+        let labels: Vec<u8> = labels(gt).filter(|&l| l != VOID).collect();
+        self.in_gt.extend(&labels);
+        *self.objects.get_or_insert_with(|| {
+            self.in_first.extend(&labels);
+            labels.last().copied().unwrap_or(0)
+        })
+    }
+
+    /// How many objects there are, once the first ground truth is known: its highest label.
+    pub fn objects(&self) -> Option<u8> {
+        self.objects
+    }
+
+    /// Objects that count although the first ground truth, of label images, does not have them: it has a higher label.
+    /// In a frame in which neither side has such an object its scores are 1.
+    pub fn absent(&self) -> impl Iterator<Item = u8> {
+        (1..=self.objects.unwrap_or(0)).filter(|label| !self.in_gt.is_empty() && !self.in_first.contains(label))
+    }
+
+    /// Labels of later ground truths that are no objects, because the first has none as high.
+    pub fn late(&self) -> impl Iterator<Item = u8> {
+        self.in_gt.iter().copied().filter(|&label| self.objects.is_some_and(|objects| label > objects))
     }
 
     /// Adds the next frame, as label images. Objects are those up to the highest label of the first ground truth; label
     /// 255 of the ground truth is void.
     ///
-    /// In the semi-supervised task the first frame serves only to tell the objects, and the last one that is added is
-    /// left out of the result.
+    /// In the semi-supervised task the first frame serves only to tell the objects, and its prediction is not looked at; the
+    /// last one that is added is left out of the result (see [`Self::from_first`]).
     ///
     /// # Errors
     /// [`Error::SizeMismatch`]; [`Error::Label`] for a prediction with more objects than the ground truth
     /// (semi-supervised) or than [`DavisTask::MAX_PROPOSALS`].
     pub fn add(&mut self, pred: Plane<'_>, gt: Plane<'_>) -> Result<()> {
+        let first = self.objects.is_none();
+        let objects = self.look_at(gt);
+        if first && self.task == DavisTask::SemiSupervised {
+            self.size = Some((gt.width(), gt.height()));
+            return Ok(());
+        }
         pred.same_size(gt)?;
-        let highest = |plane: Plane<'_>| plane.data().iter().copied().filter(|&l| l != VOID).max().unwrap_or(0);
-        let objects = self.objects.unwrap_or_else(|| highest(gt));
         // 255 in a prediction is a label like any other, and too high
-        let proposals = if pred.data().contains(&VOID) { VOID } else { highest(pred) };
+        let proposals = labels(pred).last().unwrap_or(0);
         self.check_labels(proposals, objects)?;
         let masks = |plane, up_to| (1..=up_to).map(|label| BitMask::from_fn(plane, |l| l == label)).collect::<Vec<_>>();
-        self.add_masks(&masks(pred, proposals), &masks(gt, objects), &BitMask::from_fn(gt, |l| l == VOID))
+        let void = BitMask::from_fn(gt, |l| l == VOID);
+        self.add_frame(&masks(pred, proposals), &masks(gt, objects), &void, false)
     }
 
     /// Adds the next frame, as one mask for each proposal and one for each object; masks may overlap. Every frame has the
@@ -90,7 +155,10 @@ impl DavisSequence {
     /// # Errors
     /// As [`add`](Self::add).
     pub fn add_masks(&mut self, pred: &[BitMask], gt: &[BitMask], void: &BitMask) -> Result<()> {
-        let first = self.objects.is_none();
+        self.add_frame(pred, gt, void, self.objects.is_none())
+    }
+
+    fn add_frame(&mut self, pred: &[BitMask], gt: &[BitMask], void: &BitMask, first: bool) -> Result<()> {
         let (width, height) = *self.size.get_or_insert((void.width(), void.height()));
         for mask in pred.iter().chain(gt).chain([void]) {
             if (mask.width(), mask.height()) != (width, height) {
@@ -129,7 +197,10 @@ impl DavisSequence {
     }
 
     /// The scores of all objects of the sequence.
-    pub fn finish(self) -> Vec<ObjectScores> {
+    pub fn finish(mut self) -> Vec<ObjectScores> {
+        if self.ends_left_out {
+            self.frames.extend(self.pending.take());
+        }
         let objects = usize::from(self.objects.unwrap_or(0));
         let of = |proposal: usize, object: usize| {
             let (j, f) = (self.frames.iter()).map(|frame| frame[proposal.min(frame.len() - 1)][object]).unzip();

@@ -1,10 +1,25 @@
 //! One object in one frame.
 
+use std::ops::Range;
+
+use crate::Plane;
 use crate::bits::{BitMask, shifted_down};
 use crate::overlap::Overlap;
 
 /// How far a boundary may be off, as a share of the image's diagonal.
 pub const BOUNDARY_TOLERANCE: f64 = 0.008;
+
+/// The frames between the first and the last.
+pub(super) fn between_the_ends(frames: usize) -> Range<usize> {
+    1..frames.saturating_sub(1).max(1)
+}
+
+/// The labels in an image, but 0, in ascending order.
+pub(super) fn labels(plane: Plane<'_>) -> impl Iterator<Item = u8> {
+    let mut seen = [false; 256];
+    plane.data().iter().for_each(|&l| seen[usize::from(l)] = true);
+    (1..=255).filter(move |&l: &u8| seen[usize::from(l)])
+}
 
 /// The pixels in which a mask differs from its right, lower or lower right neighbour. In the last row only the right
 /// neighbour counts, in the last column only the lower one.

@@ -9,5 +9,5 @@ mod statistics;
 pub use assignment::assign;
 pub use davis::{DavisSequence, DavisSummary, DavisTask, ObjectScores};
 pub use frame::{BOUNDARY_TOLERANCE, ObjectMask, boundary_f, boundary_map, region_j, tolerance_radius};
-pub use sav::{SavObject, SavVideo};
+pub use sav::{SavMasks, SavObject, SavVideo};
 pub use statistics::{Decay, Statistics};

@@ -85,7 +85,8 @@ impl PiSamPredictor {
     /// As [`PiSamPredictor::predict_boxes`].
     pub fn correct<'a>(&'a self, embedding: &'a ImageEmbedding, corners: [f32; 4]) -> Result<Correction<'a>> {
         let (width, height) = embedding.original_size;
-        Prompts::bbox(corners).check(width, height)?;
+        let prompts = Prompts::bbox(corners);
+        let corners = prompts.clamped(width, height)?.0.bbox.unwrap_or(corners);
         let coarse = self.coarse(embedding, self.box_to_input(corners, embedding.original_size))?;
         Ok(Correction { predictor: self, embedding, coarse, clicks: Vec::new() })
     }
@@ -178,7 +179,7 @@ impl PromptableSegmenter for PiSamPredictor {
     /// `prompts.multimask` changes nothing.
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {
         let (width, height) = embedding.original_size;
-        prompts.check(width, height)?;
+        let prompts = &*prompts.clamped(width, height)?.0;
         let corners = match (prompts.bbox, &prompts.mask) {
             (Some(corners), _) => self.box_to_input(corners, embedding.original_size),
             (None, Some(MaskPrompt::Image(mask))) => self.box_of_mask(mask, embedding.original_size)?,
@@ -219,11 +220,11 @@ impl Correction<'_> {
     /// mask.
     ///
     /// # Errors
-    /// A click outside the image, which does not count, and as [`Correction::mask`].
+    /// A click a pixel or more outside the image, which does not count, and as [`Correction::mask`].
     pub fn click(&mut self, click: Point) -> Result<Prediction> {
         let (width, height) = self.embedding.original_size;
-        Prompts { points: vec![click], ..Prompts::default() }.check(width, height)?;
-        self.clicks.push(click);
+        let prompts = Prompts { points: vec![click], ..Prompts::default() };
+        self.clicks.extend_from_slice(&prompts.clamped(width, height)?.0.points);
         self.mask()
     }
 

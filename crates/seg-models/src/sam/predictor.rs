@@ -51,8 +51,7 @@ impl SamPredictor {
 
     /// The decoder's answers to prompts of the same kinds.
     fn decode(&self, embedding: &ImageEmbedding, batch: &[Prompts]) -> Result<MaskDecoderOutput> {
-        let (width, height) = embedding.original_size;
-        batch.iter().try_for_each(|prompts| prompts.check(width, height))?;
+        let batch = &Prompts::all_clamped(batch, embedding.original_size)?;
         if embedding.high_res_features.is_some() {
             return Err(Error::OtherEmbedding { model: "SAM", expected: "without" });
         }

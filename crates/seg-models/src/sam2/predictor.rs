@@ -70,9 +70,8 @@ impl Sam2ImagePredictor {
 
     /// The decoder's answers to prompts of the same kinds.
     fn decode(&self, embedding: &ImageEmbedding, batch: &[Prompts]) -> Result<MaskDecoderOutput> {
-        let (width, height) = embedding.original_size;
-        batch.iter().try_for_each(|prompts| prompts.check(width, height))?;
-        let to_input = |x, y| self.to_input((width, height), x, y);
+        let batch = &Prompts::all_clamped(batch, embedding.original_size)?;
+        let to_input = |x, y| self.to_input(embedding.original_size, x, y);
         // a box goes in as two labelled points before the clicks
         let points = labelled_points(batch, true, to_input, &self.device)?;
         let masks = (batch.iter().filter_map(|prompts| prompts.mask.as_ref()))

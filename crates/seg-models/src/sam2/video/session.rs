@@ -68,7 +68,7 @@ impl<'a> VideoSession<'a> {
     /// `multimask` of the prompts is not looked at: with a single click the best of three masks is taken.
     ///
     /// # Errors
-    /// [`Error::NoPrompt`], prompts outside of the frame, a mask of another shape or with other prompts.
+    /// [`Error::NoPrompt`], prompts a pixel or more outside of the frame, a mask of another shape or with other prompts.
     pub fn prompt(&mut self, index: usize, frame: &VideoFrame, object: u32, prompts: &Prompts) -> Result<ObjectMask> {
         let _prompt = trace::module("prompt");
         let input = self.input(frame, prompts)?;
@@ -172,7 +172,7 @@ impl<'a> VideoSession<'a> {
     /// Prompts as the heads take them.
     fn input(&self, frame: &VideoFrame, prompts: &Prompts) -> Result<Input> {
         let (width, height) = frame.size;
-        prompts.check(width, height)?;
+        let prompts = prompts.clamped(width, height)?.0;
         let size = self.predictor.model().image_model().image_size();
         let device = self.predictor.device();
         let clicked = !prompts.points.is_empty() || prompts.bbox.is_some();
@@ -181,7 +181,7 @@ impl<'a> VideoSession<'a> {
                 let scale = |v: f32, side: u32| v / side as f32 * size as f32;
                 let to_input = |x, y| (scale(x, width), scale(y, height));
                 // a box goes in as two labelled points before the clicks
-                let points = labelled_points(std::slice::from_ref(prompts), true, to_input, device)?;
+                let points = labelled_points(std::slice::from_ref(&prompts), true, to_input, device)?;
                 points.map(Input::Points).ok_or(Error::NoPrompt)
             }
             Some(MaskPrompt::LowRes(_)) => {

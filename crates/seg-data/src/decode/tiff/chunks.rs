@@ -1,0 +1,98 @@
+//! Strips and tiles put together: all samples of all pixels, side by side.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use super::codec::{self, Compression};
+use super::fault::Fault;
+use super::header::{Header, Photometric};
+use super::{Source, jpeg, rows, ycbcr};
+use crate::error::Result;
+
+/// The samples of a strip or tile, row by row, in whole bytes of this machine's order.
+pub(super) struct Chunk<'d> {
+    pub samples: Cow<'d, [u8]>,
+    /// Of a row.
+    pub row_bytes: usize,
+}
+
+/// All samples: `height × width × samples`, [`Header::sample_bytes`] each, in this machine's byte order.
+pub(super) fn read(header: &Header, source: &Source<'_>) -> Result<Vec<u8>> {
+    let (size, samples) = (header.sample_bytes(), header.samples);
+    let row = header.width as usize * samples * size;
+    let mut out = Vec::new();
+    let bytes = row * header.height as usize;
+    out.try_reserve_exact(bytes).map_err(|_| source.limits.no_memory(source.name, bytes as u64))?;
+    out.resize(bytes, 0);
+    let across = header.width.div_ceil(header.tiles.width) as usize;
+    let a_plane = across * header.height.div_ceil(header.tiles.height) as usize;
+    let (planes, wide) = (samples / header.together(), header.tiles.width as usize);
+    out.par_chunks_mut(row * header.tiles.height as usize)
+        .enumerate()
+        .try_for_each(|(band, out)| {
+            let rows = out.len() / row;
+            for (plane, x) in (0..planes).flat_map(|plane| (0..across).map(move |x| (plane, x))) {
+                let chunk = chunk(header, source, plane * a_plane + band * across + x, rows)?;
+                let left = x * wide;
+                let width = wide.min(header.width as usize - left);
+                let bytes = width * header.together() * size;
+                if chunk.row_bytes < bytes || chunk.samples.len() < (rows - 1) * chunk.row_bytes + bytes {
+                    return Err(Fault::Truncated(format!(
+                        "a strip or tile has {} bytes of pixels, expected {rows} rows of {bytes}",
+                        chunk.samples.len()
+                    )));
+                }
+                for (out, from) in out.chunks_exact_mut(row).zip(chunk.samples.chunks(chunk.row_bytes)) {
+                    place(&mut out[left * samples * size..], &from[..bytes], plane, header);
+                }
+            }
+            Ok(())
+        })
+        .map_err(|fault| fault.of(source.name))?;
+    Ok(out)
+}
+
+/// Puts a row of a strip or tile where it belongs, a plane's samples between those of the others.
+fn place(out: &mut [u8], row: &[u8], plane: usize, header: &Header) {
+    let size = header.sample_bytes();
+    if !header.planar {
+        out[..row.len()].copy_from_slice(row);
+        return;
+    }
+    for (pixel, sample) in out.chunks_exact_mut(header.samples * size).zip(row.chunks_exact(size)) {
+        pixel[plane * size..][..size].copy_from_slice(sample);
+    }
+}
+
+fn chunk<'f>(
+    header: &Header,
+    source: &Source<'f>,
+    index: usize,
+    needed: usize,
+) -> std::result::Result<Chunk<'f>, Fault> {
+    let (at, length) = header.tiles.places.get(index).copied().unwrap_or_default();
+    let range = usize::try_from(at).ok().zip(usize::try_from(length).ok());
+    let range = range.and_then(|(at, length)| Some(at..at.checked_add(length)?));
+    let Some(data) = range.and_then(|range| source.bytes.get(range)) else {
+        let end = source.bytes.len();
+        return Err(Fault::Truncated(format!("a strip or tile of {length} bytes begins at {at}, the file has {end}")));
+    };
+    if header.compression.is_picture() {
+        return match header.compression {
+            Compression::JPEG => jpeg::jpeg(header, data, source),
+            _ => jpeg::webp(header, data, source),
+        };
+    }
+    let width = header.tiles.width as usize;
+    if header.photometric == Photometric::YCbCr && header.subsampling != (1, 1) {
+        return ycbcr::full_size(header, data, needed);
+    }
+    let row_bytes = header.row_bytes();
+    // a tile is stored whole, but nothing below the picture is needed of it
+    let bytes = codec::expand(header, data, needed, row_bytes)?;
+    Ok(Chunk {
+        samples: rows::unpack(header, bytes, row_bytes),
+        row_bytes: width * header.together() * header.sample_bytes(),
+    })
+}
