@@ -100,6 +100,11 @@ fn chunk<'f>(
     needed: usize,
 ) -> std::result::Result<Chunk<'f>, Fault> {
     let (at, length) = header.tiles.places.get(index).copied().unwrap_or_default();
+    // without compression the rows tell how long it is, where writers leave the length at 0
+    let length = match header.compression {
+        Compression::NONE if header.subsampling == (1, 1) => length.max((needed * header.row_bytes()) as u64),
+        _ => length,
+    };
     let range = usize::try_from(at).ok().zip(usize::try_from(length).ok());
     let range = range.and_then(|(at, length)| Some(at..at.checked_add(length)?));
     let Some(data) = range.and_then(|range| source.bytes.get(range)) else {
