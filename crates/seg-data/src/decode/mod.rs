@@ -5,7 +5,7 @@
 //! | grey, grey+alpha, palette | R = G = B, or the palette's colours |
 //! | alpha | dropped, not composited, premultiplied colours divided by it: what PIL's `convert("RGB")` does, so that the model sees what the reference saw |
 //! | 16 bits a channel | 8 bits by rounding, `(v·255 + 32767) / 65535` (PIL cuts the low byte off) |
-//! | other numbers (TIFF) | float in 0..1 times 255; whole numbers by their type's largest; what else, in [`tiff`]'s table, with a note or refused |
+//! | other numbers (TIFF) | float in 0..1 times 255; whole numbers by their type's largest; others as levels with a note, or refused with their range |
 //! | CMYK, YCCK JPEG | RGB by the formula of PIL and libjpeg, without a colour profile |
 //! | several frames (GIF, WebP, APNG, TIFF pages) | the first frame; a note says so for GIF and TIFF |
 //! | an embedded colour profile | not applied, as the reference does not either |

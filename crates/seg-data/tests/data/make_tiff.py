@@ -187,6 +187,9 @@ def storage():
     write("planar", RGB.transpose(2, 0, 1), RGB, photometric="rgb", planarconfig="separate")
     write("planar_tiles_predictor", RGB.transpose(2, 0, 1), RGB, photometric="rgb", planarconfig="separate", tile=(16, 16),
           compression="lzw", predictor=2)
+    write("planar_16bit", RGB.transpose(2, 0, 1).astype(np.uint16) * 257, RGB, photometric="rgb", planarconfig="separate", byteorder=">")
+    raw("no_length", {258: (3, [8]), 262: (3, [1]), 279: (4, [0])}, GREY.tobytes())
+    expect("no_length", GREY)
     rgb_of("tiles", RGB, tile=(16, 16))
     rgb_of("strips", RGB, rowsperstrip=3)
     grey_of("tiles_1bit", GREY > 127, (GREY > 127) * 255, tile=(16, 16))

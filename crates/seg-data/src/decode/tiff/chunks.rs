@@ -17,14 +17,42 @@ pub(super) struct Chunk<'d> {
     pub row_bytes: usize,
 }
 
+/// What all samples are gathered in: bytes, some to a sample, or samples of two bytes.
+pub(super) trait Cell: Copy + Default + Send + Sync {
+    /// Of one.
+    const BYTES: usize;
+
+    /// Fills `out` with what `bytes` are in this machine's order.
+    fn fill(out: &mut [Self], bytes: &[u8]);
+}
+
+impl Cell for u8 {
+    const BYTES: usize = 1;
+
+    fn fill(out: &mut [Self], bytes: &[u8]) {
+        out.copy_from_slice(bytes);
+    }
+}
+
+impl Cell for u16 {
+    const BYTES: usize = 2;
+
+    fn fill(out: &mut [Self], bytes: &[u8]) {
+        for (out, v) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+            *out = u16::from_ne_bytes([v[0], v[1]]);
+        }
+    }
+}
+
 /// All samples: `height × width × samples`, [`Header::sample_bytes`] each, in this machine's byte order.
-pub(super) fn read(header: &Header, source: &Source<'_>) -> Result<Vec<u8>> {
+pub(super) fn read<T: Cell>(header: &Header, source: &Source<'_>) -> Result<Vec<T>> {
     let (size, samples) = (header.sample_bytes(), header.samples);
-    let row = header.width as usize * samples * size;
+    let cells = samples * size / T::BYTES;
+    let row = header.width as usize * cells;
     let mut out = Vec::new();
-    let bytes = row * header.height as usize;
-    out.try_reserve_exact(bytes).map_err(|_| source.limits.no_memory(source.name, bytes as u64))?;
-    out.resize(bytes, 0);
+    let count = row * header.height as usize;
+    out.try_reserve_exact(count).map_err(|_| source.limits.no_memory(source.name, (count * T::BYTES) as u64))?;
+    out.resize(count, T::default());
     let across = header.width.div_ceil(header.tiles.width) as usize;
     let a_plane = across * header.height.div_ceil(header.tiles.height) as usize;
     let (planes, wide) = (samples / header.together(), header.tiles.width as usize);
@@ -44,7 +72,7 @@ pub(super) fn read(header: &Header, source: &Source<'_>) -> Result<Vec<u8>> {
                     )));
                 }
                 for (out, from) in out.chunks_exact_mut(row).zip(chunk.samples.chunks(chunk.row_bytes)) {
-                    place(&mut out[left * samples * size..], &from[..bytes], plane, header);
+                    place(&mut out[left * cells..], &from[..bytes], plane, header);
                 }
             }
             Ok(())
@@ -54,14 +82,14 @@ pub(super) fn read(header: &Header, source: &Source<'_>) -> Result<Vec<u8>> {
 }
 
 /// Puts a row of a strip or tile where it belongs, a plane's samples between those of the others.
-fn place(out: &mut [u8], row: &[u8], plane: usize, header: &Header) {
-    let size = header.sample_bytes();
+fn place<T: Cell>(out: &mut [T], row: &[u8], plane: usize, header: &Header) {
     if !header.planar {
-        out[..row.len()].copy_from_slice(row);
+        T::fill(&mut out[..row.len() / T::BYTES], row);
         return;
     }
-    for (pixel, sample) in out.chunks_exact_mut(header.samples * size).zip(row.chunks_exact(size)) {
-        pixel[plane * size..][..size].copy_from_slice(sample);
+    let cells = header.sample_bytes() / T::BYTES;
+    for (pixel, sample) in out.chunks_exact_mut(header.samples * cells).zip(row.chunks_exact(header.sample_bytes())) {
+        T::fill(&mut pixel[plane * cells..][..cells], sample);
     }
 }
 
@@ -72,6 +100,11 @@ fn chunk<'f>(
     needed: usize,
 ) -> std::result::Result<Chunk<'f>, Fault> {
     let (at, length) = header.tiles.places.get(index).copied().unwrap_or_default();
+    // without compression the rows tell how long it is, where writers leave the length at 0
+    let length = match header.compression {
+        Compression::NONE if header.subsampling == (1, 1) => length.max((needed * header.row_bytes()) as u64),
+        _ => length,
+    };
     let range = usize::try_from(at).ok().zip(usize::try_from(length).ok());
     let range = range.and_then(|(at, length)| Some(at..at.checked_add(length)?));
     let Some(data) = range.and_then(|range| source.bytes.get(range)) else {

@@ -2,6 +2,7 @@
 
 use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, RgbImage, RgbaImage};
 
+use super::Raw;
 use super::codec::Compression;
 use super::fault::Fault;
 use super::header::{Alpha, Header, Photometric};
@@ -9,26 +10,26 @@ use super::scale::{self, Levels};
 use super::ycbcr;
 
 /// The picture of `raw`, all samples side by side: grey or RGB of 8 or 16 bits, with alpha if there is any.
-pub(super) fn picture(header: &Header, mut raw: Vec<u8>, notes: &mut Vec<String>) -> Result<DynamicImage, Fault> {
+pub(super) fn picture(header: &Header, raw: Raw, notes: &mut Vec<String>) -> Result<DynamicImage, Fault> {
     let mut colours = header.photometric.colours();
     if header.unknown > 0 {
         let s = if header.unknown == 1 { "" } else { "s" };
         notes.push(format!("the TIFF has {} further channel{s} of unknown meaning, not used", header.unknown));
     }
-    let levels = match header.photometric {
-        Photometric::Palette => {
-            raw = paint(header, &raw, notes)?;
+    let levels = match (header.photometric, raw) {
+        (_, Raw::Words(values)) => scale::words(header, values, colours, notes),
+        (Photometric::Palette, Raw::Bytes(raw)) => {
             colours = 3;
-            Levels::Eight(raw)
+            Levels::Eight(paint(header, &raw, notes)?)
         }
-        Photometric::YCbCr => {
+        (Photometric::YCbCr, Raw::Bytes(mut raw)) => {
             // the JPEG decoder has done it where the planes lie together
             if header.compression != Compression::JPEG || header.planar {
                 ycbcr::to_rgb(header, &mut raw, header.samples);
             }
             Levels::Eight(raw)
         }
-        _ => scale::levels(header, raw, colours, notes)?,
+        (_, Raw::Bytes(raw)) => scale::levels(header, raw, colours, notes)?,
     };
     let mut layout =
         Layout { samples: header.samples - header.photometric.colours() + colours, colours, alpha: header.alpha };

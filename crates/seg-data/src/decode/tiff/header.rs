@@ -196,6 +196,11 @@ impl Header {
         }
     }
 
+    /// Whether the samples are levels of 9 to 16 bits.
+    pub fn is_words(&self) -> bool {
+        self.format == Format::Unsigned && self.sample_bytes() == 2 && self.photometric != Photometric::Palette
+    }
+
     /// Samples of a pixel that lie together in a strip or tile.
     pub fn together(&self) -> usize {
         if self.planar { 1 } else { self.samples }

@@ -40,12 +40,21 @@ struct Source<'f> {
     limits: &'f DecodeLimits,
 }
 
+/// All samples, side by side: bytes, [`Header::sample_bytes`] to each, or unsigned ones of 9 to 16 bits.
+enum Raw {
+    Bytes(Vec<u8>),
+    Words(Vec<u16>),
+}
+
 type Directory<'f> = Decoder<Cursor<&'f [u8]>>;
 
 pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
     let source = Source { bytes, name, limits };
     let (header, mut notes) = source.header()?;
-    let raw = chunks::read(&header, &source)?;
+    let raw = match header.is_words() {
+        true => Raw::Words(chunks::read(&header, &source)?),
+        false => Raw::Bytes(chunks::read(&header, &source)?),
+    };
     let pixels = colour::picture(&header, raw, &mut notes).map_err(|f| f.of(name))?;
     Ok(Decoded { pixels, orientation: header.orientation, notes })
 }
@@ -57,7 +66,7 @@ pub(super) fn indices(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result
     if header.photometric != Photometric::Palette || header.bits > 8 {
         return Ok(None);
     }
-    let first = chunks::read(&header, &source)?.chunks_exact(header.samples).map(|pixel| pixel[0]).collect();
+    let first = chunks::read::<u8>(&header, &source)?.chunks_exact(header.samples).map(|pixel| pixel[0]).collect();
     let indices = GrayImage::from_raw(header.width, header.height, first).unwrap_or_default();
     let mut pixels = DynamicImage::ImageLuma8(indices);
     pixels.apply_orientation(header.orientation);

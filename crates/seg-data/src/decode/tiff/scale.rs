@@ -31,26 +31,11 @@ const BRIGHT: f64 = 16.0;
 /// The levels of all samples in `raw`, which are `header.samples` a pixel; what they stand for is judged by the first
 /// `colours` of each.
 pub(super) fn levels(header: &Header, raw: Vec<u8>, colours: usize, notes: &mut Vec<String>) -> Result<Levels, Fault> {
-    let steps = (1u64 << header.bits.min(63)) - 1;
     match (header.format, header.bits) {
         (Format::Unsigned, 8) => Ok(Levels::Eight(raw)),
         (Format::Unsigned, 1..8) => {
-            let steps = steps as u32;
+            let steps = (1u32 << header.bits) - 1;
             Ok(Levels::Eight(raw.into_iter().map(|v| ((u32::from(v) * 255 + steps / 2) / steps) as u8).collect()))
-        }
-        (Format::Unsigned, 9..=16) => {
-            let steps = steps as u32;
-            let mut values = vec![0u16; raw.len() / 2];
-            values.par_chunks_mut(1 << 15).zip(raw.par_chunks(1 << 16)).for_each(|(out, raw)| {
-                for (out, v) in out.iter_mut().zip(raw.chunks_exact(2)) {
-                    let v = u16::from_ne_bytes([v[0], v[1]]);
-                    *out = if steps == 65535 { v } else { ((u32::from(v) * 65535 + steps / 2) / steps) as u16 };
-                }
-            });
-            if header.bits == 16 {
-                notes.extend(dark(&values, header.samples, colours, header.largest));
-            }
-            Ok(Levels::Sixteen(values))
         }
         (format, bits) => {
             let number: fn(&[u8]) -> f64 = match (format, bits) {
@@ -73,6 +58,17 @@ pub(super) fn levels(header: &Header, raw: Vec<u8>, colours: usize, notes: &mut 
             Ok(numbers.scaled(colours, scale))
         }
     }
+}
+
+/// The same of unsigned samples of 9 to 16 bits.
+pub(super) fn words(header: &Header, mut values: Vec<u16>, colours: usize, notes: &mut Vec<String>) -> Levels {
+    if header.bits == 16 {
+        notes.extend(dark(&values, header.samples, colours, header.largest));
+    } else {
+        let steps = (1u32 << header.bits) - 1;
+        values.par_iter_mut().for_each(|v| *v = ((u32::from(*v) * 65535 + steps / 2) / steps).min(65535) as u16);
+    }
+    Levels::Sixteen(values)
 }
 
 /// The bytes of one sample.
