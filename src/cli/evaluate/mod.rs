@@ -5,6 +5,7 @@ mod measure;
 mod pairs;
 mod plots;
 mod report;
+mod sequences;
 mod sheet;
 mod table;
 mod video;
@@ -84,6 +85,9 @@ fn runs(args: &EvaluateArgs) -> anyhow::Result<Vec<Run<'_>>> {
         for pred in &args.pred {
             let folder = predictions(pred, gt, args.gt.len());
             let mut found = Pairs::of(&folder, &gt.folder).map_err(|e| UsageError(e.to_string()))?;
+            for note in found.notes.iter().filter(|_| args.shard.is_none_or(|shard| shard.index == 1)) {
+                say(format_args!("note: {note}"));
+            }
             if let Some(shard) = args.shard {
                 found.retain(|i| shard.has(i));
                 if shard.index > 1 {

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use seg_data::DataError;
-use seg_data::inputs::visit_image_names;
+use seg_data::inputs::{text, visit_image_names};
 use string_interner::{StringInterner, backend::BufferBackend, symbol::SymbolU32};
 
 /// A prediction and its ground truth.
@@ -29,6 +30,8 @@ pub struct Pairs {
     pub lone_preds: Vec<String>,
     /// Stems of ground truths without prediction.
     pub lone_gts: Vec<String>,
+    /// What the user should know of the two folders.
+    pub notes: Vec<String>,
 }
 
 /// Names of files, in as little memory as will do for very many pairs.
@@ -70,38 +73,75 @@ impl Names {
         found.unwrap_or_default()
     }
 
-    /// The images of a folder in the order of their stems, no two of which are the same.
-    fn images(&mut self, folder: &Path) -> seg_data::Result<Vec<Name>> {
+    /// The images of a folder in the order of their whole stems.
+    fn images(&mut self, folder: &Path, notes: &mut Vec<String>) -> seg_data::Result<Vec<Name>> {
         if !folder.is_dir() {
             return Err(DataError::InputNotFound { input: format!("{} (expected a folder)", folder.display()) });
         }
         let mut files = Vec::new();
-        visit_image_names(folder, |name| files.push(self.add(&name)))?;
+        let left_out = visit_image_names(folder, |name| files.push(self.add(&name)))?;
+        notes.extend(left_out.note().map(|note| format!("{}: {note}", folder.display())));
         files.sort_unstable_by(|a, b| {
             self.whole_stem(*a).cmp(&self.whole_stem(*b)).then_with(|| self.get(*a).cmp(self.get(*b)))
         });
-        match files.windows(2).find(|pair| self.whole_stem(pair[0]) == self.whole_stem(pair[1])) {
-            Some(pair) => Err(DataError::Collision {
-                stem: self.whole_stem(pair[0]).into_owned(),
-                first: folder.join(self.get(pair[0])),
-                second: folder.join(self.get(pair[1])),
-            }),
-            None => Ok(files),
+        Ok(files)
+    }
+
+    /// Of what `hrseg segment` wrote for an image, the mask alone. Where it wrote into the folder of the photos, these are
+    /// no predictions either.
+    fn keep_predictions(&self, folder: &Path, files: &mut Vec<Name>) -> seg_data::Result<Option<String>> {
+        let mask_of = |stem: &str| {
+            let wanted = format!("{stem}{MASK}");
+            files.binary_search_by(|name| self.whole_stem(*name).as_ref().cmp(&wanted)).ok().map(|i| files[i])
+        };
+        if !files.iter().any(|name| self.whole_stem(*name).ends_with(MASK)) {
+            return Ok(None);
+        }
+        let mut kept = Vec::with_capacity(files.len());
+        let (mut photos, mut alone) = (Vec::new(), 0);
+        for &name in files.iter() {
+            let stem = self.whole_stem(name);
+            if stem.ends_with(MASK) {
+                kept.push(name);
+            } else if own_result(&stem).is_some_and(|image| mask_of(image).is_some()) {
+            } else if let Some(mask) = mask_of(&stem) {
+                photos.push((name, mask));
+            } else {
+                kept.push(name);
+                alone += 1;
+            }
+        }
+        let note = match photos.first() {
+            None => None,
+            Some(&(photo, mask)) if alone > 0 => return Err(self.collision(folder, photo, mask)),
+            Some(&(photo, mask)) => {
+                let [photo, mask] = [photo, mask].map(|name| text(self.get(name)));
+                Some(format!("{}: the masks count, not the images beside them ({mask}, not {photo})", folder.display()))
+            }
+        };
+        *files = kept;
+        Ok(note)
+    }
+
+    /// Two images that would be the same one of a pair.
+    fn collision(&self, folder: &Path, first: Name, second: Name) -> DataError {
+        let [first_path, second_path] = [first, second].map(|name| folder.join(self.get(name)));
+        DataError::Collision { stem: self.stem(first).into_owned(), first: first_path, second: second_path }
+    }
+
+    /// Sorts by the names that pairs share, no two of which may be the same.
+    fn sort(&self, folder: &Path, files: &mut [Name]) -> seg_data::Result<()> {
+        files.sort_unstable_by(|a, b| self.stem(*a).cmp(&self.stem(*b)).then_with(|| self.get(*a).cmp(self.get(*b))));
+        match files.windows(2).find(|pair| self.stem(pair[0]) == self.stem(pair[1])) {
+            Some(pair) => Err(self.collision(folder, pair[0], pair[1])),
+            None => Ok(()),
         }
     }
 
-    /// Of a folder that `hrseg segment` filled, the masks alone.
-    fn keep_own_masks(&self, files: &mut Vec<Name>) {
-        let is_mask = |name: &Name| self.whole_stem(*name).ends_with(MASK);
-        if files.iter().any(is_mask) {
-            files.retain(is_mask);
-        }
-    }
-
-    /// A file's name without its ending.
+    /// A file's name without its ending, in Unicode's composed form.
     fn whole_stem(&self, name: Name) -> Cow<'_, str> {
         let name = self.get(name);
-        Path::new(name).file_stem().unwrap_or(name).to_string_lossy()
+        text(Path::new(name).file_stem().unwrap_or(name))
     }
 
     /// The name that pairs share.
@@ -116,6 +156,16 @@ impl Names {
 /// The ending, before the last, of masks that `hrseg segment` wrote.
 const MASK: &str = ".mask";
 
+/// The image of which `hrseg segment` wrote the file with this stem, where the name says so, and it is not its mask.
+fn own_result(stem: &str) -> Option<&str> {
+    let (image, kind) = stem.rsplit_once('.')?;
+    match kind {
+        "cutout" | "overlay" | "coarse" | "compare" => Some(image),
+        _ if kind.bytes().all(|b| b.is_ascii_digit()) => image.strip_suffix(MASK),
+        _ => None,
+    }
+}
+
 impl Pairs {
     /// Pairs the images of two folders by stem.
     ///
@@ -123,11 +173,11 @@ impl Pairs {
     /// A folder that is not there, cannot be read or has no images; two images of one stem.
     pub fn of(pred: &Path, gt: &Path) -> seg_data::Result<Self> {
         let mut out = Self { preds: pred.to_owned(), gts: gt.to_owned(), ..Self::default() };
-        let (mut preds, mut gts) = (out.names.images(pred)?, out.names.images(gt)?);
-        out.names.keep_own_masks(&mut preds);
-        for files in [&mut preds, &mut gts] {
-            files.sort_unstable_by(|a, b| out.names.stem(*a).cmp(&out.names.stem(*b)));
-        }
+        let mut preds = out.names.images(pred, &mut out.notes)?;
+        let mut gts = out.names.images(gt, &mut out.notes)?;
+        out.notes.extend(out.names.keep_predictions(pred, &mut preds)?);
+        out.names.sort(pred, &mut preds)?;
+        out.names.sort(gt, &mut gts)?;
         out.files.reserve_exact(preds.len().min(gts.len()));
         let (mut preds, mut gts) = (preds.into_iter(), gts.into_iter());
         let mut next = (preds.next(), gts.next());
@@ -148,6 +198,7 @@ impl Pairs {
             }
         }
         out.names.unicode.shrink_to_fit();
+        out.notes.extend(differ_in_case(&out.lone_preds, &out.lone_gts));
         Ok(out)
     }
 
@@ -178,6 +229,15 @@ impl Pairs {
     }
 }
 
+/// A remark on names without a partner that have one but for upper and lower case.
+fn differ_in_case(preds: &[String], gts: &[String]) -> Option<String> {
+    let lower: HashMap<String, &String> = gts.iter().map(|name| (name.to_lowercase(), name)).collect();
+    let mut alike = preds.iter().filter_map(|name| Some((name, lower.get(&name.to_lowercase())?)));
+    let (pred, gt) = alike.next()?;
+    let more = alike.count();
+    Some(format!("no partners, for their names differ in upper and lower case: {pred} and {gt}, {more} more"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,15 +259,60 @@ mod tests {
         assert!(Pairs::of(&dir.path().join("none"), &gt).is_err());
     }
 
+    /// Pairs of `pred` and `gt` with these files.
+    fn pairs(preds: &[&str], gts: &[&str]) -> seg_data::Result<(Vec<String>, Pairs)> {
+        let dir = tempfile::tempdir().unwrap();
+        let [pred, gt] = [("pred", preds), ("gt", gts)].map(|(what, names)| {
+            let folder = dir.path().join(what);
+            std::fs::create_dir(&folder).unwrap();
+            names.iter().for_each(|name| std::fs::write(folder.join(name), "").unwrap());
+            folder
+        });
+        let found = Pairs::of(&pred, &gt)?;
+        Ok((found.iter().map(|p| p.pred.file_name().unwrap().to_string_lossy().into_owned()).collect(), found))
+    }
+
     #[test]
     fn masks_of_segment_count_under_the_name_of_their_image() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["truck.mask.png", "truck.overlay.png", "truck.cutout.png"] {
-            std::fs::write(dir.path().join(name), "").unwrap();
+        let own = ["t.mask.png", "t.mask.1.png", "t.overlay.png", "t.cutout.png", "t.coarse.png", "t.compare.png"];
+        let (files, found) = pairs(&own, &["t.png"]).unwrap();
+        assert_eq!((files, found.lone_preds.len(), found.notes.len()), (vec!["t.mask.png".to_owned()], 0, 0));
+        // and in the photos' own folder, with what else is there
+        let (files, found) = pairs(&[&own[..], &["t.jpg", "t.json"]].concat(), &["t.png"]).unwrap();
+        assert_eq!((files, found.lone_preds.len()), (vec!["t.mask.png".to_owned()], 0));
+        assert!(found.notes[0].ends_with("left out: 1 .json") && found.notes[1].contains("t.mask.png, not t.jpg"));
+    }
+
+    #[test]
+    fn a_stray_mask_hides_no_other_prediction() {
+        let (files, found) =
+            pairs(&["w.png", "y.png", "z.png", "x.mask.png"], &["w.png", "x.png", "y.png", "z.png"]).unwrap();
+        assert_eq!(files, ["w.png", "x.mask.png", "y.png", "z.png"]);
+        assert_eq!((found.lone_preds.len(), found.lone_gts.len()), (0, 0));
+        let error = pairs(&["w.png", "x.png", "x.mask.png"], &["w.png", "x.png"]).unwrap_err().to_string();
+        assert!(error.contains("x.png") && error.contains("x.mask.png"), "{error}");
+        assert!(pairs(&["x.png"], &["x.png", "x.mask.png"]).is_err());
+        // a name of its own, as there is no mask of that image
+        let (files, _) = pairs(&["a.cutout.png", "b.mask.png"], &["a.cutout.png", "b.png"]).unwrap();
+        assert_eq!(files, ["a.cutout.png", "b.mask.png"]);
+    }
+
+    #[test]
+    fn unicode_forms_and_dots_and_bytes() {
+        let (files, found) = pairs(&["caf\u{e9}.png", "a.b.c.png"], &["cafe\u{301}.png", "a.b.c.tif"]).unwrap();
+        assert_eq!(files, ["a.b.c.png", "caf\u{e9}.png"]);
+        assert_eq!(found.lone_gts.len(), 0);
+        let error = pairs(&["caf\u{e9}.png", "cafe\u{301}.png"], &["a.png"]).unwrap_err().to_string();
+        assert!(error.contains("Unicode form"), "{error}");
+        let (files, found) = pairs(&["IMG_1.png", "b.png"], &["img_1.png", "b.png"]).unwrap();
+        assert_eq!(files, ["b.png"]);
+        assert!(found.notes[0].contains("IMG_1 and img_1"), "{:?}", found.notes);
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt as _;
+            let mut names = Names::default();
+            let stems = [&b"\xfe.png"[..], b"\xff.png"].map(|name| names.add(OsStr::from_bytes(name)));
+            assert_ne!(names.stem(stems[0]), names.stem(stems[1]));
         }
-        let mut names = Names::default();
-        let mut files = names.images(dir.path()).unwrap();
-        names.keep_own_masks(&mut files);
-        assert_eq!(files.into_iter().map(|name| names.stem(name)).collect::<Vec<_>>(), ["truck"]);
     }
 }

@@ -1,17 +1,19 @@
-//! `hrseg evaluate --davis`: sequences of label images.
+//! `hrseg evaluate --davis`: sequences of label images, or of SA-V's masks.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use rayon::prelude::*;
-use seg_data::{DecodeLimits, load_labels};
-use seg_metrics::video::{DavisSequence, DavisSummary, DavisTask, Decay, SavVideo, Statistics};
-use seg_metrics::{Number, Plane};
+use seg_data::inputs::LeftOut;
+use seg_data::{DecodeLimits, GrayImage, load_labels};
+use seg_metrics::video::{DavisSequence, DavisSummary, DavisTask, Decay, SavMasks, SavVideo, Statistics};
+use seg_metrics::{Error, Number, Plane};
 use serde_json::{Map, Value, json};
 
 use super::args::{EvaluateArgs, VideoTask};
 use super::measure::plane;
+use super::sequences::{Layout, Sequence, Sequences, list};
 use crate::cli::common::say;
 use crate::cli::{Outcome, UsageError};
 
@@ -20,31 +22,41 @@ pub fn run(args: &EvaluateArgs, task: VideoTask) -> anyhow::Result<Outcome> {
     let ([pred], [gt]) = (&args.pred[..], &args.gt[..]) else {
         return Err(UsageError("--davis takes one --pred and one --gt".into()).into());
     };
-    let sequences = sequences(&gt.folder).map_err(|e| UsageError(format!("{e:#}")))?;
-    let single = sequences.len() == 1 && sequences[0].1 == gt.folder;
-    let measured: Vec<(&str, anyhow::Result<Objects>)> = sequences
-        .par_iter()
-        .map(|(name, gt)| {
-            let pred = if single { pred.folder.clone() } else { pred.folder.join(name) };
-            (name.as_str(), objects(&pred, gt, task))
-        })
-        .collect();
-    let (mut all, mut failed) = (Vec::new(), BTreeMap::new());
-    for (name, result) in measured {
-        match result {
-            Ok(objects) => all.extend(objects.into_iter().map(|(id, j, f)| (format!("{name}_{id}"), j, f))),
-            Err(error) => {
-                say(format_args!("error: {name}: {error:#}"));
-                failed.insert(name.to_owned(), format!("{error:#}"));
-            }
+    let found = Sequences::find(&pred.folder, &gt.folder).map_err(|e| UsageError(format!("{e:#}")))?;
+    let measured: Vec<Scored> = found.all.par_iter().map(|sequence| Scored::new(sequence, task)).collect();
+    let (mut all, mut failed, mut remarks) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    let [mut in_pred, mut in_gt] = found.left_out;
+    for (scored, sequence) in measured.into_iter().zip(&found.all) {
+        all.extend(scored.objects);
+        for (name, error) in scored.failed {
+            say(format_args!("error: {name}: {error:#}"));
+            failed.insert(name, format!("{error:#}"));
         }
+        for (remark, what) in scored.remarks {
+            remarks.entry(remark).or_insert_with(Vec::new).push(format!("{}: {what}", sequence.name));
+        }
+        let [pred, gt] = scored.left_out;
+        in_pred.merge(pred);
+        in_gt.merge(gt);
+    }
+    let mut notes = found.notes;
+    for (folder, left_out) in [(&pred.folder, in_pred), (&gt.folder, in_gt)] {
+        notes.extend(left_out.note().map(|note| format!("{}: {note}", folder.display())));
+    }
+    for note in &notes {
+        say(format_args!("note: {note}"));
+    }
+    for (remark, places) in remarks {
+        say(format_args!("note: {}: {}", remark.text(), list(&places)));
+        notes.push(format!("{}: {}", remark.text(), places.join("; ")));
     }
     if all.is_empty() {
-        anyhow::bail!("no objects in {}", gt.folder.display());
+        bail!("nothing could be scored in {}", gt.folder.display());
     }
     let aggregate = aggregate(&all, task);
     let text: Vec<String> = aggregate.iter().map(|(name, value)| format!("{name:<10} {value:.4}")).collect();
-    let json = document(&all, &aggregate, &failed, task);
+    let mut json = document(&all, &aggregate, &failed, task);
+    json["notes"] = json!(notes);
     super::write_results(&args.output, &text.join("\n"), |out| {
         serde_json::to_writer_pretty(&mut *out, &json)?;
         writeln!(out)
@@ -52,65 +64,216 @@ pub fn run(args: &EvaluateArgs, task: VideoTask) -> anyhow::Result<Outcome> {
     Ok(if failed.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
 }
 
+/// What is worth a word though it is scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Remark {
+    Absent,
+    Late,
+    Superfluous,
+    NoTruth,
+    Unread,
+}
+
+impl Remark {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Absent => {
+                "objects that count because the first ground truth has a higher label, though it does not have them \
+                 (J and F are 1 where neither side has one)"
+            }
+            Self::Late => "labels of later ground truths above the highest of the first: not scored, as davis2017 does",
+            Self::Superfluous => "labels of the prediction that no ground truth has: they count nowhere",
+            Self::NoTruth => "predicted objects without ground truth: they count nowhere",
+            Self::Unread => "predicted frames without ground truth: not looked at",
+        }
+    }
+}
+
+/// Name, J and F of an object, a value a frame.
+type Named = (String, Vec<f64>, Vec<f64>);
+
+/// What came out of a sequence.
+#[derive(Default)]
+struct Scored {
+    objects: Vec<Named>,
+    /// Sequences and objects that could not be scored.
+    failed: Vec<(String, anyhow::Error)>,
+    remarks: Vec<(Remark, String)>,
+    /// Of the predictions and of the ground truths.
+    left_out: [LeftOut; 2],
+}
+
+impl Scored {
+    fn new(sequence: &Sequence, task: VideoTask) -> Self {
+        let mut out = Self::default();
+        if let Err(error) = out.score(sequence, task) {
+            out.failed.push((sequence.name.clone(), error));
+        }
+        out
+    }
+
+    fn score(&mut self, sequence: &Sequence, task: VideoTask) -> anyhow::Result<()> {
+        let Sequence { name, gt, pred } = sequence;
+        let [in_pred, in_gt] = &mut self.left_out;
+        let truths = Layout::read(gt, in_gt)?;
+        if !pred.is_dir() {
+            bail!("there is no folder {}", pred.display());
+        }
+        let preds = Layout::read(pred, in_pred);
+        let gts = match truths {
+            Layout::Frames(frames) => frames,
+            Layout::Objects(_) if task != VideoTask::SaV => {
+                bail!("{} has a folder an object: SA-V's layout, which --davis sa-v scores", gt.display())
+            }
+            Layout::Objects(objects) => {
+                let preds = match preds? {
+                    Layout::Objects(folders) => folders,
+                    Layout::Frames(_) => bail!(
+                        "{} has images, expected a folder an object as in the ground truth ({})",
+                        pred.display(),
+                        list(objects.keys())
+                    ),
+                };
+                let lone: Vec<&String> = preds.keys().filter(|object| !objects.contains_key(*object)).collect();
+                if !lone.is_empty() {
+                    self.remarks.push((Remark::NoTruth, list(lone)));
+                }
+                for (object, folder) in &objects {
+                    let name = format!("{name}_{object}");
+                    let pred = pred.join(preds.get(object).unwrap_or(folder));
+                    match masks(&pred, &gt.join(folder), &mut self.left_out) {
+                        Ok((j, f)) => self.objects.push((name, j, f)),
+                        Err(error) => self.failed.push((name, error)),
+                    }
+                }
+                return Ok(());
+            }
+        };
+        let frames = FramePairs::new(gts, preds?.frames(pred)?, pred);
+        let lone = frames.lone();
+        let objects = match task {
+            VideoTask::SaV => self.sa_v(&frames)?,
+            VideoTask::SemiSupervised => self.davis(&frames, DavisTask::SemiSupervised)?,
+            VideoTask::Unsupervised => self.davis(&frames, DavisTask::Unsupervised)?,
+        };
+        if task != VideoTask::SaV && !lone.is_empty() {
+            self.remarks.push((Remark::Unread, list(lone)));
+        }
+        self.objects.extend(objects.into_iter().map(|(id, j, f)| (format!("{name}_{id}"), j, f)));
+        Ok(())
+    }
+
+    fn sa_v(&mut self, frames: &FramePairs) -> anyhow::Result<Objects> {
+        let mut video = SavVideo::new();
+        frames.each(SavVideo::scored(frames.len()), |pred, gt| video.add(pred, gt))?;
+        let superfluous: Vec<u8> = video.superfluous().collect();
+        if !superfluous.is_empty() {
+            self.remarks.push((Remark::Superfluous, numbers(&superfluous)));
+        }
+        let objects = video.finish();
+        if objects.is_empty() {
+            bail!("no object is in any of the {} ground truths that count", SavVideo::scored(frames.len()).len());
+        }
+        Ok(objects.into_iter().map(|(id, object)| (id, object.j, object.f)).collect())
+    }
+
+    fn davis(&mut self, frames: &FramePairs, task: DavisTask) -> anyhow::Result<Objects> {
+        let first = frames.truth(0)?;
+        let mut sequence = DavisSequence::from_first(task, plane(&first)?);
+        if sequence.objects() == Some(0) {
+            let void = if first.as_raw().contains(&255) {
+                ": it has 255 alone, which is void in DAVIS; objects are numbered from 1"
+            } else {
+                ", from which the rules of DAVIS take the objects"
+            };
+            bail!("the ground truth has no object in its first frame, {}{void}", frames.gts[0].1.display());
+        }
+        frames.each(task.scored(frames.len()), |pred, gt| sequence.add(pred, gt))?;
+        for (remark, labels) in
+            [(Remark::Absent, sequence.absent().collect::<Vec<_>>()), (Remark::Late, sequence.late().collect())]
+        {
+            if !labels.is_empty() {
+                self.remarks.push((remark, numbers(&labels)));
+            }
+        }
+        Ok((1..).zip(sequence.finish()).map(|(id, object)| (id, object.j, object.f)).collect())
+    }
+}
+
 /// Number, J and F of a sequence's objects, a value a frame.
 type Objects = Vec<(u8, Vec<f64>, Vec<f64>)>;
 
-/// The sequences below a folder by name, or the folder itself if it has frames.
-fn sequences(folder: &Path) -> anyhow::Result<Vec<(String, PathBuf)>> {
-    let reading = || format!("cannot read {}", folder.display());
-    let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(reading)? {
-        let path = entry.with_context(reading)?.path();
-        if path.is_dir() {
-            found.push((name(&path), path));
+fn numbers(labels: &[u8]) -> String {
+    list(&labels.iter().map(u8::to_string).collect::<Vec<_>>())
+}
+
+/// J and F of an object of SA-V's layout, a value a frame.
+fn masks(pred: &Path, gt: &Path, left_out: &mut [LeftOut; 2]) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
+    let [in_pred, in_gt] = left_out;
+    let gts = Layout::read(gt, in_gt)?.frames(gt)?;
+    if !pred.is_dir() {
+        bail!("there is no folder {}", pred.display());
+    }
+    let frames = FramePairs::new(gts, Layout::read(pred, in_pred)?.frames(pred)?, pred);
+    let mut object = SavMasks::new();
+    let scored = SavVideo::scored(frames.len());
+    frames.each(scored.clone(), |pred, gt| object.add(pred, gt))?;
+    let object = object.finish();
+    let scores =
+        object.with_context(|| format!("the object is in none of the {} ground truths that count", scored.len()))?;
+    Ok((scores.j, scores.f))
+}
+
+/// Ground truths in order, and the predictions by name.
+struct FramePairs<'a> {
+    gts: Vec<(String, PathBuf)>,
+    preds: BTreeMap<String, PathBuf>,
+    folder: &'a Path,
+}
+
+impl<'a> FramePairs<'a> {
+    fn new(gts: Vec<(String, PathBuf)>, preds: Vec<(String, PathBuf)>, folder: &'a Path) -> Self {
+        Self { gts, preds: preds.into_iter().collect(), folder }
+    }
+
+    fn len(&self) -> usize {
+        self.gts.len()
+    }
+
+    /// Predictions without ground truth.
+    fn lone(&self) -> Vec<&String> {
+        let known: std::collections::BTreeSet<&String> = self.gts.iter().map(|(name, _)| name).collect();
+        self.preds.keys().filter(|name| !known.contains(name)).collect()
+    }
+
+    fn truth(&self, i: usize) -> seg_data::Result<GrayImage> {
+        load_labels(&self.gts[i].1, &DecodeLimits::default())
+    }
+
+    /// Hands the frames that count on, prediction and ground truth; those of the others are not read.
+    fn each(
+        &self,
+        scored: std::ops::Range<usize>,
+        mut add: impl FnMut(Plane<'_>, Plane<'_>) -> seg_metrics::Result<()>,
+    ) -> anyhow::Result<()> {
+        if scored.is_empty() {
+            let frames = if self.len() == 1 { "1 frame" } else { &format!("{} frames", self.len()) };
+            bail!("it has {frames}, and none to score: the first and the last do not count");
         }
-    }
-    found.sort();
-    if found.is_empty() {
-        found.push((name(folder), folder.to_owned()));
-    }
-    Ok(found)
-}
-
-/// The frames of a sequence by stem.
-fn frames(folder: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
-    let files = seg_data::inputs::expand(&[folder])?;
-    Ok(files.into_iter().map(|f| (seg_data::inputs::stem(&f).to_string_lossy().into_owned(), f)).collect())
-}
-
-fn objects(pred: &Path, gt: &Path, task: VideoTask) -> anyhow::Result<Objects> {
-    let (preds, gts) = (frames(pred)?, frames(gt)?);
-    let last = gts.len() - 1;
-    let limits = DecodeLimits::default();
-    let each = |skip_ends: bool, add: &mut dyn FnMut(Plane<'_>, Plane<'_>) -> seg_metrics::Result<()>| {
-        for (i, (stem, gt)) in gts.iter().enumerate() {
-            if skip_ends && (i == 0 || i == last) {
-                continue;
+        for i in scored {
+            let name = &self.gts[i].0;
+            let path = self.preds.get(name);
+            let path = path.with_context(|| format!("frame {name} has no prediction in {}", self.folder.display()))?;
+            let (pred, gt) = (load_labels(path, &DecodeLimits::default())?, self.truth(i)?);
+            let added = plane(&pred).and_then(|pred| add(pred, plane(&gt)?));
+            if let Err(Error::Label { label: 255, .. }) = added {
+                bail!("frame {name}: the prediction has label 255, which is no object in DAVIS: number them from 1");
             }
-            let truth = load_labels(gt, &limits)?;
-            let guess = match preds.get(stem) {
-                Some(path) => load_labels(path, &limits)?,
-                // given, not predicted
-                None if i == 0 && task == VideoTask::SemiSupervised => truth.clone(),
-                None => anyhow::bail!("frame {stem} has no prediction in {}", pred.display()),
-            };
-            add(plane(&guess)?, plane(&truth)?).with_context(|| format!("frame {stem}"))?;
+            added.with_context(|| format!("frame {name}"))?;
         }
         Ok(())
-    };
-    if task == VideoTask::SaV {
-        let mut video = SavVideo::new();
-        each(true, &mut |p, t| video.add(p, t))?;
-        return Ok(video.finish().into_iter().map(|(id, object)| (id, object.j, object.f)).collect());
     }
-    let task = if task == VideoTask::SemiSupervised { DavisTask::SemiSupervised } else { DavisTask::Unsupervised };
-    let mut sequence = DavisSequence::new(task);
-    each(false, &mut |p, t| sequence.add(p, t))?;
-    Ok((1..).zip(sequence.finish()).map(|(id, object)| (id, object.j, object.f)).collect())
 }
-
-type Named = (String, Vec<f64>, Vec<f64>);
 
 fn aggregate(all: &[Named], task: VideoTask) -> Vec<(&'static str, f64)> {
     if task == VideoTask::SaV {

@@ -27,7 +27,10 @@ use super::{Common, Outcome, UsageError};
 /// Runs the verb.
 pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
     args.check().map_err(UsageError)?;
-    let files = seg_data::inputs::expand(&args.inputs).map_err(|e| UsageError(e.to_string()))?;
+    let (files, left_out) = seg_data::inputs::expand_counting(&args.inputs).map_err(|e| UsageError(e.to_string()))?;
+    if let Some(note) = left_out.note() {
+        say(format_args!("note: {note}"));
+    }
     let files = output::without_own_results(files, &args.output);
     seg_data::inputs::check_stems(&files).map_err(|e| UsageError(e.to_string()))?;
     let interrupted = watch_interrupts("image")?;
