@@ -80,6 +80,19 @@ impl Placed {
         Ok(Self { dtype, shape, offset, span, strides, elements, constant: None })
     }
 
+    /// Row `row` of the first axis, which stays with length one; none when there is no such row or the elements do not lie in order.
+    pub fn row(&self, row: usize) -> Option<Self> {
+        let (&rows, rest) = self.shape.split_first()?;
+        if row >= rows || self.strides.is_some() {
+            return None;
+        }
+        let elements = self.elements / rows;
+        let shape = std::iter::once(1).chain(rest.iter().copied()).collect();
+        // inside what was checked when `self` was made
+        let offset = self.offset + (row * elements * self.dtype.size()) as u64;
+        Some(Self { shape, offset, span: elements, elements, ..self.clone() })
+    }
+
     /// Bytes in memory when read, in the file's own element type.
     pub fn bytes(&self) -> u64 {
         self.elements as u64 * self.dtype.size() as u64
