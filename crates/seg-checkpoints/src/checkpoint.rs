@@ -105,7 +105,8 @@ impl Checkpoint {
         for file in parts::files(path)? {
             let (reader, index, format) = open_part(&file)?;
             for (name, placed) in index.tensors {
-                if places.insert(name.clone(), Place::one(parts.len(), placed)).is_some() {
+                let part = parts.len() + index.elsewhere.get(&name).map_or(0, |further| further + 1);
+                if places.insert(name.clone(), Place::one(part, placed)).is_some() {
                     return Err(Fault::Malformed(format!("tensor '{name}' is in two parts")).at(path));
                 }
             }
@@ -114,6 +115,7 @@ impl Checkpoint {
             nested = nested.or(index.nested);
             formats.push(format);
             parts.push(Part { path: file, reader });
+            parts.extend(index.files.into_iter().map(|(path, reader)| Part { path, reader }));
         }
         let Some(&format) = formats.first() else {
             return Err(Fault::NotACheckpoint("it has no parts".into()).at(path));
@@ -231,7 +233,7 @@ fn open_part(path: &Path) -> Result<(Reader, read::Index, Format)> {
     let reader = Reader::new(file).map_err(Error::io(path, "open it"))?;
     let read = || {
         let container = read::sniff(&reader)?;
-        read::index(&reader, container)
+        read::index(&reader, container, path)
     };
     let (index, format) =
         read().map_err(|fault| crate::manifest::with_published_size(fault, path, reader.len()).at(path))?;
