@@ -4,7 +4,9 @@ use crate::backend::FileBackend;
 use crate::dtype::FileDtype;
 use crate::error::{Error, Fault, Result};
 use crate::parts;
-use crate::read::{self, Placed, Reader};
+use crate::place::Place;
+use crate::read::{self, Reader};
+use crate::transformers;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use std::collections::BTreeMap;
@@ -70,10 +72,11 @@ struct Inner {
     /// The files; tensors know theirs by its place here.
     parts: Vec<Part>,
     infos: BTreeMap<String, TensorInfo>,
-    places: BTreeMap<String, (usize, Placed)>,
+    places: BTreeMap<String, Place>,
     metadata: BTreeMap<String, String>,
     nested: Option<String>,
     stripped: Option<&'static str>,
+    renamed: Option<&'static str>,
     notes: Vec<String>,
 }
 
@@ -102,7 +105,8 @@ impl Checkpoint {
         for file in parts::files(path)? {
             let (reader, index, format) = open_part(&file)?;
             for (name, placed) in index.tensors {
-                if places.insert(name.clone(), (parts.len(), placed)).is_some() {
+                let part = parts.len() + index.elsewhere.get(&name).map_or(0, |further| further + 1);
+                if places.insert(name.clone(), Place::one(part, placed)).is_some() {
                     return Err(Fault::Malformed(format!("tensor '{name}' is in two parts")).at(path));
                 }
             }
@@ -111,15 +115,21 @@ impl Checkpoint {
             nested = nested.or(index.nested);
             formats.push(format);
             parts.push(Part { path: file, reader });
+            parts.extend(index.files.into_iter().map(|(path, reader)| Part { path, reader }));
         }
         let Some(&format) = formats.first() else {
             return Err(Fault::NotACheckpoint("it has no parts".into()).at(path));
         };
         let stripped = strip_wrapper(&mut places);
-        let info = |p: &Placed| TensorInfo { shape: p.shape.clone(), dtype: p.dtype };
-        let infos = places.iter().map(|(name, (_, placed))| (name.clone(), info(placed))).collect();
+        let renamed = transformers::rename(&mut places).map_err(|fault| fault.at(path))?;
+        if let Some(renamed) = &renamed {
+            notes.push(renamed.note(|part| &parts[part].reader));
+        }
+        let renamed = renamed.map(|renamed| renamed.family);
+        let infos = places.iter().map(|(name, place)| (name.clone(), place.info())).collect();
         let path = path.to_path_buf();
-        Ok(Self { inner: Arc::new(Inner { path, format, parts, infos, places, metadata, nested, stripped, notes }) })
+        let inner = Inner { path, format, parts, infos, places, metadata, nested, stripped, renamed, notes };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// All files, in order of their names: one, unless the checkpoint is spread over several.
@@ -172,6 +182,11 @@ impl Checkpoint {
         self.inner.stripped
     }
 
+    /// transformers' classes that a file's names are of, when they were brought under the authors' names: `SamModel (SAM)`.
+    pub fn transformers(&self) -> Option<&'static str> {
+        self.inner.renamed
+    }
+
     /// What was skipped while reading, in plain words.
     pub fn notes(&self) -> &[String] {
         &self.inner.notes
@@ -184,7 +199,7 @@ impl Checkpoint {
 
     /// Bytes of all tensors together, each in its own type.
     pub fn tensor_bytes(&self) -> u64 {
-        self.inner.places.values().map(|(_, placed)| placed.bytes()).sum()
+        self.inner.places.values().map(Place::bytes).sum()
     }
 
     /// Reads one tensor, in [`FileDtype::candle`]'s type, onto `device`.
@@ -193,14 +208,13 @@ impl Checkpoint {
     /// [`Error::NoTensor`] when there is none of that name; [`Error::File`] when the file cannot be read any more.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
         let inner = &*self.inner;
-        let (part, placed) = inner.places.get(name).ok_or_else(|| Error::NoTensor {
+        let place = inner.places.get(name).ok_or_else(|| Error::NoTensor {
             path: inner.path.clone(),
             name: name.to_owned(),
             count: inner.places.len(),
         })?;
-        let part = &inner.parts[*part];
-        placed.read(&part.reader, device).map_err(|e| match e {
-            read::ReadError::File(fault) => fault.at(&part.path),
+        place.read(|part| &inner.parts[part].reader, device).map_err(|(part, e)| match e {
+            read::ReadError::File(fault) => fault.at(&inner.parts[part].path),
             read::ReadError::Candle(source) => Error::Tensor { name: name.to_owned(), source },
         })
     }
@@ -219,7 +233,7 @@ fn open_part(path: &Path) -> Result<(Reader, read::Index, Format)> {
     let reader = Reader::new(file).map_err(Error::io(path, "open it"))?;
     let read = || {
         let container = read::sniff(&reader)?;
-        read::index(&reader, container)
+        read::index(&reader, container, path)
     };
     let (index, format) =
         read().map_err(|fault| crate::manifest::with_published_size(fault, path, reader.len()).at(path))?;

@@ -11,9 +11,11 @@ mod manifest;
 mod onnx;
 mod parts;
 mod pickle;
+mod place;
 mod read;
 mod report;
 mod training;
+mod transformers;
 mod variables;
 mod write;
 

@@ -133,23 +133,130 @@ fn ways_of_storing() {
     let graph = [
         bytes(5, &[packed_dims, number(2, 1), name("packed"), bytes(4, &floats(&zeros))].concat()),
         bytes(5, &[number(1, 2), number(2, 10), name("half"), bytes(9, &[0, 0x3c, 0, 0xc0])].concat()),
-        bytes(5, &[number(1, 1), number(2, 7), name("int64 as varints"), bytes(7, &varint(5))].concat()),
+        bytes(5, &[number(1, 2), number(2, 7), name("int64"), bytes(7, &[varint(5), varint(300)].concat())].concat()),
+        // what `onnx.helper.make_tensor` makes of 16-bit floats: their bits as varints
+        bytes(
+            5,
+            &[number(1, 2), number(2, 10), name("bits"), bytes(5, &[varint(0x3c00), varint(0xc000)].concat())].concat(),
+        ),
+        bytes(
+            5,
+            &[number(1, 2), number(2, 16), name("brain"), bytes(5, &[varint(0x3f80), varint(0xc000)].concat())]
+                .concat(),
+        ),
         bytes(5, &[number(1, 1), number(2, 8), name("text"), bytes(6, b"hi")].concat()),
-        bytes(5, &[number(1, 1), number(2, 1), name("outside"), bytes(13, b"x"), number(14, 1)].concat()),
+        bytes(5, &[number(1, 1), number(2, 1), name("loose"), vec![0x25, 0, 0, 0, 0]].concat()),
         bytes(5, &[number(1, 0), number(2, 1), name("empty")].concat()),
         bytes(5, &[number(2, 1), name("scalar"), bytes(9, &floats(&[2.5]))].concat()),
     ];
     let c = open(&model(&graph)).unwrap();
-    assert_eq!(c.keys().collect::<Vec<_>>(), ["empty", "half", "packed", "scalar"]);
+    assert_eq!(c.keys().collect::<Vec<_>>(), ["bits", "brain", "empty", "half", "int64", "packed", "scalar"]);
     assert_eq!(c.get("half").unwrap().dtype, FileDtype::F16);
     assert_eq!((values(&c, "half"), values(&c, "scalar")), (vec![1., -2.], vec![2.5]));
     assert_eq!(c.get("packed").unwrap().shape, [2, 300]);
+    assert_eq!(
+        (values(&c, "bits"), values(&c, "brain"), values(&c, "int64")),
+        (vec![1., -2.], vec![1., -2.], vec![5., 300.])
+    );
     let notes = c.notes().join("\n");
-    for part in
-        ["'int64 as varints': its numbers", "'text': elements of ONNX type 8", "'outside': its data is in another"]
-    {
+    for part in ["'text': elements of ONNX type 8", "'loose': its numbers are not stored as plain bytes"] {
         assert!(notes.contains(part), "expected «{part}» in «{notes}»");
     }
+}
+
+/// A tensor whose numbers are in another file.
+fn outside(name: &str, dims: &[u64], entries: &[(&str, &str)]) -> Vec<u8> {
+    let dims: Vec<u8> = dims.iter().flat_map(|&d| number(1, d)).collect();
+    let entry =
+        |(key, value): &(&str, &str)| bytes(13, &[bytes(1, key.as_bytes()), bytes(2, value.as_bytes())].concat());
+    let entries: Vec<u8> = entries.iter().flat_map(entry).collect();
+    bytes(5, &[dims, number(2, 1), bytes(8, name.as_bytes()), entries, number(14, 1)].concat())
+}
+
+#[test]
+fn data_in_a_file_beside_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    put(&dir, "m.onnx.data", &floats(&[1., 2., 3., 4., 5.]));
+    let place = |at, len| [("location", "m.onnx.data"), ("offset", at), ("length", len)];
+    let whole = model(&[
+        outside("a.weight", &[2, 1], &place("4", "8")),
+        tensor("a.bias", &[1], &[9.]),
+        // torch writes equal tensors once
+        node("", "Identity", &["a.weight"]),
+        outside("b.weight", &[1], &[("location", "./m.onnx.data")]),
+    ]);
+    let whole = [whole.as_slice()].concat();
+    let c = Checkpoint::open(put(&dir, "m.onnx", &whole)).unwrap();
+    assert_eq!(c.keys().collect::<Vec<_>>(), ["a.bias", "a.weight", "b.weight", "out"]);
+    assert_eq!(
+        (values(&c, "a.weight"), values(&c, "b.weight"), values(&c, "out")),
+        (vec![2., 3.], vec![1.], vec![2., 3.])
+    );
+    assert_eq!(c.file_len(), whole.len() as u64 + 2 * 20, "the two names of the file count as two");
+    let refused = |tensor: Vec<u8>, causes: &[&str]| {
+        let text = Checkpoint::open(put(&dir, "m.onnx", &model(&[tensor]))).unwrap_err().to_string();
+        assert!(causes.iter().all(|cause| text.contains(cause)) && !text.contains('\n'), "{causes:?} in «{text}»");
+    };
+    refused(outside("w", &[1], &[("location", "gone.data")]), &["'w'", "'gone.data'"]);
+    refused(outside("w", &[2], &place("16", "8")), &["'w' ends at byte 24 of 'm.onnx.data'", "20 bytes"]);
+    refused(outside("w", &[1], &place("18446744073709551615", "4")), &["'w' ends at byte"]);
+    refused(outside("w", &[3], &place("0", "8")), &["'w': shape [3] of F32 does not fill 8 bytes"]);
+    refused(outside("w", &[1], &[("location", "m.onnx.data"), ("offset", "-4")]), &["offset '-4'"]);
+    for path in ["../m.onnx.data", "/etc/hostname", "a/../../b", ""] {
+        refused(outside("w", &[1], &[("location", path)]), &["own folder"]);
+    }
+    refused(outside("w", &[1], &[("location", ".")]), &["not a regular file"]);
+}
+
+/// A node whose output is a tensor of its own.
+fn constant(output: &str, tensor: &[u8]) -> Vec<u8> {
+    // the field of a graph's initialiser is that of an attribute's tensor
+    let attribute = bytes(5, &[bytes(1, b"value"), tensor.to_vec()].concat());
+    bytes(1, &[bytes(2, output.as_bytes()), bytes(4, b"Constant"), attribute].concat())
+}
+
+#[test]
+fn weights_as_constants_and_constants_that_are_none() {
+    let graph = [
+        constant("conv_in.weight", &tensor("", &[1, 2, 1, 1], &[1., 2.])),
+        constant("/head/Constant_output_0", &tensor("value", &[1, 1, 1, 1], &[3.])),
+        constant("/head/Constant_1_output_0", &tensor("value", &[2], &[3., 4.])),
+        node("/conv_in/Conv", "Conv", &["x", "conv_in.weight"]),
+        node("/head/Conv", "Conv", &["x", "/head/Constant_output_0"]),
+        tensor("val_104", &[1], &[0.]),
+        tensor("687", &[1], &[0.]),
+        tensor("onnx::Slice_3", &[1], &[0.]),
+    ];
+    let c = open(&model(&graph)).unwrap();
+    assert_eq!(c.keys().collect::<Vec<_>>(), ["conv_in.weight", "head.weight"]);
+    assert_eq!((values(&c, "conv_in.weight"), values(&c, "head.weight")), (vec![1., 2.], vec![3.]));
+    assert!(c.notes()[0].contains("4 constants of the exporter's own"), "{:?}", c.notes());
+}
+
+#[test]
+fn names_that_no_node_tells() {
+    let graph =
+        [node("Conv_0", "Conv", &["x", "687", "688"]), tensor("687", &[1, 1, 1, 1], &[1.]), tensor("688", &[1], &[2.])];
+    let c = open(&model(&graph)).unwrap();
+    assert!(c.notes()[0].contains("2 weights have lost their names"), "{:?}", c.notes());
+    let blocked =
+        bytes(1, &[bytes(3, b"reorder"), bytes(4, b"ReorderInput"), bytes(7, b"com.microsoft.nchwc")].concat());
+    refused(&model(&[blocked]), "ORT_ENABLE_EXTENDED");
+}
+
+/// torch's exporter of today folds under the weight's own name, and gives the convolution a bias that it did not have.
+#[test]
+fn a_batch_norm_folded_into_a_convolution_without_bias() {
+    let graph = [
+        node("node_Conv_7", "Conv", &["x", "seq.0.c.weight", "seq.0.c.weight_bias"]),
+        tensor("seq.0.c.weight", &[2, 1, 1, 1], &[1., 2.]),
+        tensor("seq.0.c.weight_bias", &[2], &[3., 4.]),
+    ];
+    let c = open(&model(&graph)).unwrap();
+    let expected =
+        ["c.weight", "bn.bias", "bn.running_mean", "bn.running_var", "bn.weight"].map(|n| format!("seq.0.{n}"));
+    assert!(c.tensors().len() == 5 && expected.iter().all(|name| c.get(name).is_some()), "{:?}", c.tensors());
+    assert_eq!((values(&c, &expected[0]), values(&c, &expected[1])), (vec![1., 2.], vec![3., 4.]));
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) fn run(file: &Path, brief: bool, common: &Common) -> anyhow::Result<O
         }
         text.push('\n');
     }
-    let looks = identify(&checkpoint).map_or_else(|| "no known model".to_owned(), |i| i.to_string());
+    let looks = identify(&checkpoint).map_or_else(|| unknown(&checkpoint), |i| i.to_string());
     let types = types(&checkpoint).into_iter().map(|(d, n)| format!("{n} {d}")).collect::<Vec<_>>().join(", ");
     text += &format!("file        {} ({})\n", file.display(), megabytes(checkpoint.file_len()));
     text += &format!("format      {}\n", checkpoint.format());
@@ -59,6 +59,7 @@ fn as_json(checkpoint: &Checkpoint, brief: bool) -> serde_json::Value {
         "tensor_bytes": checkpoint.tensor_bytes(),
         "nested_key": checkpoint.nested_key(),
         "stripped_prefix": checkpoint.stripped_prefix(),
+        "transformers": checkpoint.transformers(),
         "metadata": checkpoint.metadata(),
         "notes": checkpoint.notes(),
     });
@@ -70,6 +71,14 @@ fn as_json(checkpoint: &Checkpoint, brief: bool) -> serde_json::Value {
             .collect();
     }
     value
+}
+
+/// What to say of a file that looks like none of our models.
+fn unknown(checkpoint: &Checkpoint) -> String {
+    match checkpoint.transformers() {
+        Some(classes) => format!("transformers' {classes}, of no size that is known here"),
+        None => "no known model".to_owned(),
+    }
 }
 
 /// How many tensors there are of each type.

@@ -3,34 +3,25 @@
 //! Only the weights are read, never run. The file is walked by positions (`onnx.proto3` of onnx/onnx), so that tensors stay
 //! where they are until a model asks for them.
 
+mod external;
 mod names;
+mod nodes;
 mod proto;
+mod tensors;
 
-use crate::dtype::FileDtype;
 use crate::error::{Fault, shorten};
 use crate::read::{Index, Placed, Reader};
+use nodes::Node;
 use proto::{Message, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tensors::{Data, Initialiser};
 
 /// Initialisers and nodes of a graph at most: the largest published models have some ten thousand.
 const MAX_PARTS: usize = 1 << 20;
-/// Axes of a tensor at most.
-const MAX_AXES: usize = 16;
-/// Inputs of a node that are looked at: input, weight, bias.
-const INPUTS: usize = 3;
 
-/// What is of interest in a node.
-#[derive(Debug, Default)]
-struct Node {
-    name: String,
-    op: String,
-    inputs: Vec<String>,
-}
-
-/// An initialiser: its name and place, or why it is left out.
-type Initialiser = (String, Result<Placed, String>);
-
-/// Reads the directory of an ONNX model.
-pub(crate) fn index(reader: &Reader) -> Result<Index, Fault> {
+/// Reads the directory of the ONNX model at `path`, and those of the files beside it that its data is in.
+pub(crate) fn index(reader: &Reader, path: &Path) -> Result<Index, Fault> {
     let mut graph = None;
     let mut model = Message::whole(reader);
     while let Some((field, value)) = model.field()? {
@@ -49,111 +40,74 @@ pub(crate) fn index(reader: &Reader) -> Result<Index, Fault> {
     while let Some((field, value)) = message.field()? {
         // GraphProto: 1 node, 5 initializer
         match (field, value) {
-            (1, Value::Bytes { at, len }) => nodes.push(node(&mut message.part(at, len))?),
-            (5, Value::Bytes { at, len }) => tensors.push(tensor(&mut message.part(at, len))?),
+            (1, Value::Bytes { at, len }) => {
+                let (node, constant) = nodes::node(&mut message.part(at, len))?;
+                tensors.extend(constant);
+                nodes.push(node);
+            }
+            (5, Value::Bytes { at, len }) => tensors.push(tensors::tensor(&mut message.part(at, len))?),
             _ => continue,
         }
         if nodes.len().max(tensors.len()) > MAX_PARTS {
             return Err(Fault::limit(format!("an ONNX graph of more than {MAX_PARTS} nodes or tensors")));
         }
     }
+    if let Some(node) = nodes.iter().find(|node| node.domain == nodes::ONE_PROCESSOR) {
+        let found = format!("weights in the layout of one processor (node '{}')", shorten(&node.name));
+        return Err(Fault::Unsupported(format!(
+            "{found}, as onnxruntime saves them at ORT_ENABLE_ALL; save with ORT_ENABLE_EXTENDED, or give the model before it was optimised"
+        )));
+    }
+    named(&nodes, tensors, path)
+}
+
+/// The tensors under the names of their modules.
+fn named(nodes: &[Node], tensors: Vec<Initialiser>, path: &Path) -> Result<Index, Fault> {
     let mut index = Index::default();
-    let renamed = names::of_modules(&nodes);
-    for (name, placed) in tensors {
-        let name = renamed.get(name.as_str()).cloned().unwrap_or(name);
-        match placed {
-            Err(why) => index.notes.push(format!("skipped '{}': {why}", shorten(&name))),
-            Ok(placed) => {
-                if let Some(_twice) = index.tensors.insert(name.clone(), placed) {
-                    return Err(Fault::malformed(format!("two tensors are called '{}'", shorten(&name))));
+    let mut files = external::Files::beside(path);
+    let aliases = names::Aliases::new(nodes);
+    let renamed = names::of_modules(nodes, &aliases);
+    let weights = names::of_weights(nodes, &aliases);
+    let (mut own, mut nameless) = (0, 0);
+    let mut stored: BTreeMap<String, Placed> = BTreeMap::new();
+    for (stored_as, data) in tensors {
+        let name = renamed.get(stored_as.as_str()).cloned().unwrap_or_else(|| stored_as.clone());
+        if names::is_lost(&name) {
+            match weights.contains(stored_as.as_str()) {
+                true => nameless += 1,
+                false => {
+                    own += 1;
+                    continue;
                 }
             }
         }
+        let placed = match data {
+            Data::Skipped(why) => {
+                index.notes.push(format!("skipped '{}': {why}", shorten(&name)));
+                continue;
+            }
+            Data::Here(placed) => placed,
+            Data::Elsewhere(place, placed) => {
+                index.elsewhere.insert(name.clone(), files.check(&name, &place, &placed)?);
+                placed
+            }
+        };
+        stored.insert(stored_as, placed.clone());
+        if let Some(_twice) = index.tensors.insert(name.clone(), placed) {
+            return Err(Fault::malformed(format!("two tensors are called '{}'", shorten(&name))));
+        }
     }
-    names::restore_batch_norms(&mut index)?;
+    index.files = files.into_readers();
+    names::give_aliases(nodes, &aliases, &stored, &renamed, &mut index);
+    names::restore_batch_norms(nodes, &mut index)?;
+    if own > 0 {
+        index.notes.push(format!("{own} constants of the exporter's own left out"));
+    }
+    if nameless > 0 {
+        index.notes.push(format!(
+            "{nameless} weights have lost their names (batch norms were folded, or products transposed, and the nodes have no paths of \
+             modules, as up to torch 1.12): export again with torch 2, or with do_constant_folding=False"
+        ));
+    }
     Ok(index)
-}
-
-/// NodeProto: 1 input, 3 name, 4 op_type.
-fn node(message: &mut Message<'_>) -> Result<Node, Fault> {
-    let mut node = Node::default();
-    while let Some((field, value)) = message.field()? {
-        let Value::Bytes { at, len } = value else { continue };
-        match field {
-            1 if node.inputs.len() < INPUTS => node.inputs.push(message.text(at, len)?),
-            3 => node.name = message.text(at, len)?,
-            4 => node.op = message.text(at, len)?,
-            _ => {}
-        }
-    }
-    Ok(node)
-}
-
-/// TensorProto: 1 dims, 2 data_type, 4 float_data, 8 name, 9 raw_data, 10 double_data, 13 external_data, 14 data_location.
-fn tensor(message: &mut Message<'_>) -> Result<Initialiser, Fault> {
-    let (mut name, mut dims, mut code) = (String::new(), Vec::new(), 0);
-    let (mut data, mut elsewhere) = (None, false);
-    while let Some((field, value)) = message.field()? {
-        match (field, value) {
-            (1, Value::Number(dim)) => dims.push(dim),
-            (1, Value::Bytes { at, len }) => dims.extend(message.numbers(at, len, MAX_AXES)?),
-            (2, Value::Number(value)) => code = value,
-            (8, Value::Bytes { at, len }) => name = message.text(at, len)?,
-            // packed numbers of a fixed width lie as raw data does
-            (4 | 9 | 10, Value::Bytes { at, len }) => data = Some((field, at, len)),
-            (13, _) | (14, Value::Number(1)) => elsewhere = true,
-            _ => {}
-        }
-        if dims.len() > MAX_AXES {
-            return Err(Fault::limit(format!("a tensor of more than {MAX_AXES} axes")));
-        }
-    }
-    let shown = shorten(&name);
-    let too_large = |_| Fault::malformed(format!("tensor '{shown}': shape {dims:?} is too large"));
-    let shape: Vec<usize> = dims.iter().map(|&d| usize::try_from(d)).collect::<Result<_, _>>().map_err(too_large)?;
-    if elsewhere {
-        return Ok((name, Err("its data is in another file".into())));
-    }
-    let Some(dtype) = dtype(code) else {
-        return Ok((name, Err(format!("elements of ONNX type {code} are not supported"))));
-    };
-    let fits = |field| match field {
-        4 => dtype == FileDtype::F32,
-        10 => dtype == FileDtype::F64,
-        _ => true,
-    };
-    match data {
-        Some((field, at, len)) if fits(field) => {
-            let placed = Placed::contiguous(dtype, shape, at, len).map_err(|f| match f {
-                Fault::Malformed(m) => Fault::Malformed(format!("tensor '{shown}': {m}")),
-                other => other,
-            })?;
-            Ok((name, Ok(placed)))
-        }
-        _ if shape.contains(&0) => {
-            let placed = Placed::contiguous(dtype, shape, 0, 0)?;
-            Ok((name, Ok(placed)))
-        }
-        _ => Ok((name, Err("its numbers are not stored as plain bytes".into()))),
-    }
-}
-
-/// TensorProto.DataType.
-fn dtype(code: u64) -> Option<FileDtype> {
-    Some(match code {
-        1 => FileDtype::F32,
-        2 => FileDtype::U8,
-        3 => FileDtype::I8,
-        4 => FileDtype::U16,
-        5 => FileDtype::I16,
-        6 => FileDtype::I32,
-        7 => FileDtype::I64,
-        9 => FileDtype::Bool,
-        10 => FileDtype::F16,
-        11 => FileDtype::F64,
-        12 => FileDtype::U32,
-        13 => FileDtype::U64,
-        16 => FileDtype::BF16,
-        _ => return None,
-    })
 }

@@ -4,6 +4,7 @@ use super::reader::{Reader, reserve};
 use crate::dtype::{Decode, FileDtype, WideBool, WideI8, WideU16, WideU64, checked_elements};
 use crate::error::Fault;
 use candle_core::{Device, Tensor, WithDType};
+use std::sync::Arc;
 
 /// A tensor whose strides repeat elements (an expanded view) may be larger than what is stored; this is how much, in
 /// bytes, one such tensor may take in memory.
@@ -24,6 +25,8 @@ pub(crate) struct Placed {
     elements: usize,
     /// Every element is this, and nothing of it stands in the file.
     constant: Option<f64>,
+    /// The bytes themselves, when the file has them in another form.
+    held: Option<Arc<[u8]>>,
 }
 
 impl Placed {
@@ -34,12 +37,39 @@ impl Placed {
         Ok(Self { constant: Some(value), ..placed })
     }
 
+    /// A contiguous tensor of bytes that are in memory.
+    pub fn held(dtype: FileDtype, shape: Vec<usize>, bytes: Vec<u8>) -> Result<Self, Fault> {
+        let placed = Self::contiguous(dtype, shape, 0, bytes.len() as u64)?;
+        Ok(Self { held: Some(bytes.into()), ..placed })
+    }
+
+    /// The same elements with their axes in another order; an empty one is the reverse. None when it is no order of the axes.
+    pub fn transposed(&self, axes: &[u64]) -> Option<Self> {
+        let rank = self.shape.len();
+        let reverse: Vec<u64> = (0..rank as u64).rev().collect();
+        let axes = if axes.is_empty() { &reverse } else { axes };
+        let mut seen: Vec<u64> = axes.to_vec();
+        seen.sort_unstable();
+        if !seen.iter().copied().eq(0..rank as u64) {
+            return None;
+        }
+        let mut contiguous = vec![1; rank];
+        for axis in (1..rank).rev() {
+            contiguous[axis - 1] = contiguous[axis] * self.shape[axis];
+        }
+        let strides = self.strides.as_ref().unwrap_or(&contiguous);
+        let shape: Vec<usize> = axes.iter().map(|&a| self.shape[a as usize]).collect();
+        let strides: Vec<usize> = axes.iter().map(|&a| strides[a as usize]).collect();
+        let strides = (self.elements > 1 && !is_contiguous(&shape, &strides)).then_some(strides);
+        Some(Self { shape, strides, ..self.clone() })
+    }
+
     /// A contiguous tensor at `offset`, of which the file promises `bytes` bytes.
     pub fn contiguous(dtype: FileDtype, shape: Vec<usize>, offset: u64, bytes: u64) -> Result<Self, Fault> {
         let elements = checked_elements(&shape)
             .filter(|n| n.checked_mul(dtype.size()).is_some_and(|b| b as u64 == bytes))
             .ok_or_else(|| Fault::malformed(format!("shape {shape:?} of {dtype} does not fill {bytes} bytes")))?;
-        Ok(Self { dtype, shape, offset, span: elements, strides: None, elements, constant: None })
+        Ok(Self { dtype, shape, offset, span: elements, strides: None, elements, constant: None, held: None })
     }
 
     /// A view into a storage of `storage_elements` elements that begins at byte `storage_offset` of the file.
@@ -77,7 +107,20 @@ impl Placed {
         let at = first.checked_mul(dtype.size()).ok_or_else(overflow)?;
         let offset = storage_offset.checked_add(at as u64).ok_or_else(overflow)?;
         let strides = (elements > 1 && !is_contiguous(&shape, &strides)).then_some(strides);
-        Ok(Self { dtype, shape, offset, span, strides, elements, constant: None })
+        Ok(Self { dtype, shape, offset, span, strides, elements, constant: None, held: None })
+    }
+
+    /// Row `row` of the first axis, which stays with length one; none when there is no such row or the elements do not lie in order.
+    pub fn row(&self, row: usize) -> Option<Self> {
+        let (&rows, rest) = self.shape.split_first()?;
+        if row >= rows || self.strides.is_some() || self.held.is_some() {
+            return None;
+        }
+        let elements = self.elements / rows;
+        let shape = std::iter::once(1).chain(rest.iter().copied()).collect();
+        // inside what was checked when `self` was made
+        let offset = self.offset + (row * elements * self.dtype.size()) as u64;
+        Some(Self { shape, offset, span: elements, elements, ..self.clone() })
     }
 
     /// Bytes in memory when read, in the file's own element type.
@@ -114,7 +157,10 @@ impl Placed {
         device: &Device,
         convert: fn(T) -> U,
     ) -> Result<Tensor, ReadError> {
-        let stored: Vec<T> = reader.elements(self.offset, self.span)?;
+        let stored: Vec<T> = match &self.held {
+            Some(bytes) => bytes.chunks_exact(T::SIZE).map(T::decode).collect::<Result<_, _>>()?,
+            None => reader.elements(self.offset, self.span)?,
+        };
         let values: Vec<U> = match &self.strides {
             None => stored.into_iter().map(convert).collect(),
             Some(strides) => {

@@ -14,6 +14,7 @@ pub(crate) use sniff::{Container, sniff};
 use crate::Format;
 use crate::error::Fault;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// What a container holds: where each tensor lies, and what was noticed on the way.
 #[derive(Debug, Default)]
@@ -23,14 +24,17 @@ pub(crate) struct Index {
     /// The key under which the state dict was found, as `a.b`.
     pub nested: Option<String>,
     pub notes: Vec<String>,
+    /// Further files that tensors are in, and which of them a tensor is in, by its name.
+    pub files: Vec<(PathBuf, Reader)>,
+    pub elsewhere: BTreeMap<String, usize>,
 }
 
-/// Reads the directory of a file whose container is known.
-pub(crate) fn index(reader: &Reader, container: Container) -> Result<(Index, Format), Fault> {
+/// Reads the directory of the file at `path`, whose container is known.
+pub(crate) fn index(reader: &Reader, container: Container, path: &Path) -> Result<(Index, Format), Fault> {
     match container {
         Container::Safetensors => safetensors::index(reader).map(|i| (i, Format::Safetensors)),
         Container::TorchZip => torch_zip::index(reader).map(|i| (i, Format::TorchZip)),
-        Container::Onnx => crate::onnx::index(reader).map(|i| (i, Format::Onnx)),
+        Container::Onnx => crate::onnx::index(reader, path).map(|i| (i, Format::Onnx)),
         Container::TorchLegacy => legacy::index(reader).map(|i| (i, Format::TorchLegacy)),
     }
 }
