@@ -116,7 +116,7 @@ fn compare_command(folder: &Path, stem: &str, image: &Path, weights: &Path) -> u
 /// Intersection over union of two mask images.
 fn iou(a: &Path, b: &Path) -> f64 {
     let rle = |path: &Path| {
-        let mask = load_mask(path, &DecodeLimits::default()).unwrap();
+        let mask = load_mask(path, &DecodeLimits::default()).unwrap().levels;
         Rle::encode(&seg_data::mask::to_binary(&mask), mask.width(), mask.height()).unwrap()
     };
     rle(a).iou(&rle(b)).unwrap()

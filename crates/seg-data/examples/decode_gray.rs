@@ -9,7 +9,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use seg_data::inputs::expand;
 use seg_data::output::{Overwrite, write_png};
-use seg_data::{DecodeLimits, GrayImage, load_gray};
+use seg_data::{DecodeLimits, GrayImage, MaskReader, MaskRole, load_levels};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut folders: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
@@ -29,7 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let pixels = files
         .par_iter()
-        .map(|file| load_gray(file, &limits).map(|image| image.as_raw().len()))
+        .map(|file| {
+            load_levels(file, MaskRole::Truth, MaskReader::Meaning, &limits).map(|read| read.levels.as_raw().len())
+        })
         .try_reduce(|| 0, |a, b| Ok(a + b))?;
     println!("{{\"files\": {}, \"pixels\": {pixels}, \"seconds\": {}}}", files.len(), start.elapsed().as_secs_f64());
     Ok(())

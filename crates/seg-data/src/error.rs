@@ -103,6 +103,24 @@ pub enum DataError {
         /// Which feature.
         reason: String,
     },
+    /// A mask file that could mean several things.
+    #[error("{name}: this mask has {found}; expected {expected}")]
+    MaskMeaning {
+        /// File name.
+        name: String,
+        /// What is in it.
+        found: &'static str,
+        /// What would be clear.
+        expected: &'static str,
+    },
+    /// A mask without a pixel inside.
+    #[error("{name}: no pixel is inside: the largest level is {largest}, expected 128 or more where the object is")]
+    NothingInside {
+        /// File name, or what the mask is.
+        name: String,
+        /// Its largest level.
+        largest: u8,
+    },
     /// An image could not be encoded.
     #[error("cannot encode {what}: {reason}")]
     Encode {

@@ -8,7 +8,9 @@ use std::io::Cursor;
 use common::{data, fnv, table};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageFormat, Luma, Rgb, RgbImage, Rgba};
-use seg_data::{DecodeLimits, decode_image, decode_mask, load_gray, load_image, load_labels, load_mask};
+use seg_data::{
+    DecodeLimits, MaskReader, MaskRole, decode_image, decode_mask, load_image, load_labels, load_levels, load_mask,
+};
 
 fn limits() -> DecodeLimits {
     DecodeLimits::default()
@@ -84,7 +86,7 @@ fn all_eight_orientations_are_applied() {
                 let (sx, sy) = source(x, y, w, h);
                 assert_eq!(pixel, stored.get_pixel(sx, sy), "orientation {value} at {x},{y}");
             }
-            assert_eq!(decode_mask(&file, "turned", &limits()).unwrap().dimensions(), size);
+            assert_eq!(decode_mask(&file, "turned", &limits()).unwrap().levels.dimensions(), size);
         }
     }
     for nonsense in [0, 9, 255] {
@@ -114,7 +116,7 @@ fn sixteen_bits_are_rounded_and_alpha_is_dropped() {
 fn a_mask_prompt_is_inside_from_128() {
     let grey = image::GrayImage::from_fn(256, 1, |x, _| Luma([x as u8]));
     let file = encode(&DynamicImage::ImageLuma8(grey), ImageFormat::Png);
-    let mask = decode_mask(&file, "m.png", &limits()).unwrap();
+    let mask = decode_mask(&file, "m.png", &limits()).unwrap().levels;
     for (x, v) in mask.iter().enumerate() {
         assert_eq!(*v, if x >= 128 { 255 } else { 0 });
     }
@@ -125,7 +127,7 @@ fn a_mask_prompt_is_inside_from_128() {
         encode(&DynamicImage::ImageRgb8(RgbImage::from_pixel(5, 4, Rgb([255; 3]))), ImageFormat::WebP),
     )
     .unwrap();
-    let mask = load_mask(&path, &limits()).unwrap();
+    let mask = load_mask(&path, &limits()).unwrap().levels;
     assert_eq!((mask.dimensions(), mask.iter().all(|&v| v == 255)), ((5, 4), true));
 }
 
@@ -159,13 +161,14 @@ fn gray_as_evaluation_reads_it() {
         std::fs::write(&path, encode(&image, ImageFormat::Png)).unwrap();
         path
     };
+    let opencv = |path| load_levels(path, MaskRole::Truth, MaskReader::OpenCv, &limits()).unwrap().levels;
     let deep = image::ImageBuffer::from_fn(256, 1, |x, _| Luma([(x as u16) << 8 | 0xff]));
     let path = write("deep.png", DynamicImage::ImageLuma16(deep));
     // the low byte is cut off, not rounded
-    assert_eq!(load_gray(path, &limits()).unwrap().into_raw(), (0..=255).collect::<Vec<u8>>());
+    assert_eq!(opencv(path).into_raw(), (0..=255).collect::<Vec<u8>>());
     let colour = RgbImage::from_fn(3, 1, |x, _| Rgb([[255, 0, 0], [0, 255, 0], [9, 9, 9]][x as usize]));
     let path = write("colour.png", DynamicImage::ImageRgb8(colour));
-    assert_eq!(load_gray(path, &limits()).unwrap().into_raw(), [76, 150, 9]);
+    assert_eq!(opencv(path).into_raw(), [76, 150, 9]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::hce::HceRule;
 use crate::protocol::{
     Clamp, EPS, ERule, EmptyGt, EmptyPart, FRule, GtRule, HceProtocol, MaeRule, MaxF, Metric, MsiouRule, Protocol,
-    Resize, SRule, Stretch, Thresholds, Undefined, WeightedFRule,
+    Reader, Resize, SRule, Stretch, Thresholds, Undefined, WeightedFRule,
 };
 
 /// Names that [`Protocol::named`] knows.
@@ -36,6 +36,7 @@ impl Default for Protocol {
     fn default() -> Self {
         Self {
             name: "default".into(),
+            reader: Reader::Meaning,
             ground_truth: GtRule::Above(128),
             stretch: Stretch::MinMax,
             resize: Resize::Refuse,
@@ -74,6 +75,7 @@ impl Protocol {
     pub fn pysodmetrics() -> Self {
         Self {
             name: "pysodmetrics".into(),
+            reader: Reader::Opencv,
             smeasure: SRule { empty_part: EmptyPart::Undefined, ..S_CLEAN },
             msiou: MsiouRule::HalfNumpy2,
             undefined: Undefined::Spreads,
@@ -134,6 +136,7 @@ impl Protocol {
     pub fn mgd_sam2() -> Self {
         Self {
             name: "mgd-sam2".into(),
+            reader: Reader::Pillow,
             fmeasure: FRule { maximum: MaxF::MeanOfMaxima, ..F_256 },
             smeasure: Self::birefnet().smeasure,
             weighted_f: WeightedFRule { beta2: vec![0.3], eps: EPS, empty_undefined: false },
@@ -175,6 +178,7 @@ impl Protocol {
     pub fn mvanet() -> Self {
         Self {
             name: "mvanet".into(),
+            reader: Reader::Pillow,
             ground_truth: GtRule::AboveHalfOfMaximum,
             stretch: Stretch::MinMaxDirect,
             resize: Resize::PilBicubic,

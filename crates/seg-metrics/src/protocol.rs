@@ -15,6 +15,8 @@ pub const EPS: f64 = f64::EPSILON;
 pub struct Protocol {
     /// What it is called; `custom` where constants were changed.
     pub name: String,
+    /// How files become gray levels; whoever decodes them follows it.
+    pub reader: Reader,
     /// What of the ground truth is foreground.
     pub ground_truth: GtRule,
     /// How gray levels of the prediction become values.
@@ -39,6 +41,18 @@ pub struct Protocol {
     pub undefined: Undefined,
     /// Metrics that exist under this protocol, in the order of the table.
     pub metrics: Vec<Metric>,
+}
+
+/// How a file becomes gray levels. What the toolkits' readers do with 16 bits, palettes and alpha differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reader {
+    /// By what the file means.
+    Meaning,
+    /// `imread` with `IMREAD_GRAYSCALE`: the low byte of 16 bits is cut off.
+    Opencv,
+    /// `convert("L")`: 16-bit levels are clipped at 255.
+    Pillow,
 }
 
 /// What of the ground truth is foreground.

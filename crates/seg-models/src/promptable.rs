@@ -267,7 +267,7 @@ pub const MASK_THRESHOLD: f32 = 0.0;
 /// `_use_mask_as_output`). `[1, 1, h, w]`.
 pub(crate) fn mask_image_logits(mask: &GrayImage, (h, w): (usize, usize), device: &Device) -> Result<Tensor> {
     let (width, height) = (mask.width() as usize, mask.height() as usize);
-    let logits: Vec<f32> = seg_data::mask::to_binary(mask).iter().map(|&v| 20.0 * f32::from(v) - 10.0).collect();
+    let logits: Vec<f32> = seg_data::inside::binary(mask)?.iter().map(|&v| 20.0 * f32::from(v) - 10.0).collect();
     let logits = Tensor::from_vec(logits, (1, 1, height, width), device)?;
     Ok(seg_ops::resize(&logits, (h, w), &Resize::bilinear().antialiased())?)
 }

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use anyhow::Context as _;
-use seg_data::{DecodeLimits, GrayImage, PilFilter, load_gray, resize_pil};
+use seg_data::{GrayImage, PilFilter, resize_pil};
 use seg_metrics::{Accumulator, Evaluator, Plane, Scores, protocol::Resize};
 
 use super::pairs::{Pair, Pairs};
+use super::reading::{Facts, Found, Read, read};
 use crate::cli::progress::Progress;
 
 /// Measures all pairs; a pair that fails is told, with its reason.
@@ -18,12 +19,13 @@ pub fn measure(
     pairs: &Pairs,
     evaluator: &Evaluator,
     all: &mut Accumulator,
+    found: &mut Found,
     progress: &mut Progress,
 ) -> anyhow::Result<Vec<(String, String)>> {
     let threads = rayon::current_num_threads();
     let workers = threads.min(pairs.len()).max(1);
     let next = AtomicUsize::new(0);
-    let (results, incoming) = mpsc::sync_channel::<(String, anyhow::Result<Scores>)>(workers);
+    let (results, incoming) = mpsc::sync_channel::<(String, anyhow::Result<(Scores, Facts)>)>(workers);
     let mut failed = Vec::new();
     std::thread::scope(|scope| -> anyhow::Result<()> {
         for worker in 0..workers {
@@ -46,7 +48,10 @@ pub fn measure(
         drop(results);
         for (stem, scores) in incoming {
             match scores {
-                Ok(scores) => all.add(&stem, &scores)?,
+                Ok((scores, facts)) => {
+                    all.add(&stem, &scores)?;
+                    found.add(facts);
+                }
                 Err(error) => {
                     progress.message(&format!("error: {stem}: {error:#}"));
                     failed.push((stem, format!("{error:#}")));
@@ -60,14 +65,12 @@ pub fn measure(
     Ok(failed)
 }
 
-fn one(pair: &Pair, evaluator: &Evaluator) -> anyhow::Result<Scores> {
-    let limits = DecodeLimits::default();
-    let (pred, gt) = rayon::join(|| load_gray(&pair.pred, &limits), || load_gray(&pair.gt, &limits));
-    let (mut pred, gt) = (pred?, gt?);
+fn one(pair: &Pair, evaluator: &Evaluator) -> anyhow::Result<(Scores, Facts)> {
+    let Read { mut pred, gt, facts } = read(pair, evaluator.protocol())?;
     if evaluator.protocol().resize == Resize::PilBicubic && pred.dimensions() != gt.dimensions() {
         pred = resize_pil(&pred, gt.dimensions(), PilFilter::Bicubic)?;
     }
-    Ok(evaluator.measure(plane(&pred)?, plane(&gt)?)?)
+    Ok((evaluator.measure(plane(&pred)?, plane(&gt)?)?, facts))
 }
 
 /// An image as the metrics take it.

@@ -4,6 +4,7 @@ mod args;
 mod measure;
 mod pairs;
 mod plots;
+mod reading;
 mod report;
 mod sequences;
 mod sheet;
@@ -21,6 +22,7 @@ use seg_metrics::{Accumulator, Evaluator};
 pub use args::EvaluateArgs;
 use args::{Action, MergeArgs, Named, OutputArgs};
 use pairs::Pairs;
+use reading::Found;
 use report::{Orphans, Part, Parts, Report};
 
 use super::common::say;
@@ -47,7 +49,8 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<Outcome> {
     let mut reports = Vec::new();
     for run in &runs {
         let mut all = Accumulator::new(args.protocol.clone(), evaluator.metrics().to_vec(), args.output.curves);
-        let failed = measure::measure(&run.found, &evaluator, &mut all, &mut progress)?;
+        let mut found = Found::default();
+        let failed = measure::measure(&run.found, &evaluator, &mut all, &mut found, &mut progress)?;
         reports.push(Report {
             model: run.model.to_owned(),
             dataset: run.dataset.to_owned(),
@@ -55,6 +58,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<Outcome> {
             all,
             failed: failed.into_iter().collect(),
             orphans: Orphans { pred: run.found.lone_preds.clone(), gt: run.found.lone_gts.clone() },
+            found,
             shard: args.shard.map(|shard| shard.to_string()),
             curves: args.output.curves,
         });
@@ -130,6 +134,7 @@ fn join(args: &MergeArgs) -> anyhow::Result<Outcome> {
                     whole.failed.extend(part.failed);
                     whole.orphans.pred.extend(part.orphans.pred);
                     whole.orphans.gt.extend(part.orphans.gt);
+                    whole.found.merge(part.found);
                 }
             }
         }
@@ -145,6 +150,7 @@ fn join(args: &MergeArgs) -> anyhow::Result<Outcome> {
                 all: part.state,
                 failed: part.failed,
                 orphans: part.orphans,
+                found: part.found,
                 shard: None,
                 curves: args.output.curves,
             })
@@ -206,6 +212,10 @@ fn write_reports(reports: &[Report], pairs: &[&Pairs], output: &OutputArgs) -> a
             written.extend(sheet::write_sheet(report, pairs, output.worst.into(), folder, overwrite(output))?);
         }
         say(format_args!("{}: {}", folder.display(), written.join(", ")));
+    }
+    for report in reports {
+        let level = if report.found.nothing_inside() { "error" } else { "note" };
+        report.found.notes().iter().for_each(|note| say(format_args!("{level}: {}: {note}", report.dataset)));
     }
     write_results(output, &table::text(reports), |w| report::write_json(reports, w))?;
     Ok(if reports.iter().all(Report::complete) { Outcome::Done } else { Outcome::SomeFailed })

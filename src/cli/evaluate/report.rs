@@ -7,6 +7,8 @@ use serde::ser::{Error as _, SerializeMap, SerializeStruct};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use super::reading::Found;
+
 /// One model on one data set.
 #[derive(Debug)]
 pub struct Report {
@@ -16,6 +18,7 @@ pub struct Report {
     pub aggregate: Aggregate,
     pub failed: BTreeMap<String, String>,
     pub orphans: Orphans,
+    pub found: Found,
     /// Which part of the pairs, where not all.
     pub shard: Option<String>,
     pub curves: bool,
@@ -31,9 +34,9 @@ pub struct Orphans {
 }
 
 impl Report {
-    /// Whether every file was measured.
+    /// Whether every file was measured, and there was something to measure.
     pub fn complete(&self) -> bool {
-        self.failed.is_empty() && self.orphans == Orphans::default()
+        self.failed.is_empty() && self.orphans == Orphans::default() && !self.found.nothing_inside()
     }
 }
 
@@ -54,7 +57,7 @@ fn alias(name: &str) -> Option<&'static str> {
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Report", 10)?;
+        let mut out = serializer.serialize_struct("Report", 12)?;
         out.serialize_field("model", &self.model)?;
         out.serialize_field("dataset", &self.dataset)?;
         out.serialize_field("protocol", &rules(&self.all))?;
@@ -63,8 +66,10 @@ impl Serialize for Report {
         out.serialize_field("undefined", &self.aggregate.undefined)?;
         out.serialize_field("failed", &self.failed)?;
         out.serialize_field("orphans", &self.orphans)?;
+        out.serialize_field("notes", &self.found.notes())?;
         if let Some(shard) = &self.shard {
             out.serialize_field("shard", shard)?;
+            out.serialize_field("found", &self.found)?;
             out.serialize_field("state", &self.all)?;
         }
         out.end()
@@ -132,6 +137,7 @@ pub struct Part {
     pub dataset: String,
     pub failed: BTreeMap<String, String>,
     pub orphans: Orphans,
+    pub found: Found,
     pub shard: String,
     pub state: Accumulator,
 }

@@ -7,10 +7,10 @@ use base64::Engine as _;
 use image::imageops::FilterType;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use seg_data::output::{Overwrite, png, write};
-use seg_data::{DecodeLimits, load_gray};
 
 use super::pairs::Pairs;
 use super::plots::{escape, file_name};
+use super::reading::{Read, read};
 use super::report::Report;
 
 /// Width and height of a panel, and the space between panels.
@@ -51,8 +51,7 @@ pub fn write_sheet(
     let mut captions = String::new();
     for (row, (stem, mae)) in worst.iter().enumerate() {
         let Some(pair) = pairs.iter().find(|pair| pair.stem == *stem) else { continue };
-        let limits = DecodeLimits::default();
-        let (pred, gt) = (load_gray(&pair.pred, &limits)?, load_gray(&pair.gt, &limits)?);
+        let Read { pred, gt, .. } = read(&pair, report.all.protocol())?;
         for (column, panel) in panels(&pred, &gt).iter().enumerate() {
             let x = GAP + column as u32 * (PANEL.0 + GAP) + (PANEL.0 - panel.width()) / 2;
             image::imageops::replace(&mut sheet, panel, x.into(), (GAP + row as u32 * step).into());

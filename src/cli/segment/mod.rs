@@ -112,7 +112,11 @@ impl<'a> Session<'a> {
     fn new(args: &'a SegmentArgs, common: &Common) -> anyhow::Result<Self> {
         let limits = DecodeLimits::default();
         let mask = match &args.mask {
-            Some(path) => Some(MaskPrompt::Image(load_mask(path, &limits)?)),
+            Some(path) => {
+                let read = load_mask(path, &limits)?;
+                read.notes.iter().for_each(|note| say(format_args!("note: {}: {note}", path.display())));
+                Some(MaskPrompt::Image(read.levels))
+            }
             None => None,
         };
         Ok(Self {
@@ -165,7 +169,7 @@ impl<'a> Session<'a> {
         // not before there is something to put in it; without it no image can be done
         seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
         let overwrite = if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse };
-        let written = outputs.write(&loaded.image, &segmented, overwrite).map_err(|error| match disk_full(&error) {
+        let written = outputs.write(&loaded, &segmented, overwrite).map_err(|error| match disk_full(&error) {
             true => Failure::Model(error), // the next image would fare no better
             false => Failure::Image(error),
         })?;

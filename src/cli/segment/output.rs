@@ -8,7 +8,7 @@ use super::args::Format;
 use super::segmented::Segmented;
 use anyhow::Context as _;
 use seg_data::output::{Overwrite, write, write_png};
-use seg_data::{RgbImage, render};
+use seg_data::{LoadedImage, render};
 use seg_models::registry::ModelKind;
 
 /// Masks that `--multimask` asks for.
@@ -68,7 +68,7 @@ impl Outputs {
     }
 
     /// Writes everything; on an error what this image has written already is taken back.
-    pub fn write(&self, image: &RgbImage, result: &Segmented, overwrite: Overwrite) -> anyhow::Result<Vec<PathBuf>> {
+    pub fn write(&self, image: &LoadedImage, result: &Segmented, overwrite: Overwrite) -> anyhow::Result<Vec<PathBuf>> {
         let mut written = Vec::new();
         let outcome = self.write_all(image, result, overwrite, &mut written);
         if outcome.is_err() && overwrite == Overwrite::Refuse {
@@ -95,12 +95,13 @@ impl Outputs {
 
     fn write_all(
         &self,
-        image: &RgbImage,
+        loaded: &LoadedImage,
         result: &Segmented,
         overwrite: Overwrite,
         written: &mut Vec<PathBuf>,
     ) -> anyhow::Result<()> {
         let best = result.masks.first().context("the model returned no mask")?;
+        let image = &loaded.image;
         if self.has(Format::Mask) {
             for (rank, mask) in result.masks.iter().enumerate() {
                 let path = self.mask_path(rank);
@@ -115,7 +116,11 @@ impl Outputs {
         }
         if self.has(Format::Cutout) {
             let path = self.path("cutout.png");
-            write_png(&path, &render::cutout(image, best)?, overwrite)?;
+            let cutout = match &loaded.alpha {
+                Some(alpha) => render::cutout(image, &render::within_alpha(best, alpha)?)?,
+                None => render::cutout(image, best)?,
+            };
+            write_png(&path, &cutout, overwrite)?;
             written.push(path);
         }
         if self.has(Format::Overlay) {

@@ -8,6 +8,7 @@ use seg_models::{MaskPrompt, Prompts};
 use sha2::{Digest as _, Sha256};
 
 use super::args::{On, TrackArgs};
+use crate::cli::common::say;
 
 /// What the user points at, frame by frame, object by object.
 pub type PromptsByFrame = BTreeMap<usize, BTreeMap<u8, Prompts>>;
@@ -25,7 +26,11 @@ pub fn gather(args: &TrackArgs, limits: &DecodeLimits) -> anyhow::Result<Prompts
         let mask = match labels::load(&on.what, limits)? {
             Some(labels) => of_object(&labels, on.object)
                 .with_context(|| format!("{} has no pixel of object {}", on.what.display(), on.object))?,
-            None => load_mask(&on.what, limits)?,
+            None => {
+                let read = load_mask(&on.what, limits)?;
+                read.notes.iter().for_each(|note| say(format_args!("note: {}: {note}", on.what.display())));
+                read.levels
+            }
         };
         entry(&mut prompts, on).mask = Some(MaskPrompt::Image(mask));
     }

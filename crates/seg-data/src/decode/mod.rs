@@ -39,6 +39,8 @@ pub struct LoadedImage {
     pub image: RgbImage,
     /// The container, recognised by content.
     pub format: ImageFormat,
+    /// Transparency, 255 opaque, of the image's size; none where every pixel is opaque. A cut-out must not be more opaque.
+    pub alpha: Option<GrayImage>,
     /// The orientation that the file asked for, and that was applied.
     pub orientation: Orientation,
     /// What the caller may want to tell the user ("only the first of several frames is used").
@@ -82,42 +84,6 @@ pub fn decode_image(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<L
     Ok(finish(format, decoded))
 }
 
-/// Reads a mask prompt: any image, made grey (BT.601 as PIL does, alpha dropped, orientation applied); a value of
-/// **128 or more is inside**. The result holds 255 inside and 0 outside, at the file's size.
-///
-/// # Errors
-/// As [`load_image`].
-pub fn load_mask(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<GrayImage> {
-    let (_, decoded) = open(path.as_ref(), limits)?;
-    Ok(finish_mask(decoded))
-}
-
-/// [`load_mask`] from memory; `name` is what error messages call it.
-///
-/// # Errors
-/// As [`load_image`].
-pub fn decode_mask(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<GrayImage> {
-    limits.check_file(name, bytes.len() as u64)?;
-    let (_, decoded) = decode(Cursor::new(bytes), bytes.len() as u64, name, limits)?;
-    Ok(finish_mask(decoded))
-}
-
-/// Reads a gray image as evaluation toolkits do: colours by BT.601 as PIL, alpha dropped, the low byte of 16 bits cut off
-/// (OpenCV and PIL do; [`load_image`] rounds), orientation applied. An 8-bit gray file is not copied.
-///
-/// # Errors
-/// As [`load_image`].
-pub fn load_gray(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<GrayImage> {
-    let (_, decoded) = open(path.as_ref(), limits)?;
-    let gray = to_gray(raster::high_bytes(decoded.pixels));
-    if decoded.orientation == Orientation::NoTransforms {
-        return Ok(gray);
-    }
-    let mut pixels = DynamicImage::ImageLuma8(gray);
-    pixels.apply_orientation(decoded.orientation);
-    Ok(pixels.into_luma8())
-}
-
 /// Reads an image of labels: the indices of a palette PNG, not its colours, or the levels of an 8-bit gray one.
 ///
 /// # Errors
@@ -127,17 +93,63 @@ pub fn load_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Gray
     guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))
 }
 
-/// The indices of a PNG or TIFF with a palette; `None` for any other file.
+/// The indices of a PNG or TIFF with a palette, not yet turned; `None` for any other file.
+fn palette_indices(bytes: &[u8], name: &str, format: ImageFormat, limits: &DecodeLimits) -> Result<Option<GrayImage>> {
+    match format {
+        ImageFormat::Tiff => guarded(name, "TIFF", || tiff::indices(bytes, name, limits)),
+        ImageFormat::Png if labels::has_palette(bytes, limits) => {
+            guarded(name, "PNG", || labels::decode(bytes, name, limits)).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The indices of a PNG or TIFF with a palette, turned as a viewer shows them; `None` for any other file.
 pub(crate) fn load_palette_labels(path: &Path, limits: &DecodeLimits) -> Result<Option<GrayImage>> {
     let (name, bytes) = read(path, limits)?;
-    if sniff::format(&bytes[..bytes.len().min(sniff::HEAD)], &name).is_ok_and(|f| f == ImageFormat::Tiff) {
-        return guarded(&name, "TIFF", || tiff::indices(&bytes, &name, limits));
+    match sniff::format(&bytes[..bytes.len().min(sniff::HEAD)], &name) {
+        Ok(format) => palette_indices(&bytes, &name, format, limits),
+        Err(_) => Ok(None),
     }
-    if !labels::has_palette(&bytes, limits) {
-        return Ok(None);
-    }
-    guarded(&name, "PNG", || labels::decode(&bytes, &name, limits)).map(Some)
 }
+
+/// A mask file before it is decided what it means.
+pub(crate) struct RawMask {
+    pub name: String,
+    pub format: ImageFormat,
+    /// Not yet turned.
+    pub pixels: DynamicImage,
+    pub orientation: Orientation,
+    /// Of a file with a palette; turned.
+    pub indices: Option<GrayImage>,
+    /// Whether the file had other numbers than levels of 8 or 16 bits.
+    pub scaled: bool,
+    pub notes: Vec<String>,
+}
+
+/// Reads a mask file.
+pub(crate) fn open_mask(path: &Path, limits: &DecodeLimits) -> Result<RawMask> {
+    check_is_file(path)?;
+    let (name, bytes) = read(path, limits)?;
+    raw_mask(&bytes, &name, limits)
+}
+
+/// [`open_mask`] from memory.
+pub(crate) fn raw_mask(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<RawMask> {
+    limits.check_file(name, bytes.len() as u64)?;
+    let (format, decoded) = decode(Cursor::new(bytes), bytes.len() as u64, name, limits)?;
+    let Decoded { pixels, orientation, notes } = decoded;
+    let indices = palette_indices(bytes, name, format, limits)?;
+    let scaled = format == ImageFormat::Tiff && guarded(name, "TIFF", || tiff::is_scaled(bytes, name, limits))?;
+    Ok(RawMask { name: name.to_owned(), format, pixels, orientation, indices, scaled, notes })
+}
+
+/// RGB, and the alpha where not every pixel is opaque.
+pub(crate) fn rgb_and_alpha(pixels: &DynamicImage) -> (RgbImage, Option<GrayImage>) {
+    (raster::to_rgb8(pixels.clone()), raster::alpha(pixels))
+}
+
+pub(crate) use raster::high_bytes;
 
 /// The name and the bytes of a file that is not over the limits.
 fn read(path: &Path, limits: &DecodeLimits) -> Result<(String, Vec<u8>)> {
@@ -151,14 +163,20 @@ fn read(path: &Path, limits: &DecodeLimits) -> Result<(String, Vec<u8>)> {
 
 fn open(path: &Path, limits: &DecodeLimits) -> Result<(ImageFormat, Decoded)> {
     let name = path.display().to_string();
-    let meta = std::fs::metadata(path).map_err(|e| DataError::io(path, "open it", e))?;
-    if !meta.is_file() {
-        let kind = if meta.is_dir() { "a folder" } else { "not a regular file" };
-        return Err(DataError::size("an image's path", format!("{name}, which is {kind}"), "a file"));
-    }
-    limits.check_file(&name, meta.len())?;
+    let len = check_is_file(path)?;
+    limits.check_file(&name, len)?;
     let file = File::open(path).map_err(|e| DataError::io(path, "open it", e))?;
-    decode(BufReader::with_capacity(1 << 16, file), meta.len(), &name, limits)
+    decode(BufReader::with_capacity(1 << 16, file), len, &name, limits)
+}
+
+/// The length of a regular file.
+fn check_is_file(path: &Path) -> Result<u64> {
+    let meta = std::fs::metadata(path).map_err(|e| DataError::io(path, "open it", e))?;
+    if meta.is_file() {
+        return Ok(meta.len());
+    }
+    let kind = if meta.is_dir() { "a folder" } else { "not a regular file" };
+    Err(DataError::size("an image's path", format!("{}, which is {kind}", path.display()), "a file"))
 }
 
 fn decode<R: BufRead + Seek>(mut r: R, len: u64, name: &str, limits: &DecodeLimits) -> Result<(ImageFormat, Decoded)> {
@@ -200,25 +218,11 @@ pub(crate) fn guarded<T>(name: &str, format: &'static str, f: impl FnOnce() -> R
 
 fn finish(format: ImageFormat, decoded: Decoded) -> LoadedImage {
     let Decoded { pixels, orientation, notes } = decoded;
-    let mut pixels = DynamicImage::ImageRgb8(raster::to_rgb8(pixels));
-    pixels.apply_orientation(orientation);
-    LoadedImage { image: pixels.into_rgb8(), format, orientation, notes }
-}
-
-fn to_gray(pixels: DynamicImage) -> GrayImage {
-    match pixels {
-        DynamicImage::ImageLuma8(gray) => gray,
-        other => crate::resize::to_luma_pil(&raster::to_rgb8(other)),
-    }
-}
-
-fn finish_mask(decoded: Decoded) -> GrayImage {
-    let grey = to_gray(decoded.pixels);
-    let mut pixels = DynamicImage::ImageLuma8(grey);
-    pixels.apply_orientation(decoded.orientation);
-    let mut grey = pixels.into_luma8();
-    for v in grey.iter_mut() {
-        *v = if *v >= 128 { 255 } else { 0 };
-    }
-    grey
+    let turned = |mut pixels: DynamicImage| {
+        pixels.apply_orientation(orientation);
+        pixels
+    };
+    let alpha = raster::alpha(&pixels).map(|alpha| turned(DynamicImage::ImageLuma8(alpha)).into_luma8());
+    let image = turned(DynamicImage::ImageRgb8(raster::to_rgb8(pixels))).into_rgb8();
+    LoadedImage { image, alpha, format, orientation, notes }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, Seek};
 
 use image::error::{ImageError, LimitErrorKind};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use rayon::prelude::*;
 
 use super::{DecodeLimits, Decoded, sniff};
@@ -98,13 +98,13 @@ pub(super) fn to_rgb8(image: DynamicImage) -> RgbImage {
 }
 
 /// The high bytes of a 16-bit image; others stay as they are.
-pub(super) fn high_bytes(image: DynamicImage) -> DynamicImage {
+pub(crate) fn high_bytes(image: DynamicImage) -> DynamicImage {
     fn cut(raw: &[u16]) -> Vec<u8> {
         raw.iter().map(|v| (v >> 8) as u8).collect()
     }
     let (w, h) = (image.width(), image.height());
     let out = match &image {
-        DynamicImage::ImageLuma16(i) => image::GrayImage::from_raw(w, h, cut(i.as_raw())).map(DynamicImage::ImageLuma8),
+        DynamicImage::ImageLuma16(i) => GrayImage::from_raw(w, h, cut(i.as_raw())).map(DynamicImage::ImageLuma8),
         DynamicImage::ImageLumaA16(i) => {
             image::GrayAlphaImage::from_raw(w, h, cut(i.as_raw())).map(DynamicImage::ImageLumaA8)
         }
@@ -113,6 +113,25 @@ pub(super) fn high_bytes(image: DynamicImage) -> DynamicImage {
         _ => None,
     };
     out.unwrap_or(image)
+}
+
+/// The alpha in 8 bits; none where every pixel is opaque.
+pub(super) fn alpha(image: &DynamicImage) -> Option<GrayImage> {
+    fn last<T: Copy>(raw: &[T], step: usize, opaque: T, f: impl Fn(T) -> u8) -> Option<Vec<u8>>
+    where
+        T: PartialEq,
+    {
+        let alpha = || raw.iter().skip(step - 1).step_by(step);
+        alpha().any(|a| *a != opaque).then(|| alpha().map(|a| f(*a)).collect())
+    }
+    let values = match image {
+        DynamicImage::ImageLumaA8(i) => last(i.as_raw(), 2, 255, |a| a),
+        DynamicImage::ImageRgba8(i) => last(i.as_raw(), 4, 255, |a| a),
+        DynamicImage::ImageLumaA16(i) => last(i.as_raw(), 2, u16::MAX, round16),
+        DynamicImage::ImageRgba16(i) => last(i.as_raw(), 4, u16::MAX, round16),
+        _ => None,
+    };
+    values.and_then(|values| GrayImage::from_raw(image.width(), image.height(), values))
 }
 
 fn round16(v: u16) -> u8 {

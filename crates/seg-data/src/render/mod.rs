@@ -33,6 +33,20 @@ pub fn cutout(image: &RgbImage, mask: &GrayImage) -> Result<RgbaImage> {
     Ok(out)
 }
 
+/// The mask where the image is opaque: what lies in `alpha`'s transparent parts is no part of any object. `round(mask·alpha / 255)`.
+///
+/// # Errors
+/// When the two sizes differ.
+pub fn within_alpha(mask: &GrayImage, alpha: &GrayImage) -> Result<GrayImage> {
+    if mask.dimensions() != alpha.dimensions() {
+        let [found, expected] = [alpha, mask].map(|i| format!("{}x{}", i.width(), i.height()));
+        return Err(DataError::size("the alpha's size", found, expected));
+    }
+    let times = |(&m, &a): (&u8, &u8)| ((u32::from(m) * u32::from(a) + 127) / 255) as u8;
+    let values = mask.as_raw().iter().zip(alpha.as_raw()).map(times).collect();
+    Ok(GrayImage::from_raw(mask.width(), mask.height(), values).unwrap_or_default())
+}
+
 /// A cut-out laid over one colour: what a browser shows on a page of that colour.
 pub fn flatten(cutout: &RgbaImage, background: [u8; 3]) -> RgbImage {
     let mut out = RgbImage::new(cutout.width(), cutout.height());

@@ -39,7 +39,7 @@ impl CoarseMask {
     /// When nothing is inside.
     pub fn from_image(image: &GrayImage) -> Result<Self> {
         let (width, height) = image.dimensions();
-        let inside = mask::to_binary(image);
+        let inside = seg_data::inside::binary(image).map_err(|_| Error::EmptyMask { what: "mask" })?;
         let bbox = extent(&inside, width, height)?.ok_or(Error::EmptyMask { what: "mask" })?;
         Ok(Self { mask: mask::from_binary(&inside, width, height)?, bbox, predicted_iou: None })
     }

@@ -31,7 +31,7 @@ use tiff::decoder::{Decoder, Limits};
 use super::{DecodeLimits, Decoded};
 use crate::error::Result;
 use fault::Fault;
-use header::{Header, Photometric};
+use header::{Format, Header, Photometric};
 
 /// One file.
 struct Source<'f> {
@@ -71,6 +71,12 @@ pub(super) fn indices(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result
     let mut pixels = DynamicImage::ImageLuma8(indices);
     pixels.apply_orientation(header.orientation);
     Ok(Some(pixels.into_luma8()))
+}
+
+/// Whether the samples are other numbers than unsigned ones of at most 16 bits.
+pub(super) fn is_scaled(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<bool> {
+    let (header, _) = Source { bytes, name, limits }.header()?;
+    Ok(header.format != Format::Unsigned || header.bits > 16)
 }
 
 impl Source<'_> {

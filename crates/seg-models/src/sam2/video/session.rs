@@ -193,7 +193,7 @@ impl<'a> VideoSession<'a> {
             Some(MaskPrompt::Image(mask)) => {
                 check_mask_shape(mask, frame.size)?;
                 let (mw, mh) = (mask.width() as usize, mask.height() as usize);
-                let inside: Vec<f32> = seg_data::mask::to_binary(mask).iter().map(|&v| f32::from(v)).collect();
+                let inside: Vec<f32> = seg_data::inside::binary(mask)?.iter().map(|&v| f32::from(v)).collect();
                 let inside = Tensor::from_vec(inside, (1, 1, mh, mw), device)?;
                 // columns first, as torch has it: where the mask's edge halves a pixel, the rounding of the sum decides
                 let columns = seg_ops::resize(&inside, (mh, size), &Resize::bilinear().antialiased())?;
