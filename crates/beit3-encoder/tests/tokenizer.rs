@@ -209,3 +209,65 @@ fn damaged_files() {
     }
     assert!(SentencePiece::from_bytes("whole", &bytes).is_ok());
 }
+
+/// A `tokenizer.json` of XLM-R's form with these pieces.
+fn saved(kind: &str, pieces: &[(&str, f32)], normalizer: &str, added: &str) -> String {
+    let signs = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)];
+    let all = signs.iter().chain(pieces).chain(&[("<mask>", 0.0)]);
+    let vocab: Vec<String> = all.map(|(piece, score)| format!("[{piece:?}, {score:?}]")).collect();
+    format!(
+        r#"{{"version": "1.0", "added_tokens": [{added}], "normalizer": {normalizer},
+            "pre_tokenizer": {{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}},
+            "model": {{"type": "{kind}", "unk_id": 3, "vocab": [{}], "byte_fallback": false}}}}"#,
+        vocab.join(", ")
+    )
+}
+
+/// What transformers 5 writes in place of the sentencepiece model has the same ids.
+#[test]
+fn a_saved_tokenizer_has_the_ids_of_its_model() {
+    let pieces = [("\u{2581}", -3.0), ("\u{2581}a", -1.0), ("b", -2.0), ("ab", -2.5), ("c", -4.0)];
+    let signs = [piece("<unk>", 0.0, UNKNOWN), piece("<s>", 0.0, CONTROL), piece("</s>", 0.0, CONTROL)].concat();
+    let rest: Vec<u8> = pieces.iter().flat_map(|&(text, score)| piece(text, score, NORMAL)).collect();
+    let rules = field(3, &field(2, &charsmap()));
+    let model =
+        Tokenizer::new("spm", SentencePiece::from_bytes("spm", &[signs, rest, rules].concat()).unwrap()).unwrap();
+    let base64 = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(charsmap())
+    };
+    let precompiled = format!(r#"{{"type": "Precompiled", "precompiled_charsmap": "{base64}"}}"#);
+    let strip = r#"{"type": "Strip", "strip_left": false, "strip_right": true}"#;
+    let sequence = format!(r#"{{"type": "Sequence", "normalizers": [{precompiled}, {strip}]}}"#);
+    let added = r#"{"id": 0, "content": "<s>"}, {"id": 9, "content": "<mask>"}, {"id": 10, "content": "[SEG]"}"#;
+    for normalizer in [&precompiled, &sequence] {
+        let json = saved("Unigram", &pieces, normalizer, added);
+        let json = Tokenizer::new("json", SentencePiece::from_bytes("json", json.as_bytes()).unwrap()).unwrap();
+        assert_eq!((json.mask_id(), json.seg_id()), (model.mask_id(), model.seg_id()));
+        for text in ["", "a b", "ab", "A", "AbA  c", "a<mask>b", "a [SEG]", "é a é", " <s> <unk>\tc", "<pad>"] {
+            assert_eq!(json.encode(text).unwrap(), model.encode(text).unwrap(), "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn saved_tokenizers_of_other_kinds() {
+    let refused = |json: &str, cause: &str| {
+        let message = SentencePiece::from_bytes("tokenizer.json", json.as_bytes()).unwrap_err().to_string();
+        assert!(message.contains(cause) && !message.contains('\n'), "{cause} in {message}");
+    };
+    let good = saved("Unigram", &[("a", -1.0)], "null", "");
+    assert!(SentencePiece::from_bytes("tokenizer.json", good.as_bytes()).is_ok());
+    refused(
+        r#"{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}"#,
+        "a tokenizer of type BPE, expected Unigram",
+    );
+    refused(&saved("WordPiece", &[], "null", ""), "of type WordPiece");
+    refused(&good.replace("\"unk_id\": 3", "\"unk_id\": 0"), "the unknown one at Some(0)");
+    refused(&good.replace("<pad>", "<PAD>"), "<PAD>");
+    refused(&saved("Unigram", &[], r#"{"type": "Lowercase"}"#, ""), "a normaliser of type Lowercase");
+    refused(&saved("Unigram", &[], r#"{"type": "Precompiled", "precompiled_charsmap": "*"}"#, ""), "not base64");
+    refused(&saved("Unigram", &[], "null", r#"{"id": 4, "content": "<loc>"}"#), "\"<loc>\" with the id 4");
+    refused(&good[..good.len() / 2], "not a sentencepiece model: tokenizer.json");
+    refused("{}", "missing field");
+}

@@ -55,7 +55,7 @@ pub struct TrackArgs {
     #[arg(long, value_name = "SENTENCE", conflicts_with_all = ["points", "boxes", "masks", "direction", "fill_holes"])]
     pub text: Option<String>,
 
-    /// With --text: the sentencepiece model, beside the weights by default
+    /// With --text: the sentencepiece model or transformers' tokenizer.json, beside the weights by default
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
 

@@ -3,6 +3,7 @@
 mod model_file;
 mod normalizer;
 mod prefixes;
+mod saved;
 mod sentencepiece;
 mod unigram;
 mod wire;
@@ -35,7 +36,8 @@ impl Tokenizer {
     /// `<unk>`: characters that the model does not know.
     pub const UNK: u32 = 3;
 
-    /// Reads the sentencepiece model, such as `beit3.spm` or a saved folder's `sentencepiece.bpe.model`.
+    /// Reads the sentencepiece model, such as `beit3.spm` or a saved folder's `sentencepiece.bpe.model`, or the `tokenizer.json` that
+    /// transformers made of one: the same ids as from the model itself.
     ///
     /// # Errors
     /// As [`SentencePiece::open`], and a model whose unknown piece is not the first.

@@ -3,7 +3,7 @@
 use super::wire::Fields;
 
 /// Pieces that a model may have; multilingual ones have a quarter of a million.
-const MAX_PIECES: usize = 1 << 20;
+pub(super) const MAX_PIECES: usize = 1 << 20;
 
 /// What a piece is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use super::MAX_TEXT_BYTES;
 use super::model_file::{Kind, ModelFile};
 use super::normalizer::Normalizer;
 use super::prefixes::Prefixes;
+use super::saved::{self, Problem};
 use super::unigram::{Entry, Unigram};
 use crate::error::{Error, Result};
 
@@ -35,7 +36,7 @@ pub struct SentencePiece {
 }
 
 impl SentencePiece {
-    /// Reads a `.spm` or `.model` file.
+    /// Reads a `.spm` or `.model` file, or a `tokenizer.json` of XLM-R's form; told apart by content.
     ///
     /// # Errors
     /// A file that cannot be read, that is larger than 64 MiB, or what [`Self::from_bytes`] refuses.
@@ -58,7 +59,14 @@ impl SentencePiece {
         }
         let damaged = |problem: String| Error::NotAModel { name: name.to_string(), problem };
         let unsupported = |found: String, expected| Error::Unsupported { name: name.to_string(), found, expected };
-        let model = ModelFile::parse(bytes).map_err(damaged)?;
+        // no message of a model begins with a brace: it would be the end of a group
+        let model = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{') => saved::parse(bytes).map_err(|problem| match problem {
+                Problem::Damaged(problem) => damaged(problem),
+                Problem::Unsupported { found, expected } => unsupported(found, expected),
+            })?,
+            _ => ModelFile::parse(bytes).map_err(damaged)?,
+        };
         if model.model_type != UNIGRAM {
             return Err(unsupported(format!("model_type {}", model.model_type), "1, a unigram model"));
         }

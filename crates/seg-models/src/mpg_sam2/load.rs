@@ -11,12 +11,12 @@ use super::predictor::MpgSam2Predictor;
 use crate::error::{Error, Result};
 use crate::registry::LoadOptions;
 
-/// Names of the sentencepiece model: in a saved folder, and as BEiT-3's authors publish it.
-const TOKENIZERS: [&str; 2] = ["sentencepiece.bpe.model", "beit3.spm"];
+/// Names of the sentencepiece model: in a saved folder, as BEiT-3's authors publish it, and what transformers 5 writes in its place.
+const TOKENIZERS: [&str; 3] = ["sentencepiece.bpe.model", "beit3.spm", "tokenizer.json"];
 
 /// Loads MPG-SAM 2, strictly: `path` is a folder that transformers saved (one file or several parts), a single file with everything, or a state of the
 /// authors' training, whose names begin with `module.evf_model.`. Sizes are those of the file. The sentencepiece model is `tokenizer`, or lies beside
-/// the weights as `sentencepiece.bpe.model` or `beit3.spm`. The report says what the file has too much or too little of.
+/// the weights as `sentencepiece.bpe.model`, `beit3.spm` or `tokenizer.json`. The report says what the file has too much or too little of.
 ///
 /// # Errors
 /// Files that cannot be read, that are not of this model, or whose sizes contradict each other; [`Error::NoTokenizer`].
