@@ -290,3 +290,46 @@ fn video() {
     close(&json["aggregate"]["J-Mean"], expected["unsupervised"]["J_mean"].as_f64().unwrap());
     assert_eq!(json["pairs"].as_object().unwrap().len(), 2);
 }
+
+/// Two copies of files of seg-data's tests.
+fn with_masks(pred: &str, gt: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let masks = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/seg-data/tests/data/masks");
+    for (folder, file) in [("pred", pred), ("gt", gt)] {
+        std::fs::create_dir(sandbox.path(folder)).unwrap();
+        std::fs::copy(masks.join(file), sandbox.path(folder).join("a.png")).unwrap();
+    }
+    sandbox
+}
+
+#[test]
+fn masks_mean_the_same_however_they_are_stored() {
+    for (pred, gt) in [
+        ("u16_pred.png", "u16_gt255.png"),
+        ("u16_pred.png", "u16_gt1.png"),
+        ("u16_pred.png", "u16_gt257.png"),
+        ("zero_one.png", "zero_one.png"),
+        ("palette_pred.png", "palette.png"),
+        ("palette.png", "palette_pred.png"),
+        ("zero_one.png", "alpha.png"),
+    ] {
+        let scores = with_masks(pred, gt).json(&["--metrics", "mae,fmeasure,smeasure,mask_iou"], 0);
+        let one = |name: &str| scores["aggregate"][name].as_f64().unwrap();
+        assert_eq!((one("mae"), one("mask_iou")), (0., 1.), "{pred} {gt}");
+        assert!((one("fmeasure.max") - 1.).abs() < 1e-9 && (one("smeasure.sm") - 1.).abs() < 1e-9, "{pred} {gt}");
+    }
+}
+
+#[test]
+fn a_named_protocol_reads_as_its_toolkit() {
+    for gt in ["u16_gt255.png", "u16_gt1.png"] {
+        let scores = with_masks("u16_pred.png", gt).json(&["--protocol", "mvanet", "--metrics", "mae,smeasure"], 0);
+        assert_eq!(scores["aggregate"]["mae"], 0., "{gt}");
+        assert!((scores["aggregate"]["smeasure.sm"].as_f64().unwrap() - 1.0007).abs() < 5e-5, "{gt}");
+    }
+    // OpenCV leaves nothing of either: that is said, and the run fails
+    for gt in ["u16_gt255.png", "zero_one.png"] {
+        let scores = with_masks("zero_one.png", gt).json(&["--protocol", "pysodmetrics", "--metrics", "mae"], 1);
+        assert!(scores["notes"].to_string().contains("none of the 1 ground truths"), "{gt}: {scores}");
+    }
+}
