@@ -32,7 +32,7 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
         }
     };
     // what is missing cannot be told from what is there: damage that the decoder below does not see
-    if !stream.ended && !(stream.guarded && stream.complete) {
+    if !(stream.ended || stream.guarded && stream.complete) {
         return Err(truncated(name));
     }
     let ours = JpegLimits {

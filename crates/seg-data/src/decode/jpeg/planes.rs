@@ -35,7 +35,7 @@ pub(super) fn to_pixels(raw: &RawImage, frame: &Frame, colour: Colour) -> Result
     let (h_max, v_max) = frame.max();
     let mut planes = Vec::new();
     for (i, part) in frame.components.iter().enumerate() {
-        if h_max % part.h != 0 || v_max % part.v != 0 {
+        if !h_max.is_multiple_of(part.h) || !v_max.is_multiple_of(part.v) {
             let (h, v) = (part.h, part.v);
             return Err(format!("component {} is sampled {h}x{v} of {h_max}x{v_max}, expected a whole ratio", i + 1));
         }
@@ -113,7 +113,7 @@ impl Plane<'_> {
     /// The row that row `y` of twice the height lies in, and the other one it is near to.
     fn pair(&self, y: usize) -> (&[u8], &[u8]) {
         let near = y / 2;
-        let far = if y % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(self.height - 1) };
+        let far = if y.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(self.height - 1) };
         (self.source(near), self.source(far))
     }
 }

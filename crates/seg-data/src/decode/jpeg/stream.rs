@@ -21,6 +21,9 @@ impl<S: Into<String>> From<S> for Refusal {
     }
 }
 
+/// The place of data between two markers, and the marker behind it; `None` where the file ends.
+type Part = (Range<usize>, Option<u8>);
+
 /// How the components are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Colour {
@@ -220,7 +223,7 @@ impl Reader<'_> {
                         body.strip_prefix(b"Exif\0").and_then(|b| b.get(1..)).and_then(exif::orientation);
                 }
                 0xee if self.scans == 0 && body.len() >= 12 && body.starts_with(b"Adobe") => {
-                    self.adobe = Some(body[11])
+                    self.adobe = Some(body[11]);
                 }
                 0xc4 => {
                     self.full_tables |= has_full_table(body);
@@ -357,11 +360,10 @@ fn next_marker(file: &[u8], mut at: usize) -> Option<(u8, usize)> {
 
 /// The data of a scan between its markers, each with the marker that ends it (`None`: the file's end), and the place of
 /// the marker that ends the scan.
-fn split(file: &[u8], start: usize, restarts: bool) -> (Vec<(Range<usize>, Option<u8>)>, usize) {
+fn split(file: &[u8], start: usize, restarts: bool) -> (Vec<Part>, usize) {
     let mut parts = Vec::new();
     let (mut begin, mut at) = (start, start);
-    loop {
-        let Some(found) = file.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xff)) else { break };
+    while let Some(found) = file.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xff)) {
         let ff = at + found;
         let Some(run) = file[ff..].iter().position(|&b| b != 0xff) else { break };
         at = ff + run + 1;
@@ -383,7 +385,7 @@ fn split(file: &[u8], start: usize, restarts: bool) -> (Vec<(Range<usize>, Optio
 
 /// Which part each restart interval takes its data from, by libjpeg's rules: a marker one or two ahead of the expected
 /// one stays for later and the interval gets nothing; one or two behind is skipped with its data; any other is taken.
-fn resynchronise(parts: &[(Range<usize>, Option<u8>)], intervals: usize) -> Vec<Option<usize>> {
+fn resynchronise(parts: &[Part], intervals: usize) -> Vec<Option<usize>> {
     let mut order = Vec::with_capacity(intervals);
     let mut part = 0;
     order.push(Some(0));
