@@ -1,9 +1,15 @@
-//! JPEG through a decoder that is bit-equal to libjpeg-turbo.
+//! JPEG, bit-equal to libjpeg-turbo: its reading of the segments, its upsampling and its colours are ours, entropy
+//! decoding and the inverse transform are the crate's.
+
+mod exif;
+mod planes;
+mod stream;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
-use libjpeg_turbo_rs::{DecodeLimits as JpegLimits, Decoder, JpegError, PixelFormat};
+use libjpeg_turbo_rs::{DecodeLimits as JpegLimits, Decoder, JpegError, PixelFormat, RawImage};
 
+use self::stream::{Colour, Frame, Refusal, Stream};
 use super::{DecodeLimits, Decoded};
 use crate::error::{DataError, Result, one_line};
 
@@ -11,7 +17,24 @@ use crate::error::{DataError, Result, one_line};
 const MAX_SCANS: usize = 256;
 
 pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
-    let fail = |e: JpegError| error(e, name);
+    let check = |frame: &Frame| {
+        let pixels = frame.width as u64 * frame.height as u64;
+        let channels = frame.components.len() as u64;
+        // planes, output, and the coefficients that a progressive file keeps (2 bytes each)
+        let factor = if frame.progressive() { 3 * channels + 3 } else { channels + 3 };
+        limits.check_header(name, frame.width as u32, frame.height as u32, pixels * factor)
+    };
+    let stream = match stream::read(bytes, &check) {
+        Ok(stream) => stream,
+        Err(Refusal::Limit(e)) => return Err(e),
+        Err(Refusal::Words(reason)) => {
+            return Err(DataError::Decode { name: name.to_owned(), format: "JPEG", reason });
+        }
+    };
+    // what is missing cannot be told from what is there: damage that the decoder below does not see
+    if !(stream.ended || stream.guarded && stream.complete) {
+        return Err(truncated(name));
+    }
     let ours = JpegLimits {
         max_width: limits.max_side as usize,
         max_height: limits.max_side as usize,
@@ -19,68 +42,72 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
         max_scans: MAX_SCANS,
         max_memory: Some(limits.max_decoded_bytes),
     };
-    let mut decoder = Decoder::new_with_limits(bytes, ours).map_err(fail)?;
-    let header = decoder.header();
-    let (width, height) = (u32::from(header.width), u32::from(header.height));
-    let (channels, precision) = (header.components.len(), header.precision);
-    let pixels = u64::from(width) * u64::from(height);
-    // planes, output, and the coefficients that a progressive file keeps (2 bytes each)
-    let factor = if header.is_progressive { 3 * channels as u64 + 3 } else { channels as u64 + 3 };
-    limits.check_header(name, width, height, pixels * factor)?;
+    let fail = |e: JpegError| error(e, name, &stream);
+    let mut decoder = Decoder::new_with_limits(&stream.bytes, ours).map_err(fail)?;
+    let precision = decoder.header().precision;
+    let unsupported = |reason| DataError::Unsupported { name: name.to_owned(), format: "JPEG", reason };
     if precision != 8 {
-        let reason = format!("it has {precision} bits a sample, expected 8");
-        return Err(DataError::Unsupported { name: name.to_owned(), format: "JPEG", reason });
+        return Err(unsupported(format!("it has {precision} bits a sample, expected 8")));
     }
-    if !has_end(bytes) {
-        let reason = "it has no end-of-image marker, so the rest of the picture is missing".into();
-        return Err(DataError::Truncated { name: name.to_owned(), format: "JPEG", reason });
+    if !matches!(stream.frame.components.len(), 1 | 3 | 4) {
+        return Err(unsupported(format!("it has {} components, expected 1, 3 or 4", stream.frame.components.len())));
     }
-    let orientation = decoder.exif_orientation().and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
-    let grey = channels == 1;
-    decoder.set_output_format(if grey { PixelFormat::Grayscale } else { PixelFormat::Rgb });
-    let decoded = decoder.decode_image().map_err(fail)?;
-    let mismatch = || DataError::Decode {
-        name: name.to_owned(),
-        format: "JPEG",
-        reason: format!("the decoder gave {} bytes for {width}x{height} pixels", decoded.data.len()),
-    };
-    if decoded.width != width as usize || decoded.height != height as usize {
-        return Err(mismatch());
-    }
-    let expected = pixels * if grey { 1 } else { 3 };
-    if decoded.data.len() as u64 != expected {
-        return Err(mismatch());
-    }
-    let image = if grey {
-        GrayImage::from_raw(width, height, decoded.data).map(DynamicImage::ImageLuma8)
+    let (width, height) = (stream.frame.width, stream.frame.height);
+    let grey = stream.colour == Colour::Grey;
+    let mut notes = Vec::new();
+    let data = if stream.frame.lossless() || !stream.complete {
+        if !stream.complete {
+            notes.push("its progressive scans are incomplete: the picture is coarser than it was meant".into());
+        }
+        decoder.set_block_smoothing(true);
+        decoder.set_output_format(if grey { PixelFormat::Grayscale } else { PixelFormat::Rgb });
+        decoder.decode_image().map_err(fail)?.data
     } else {
-        RgbImage::from_raw(width, height, decoded.data).map(DynamicImage::ImageRgb8)
+        let mut raw = decoder.decode_raw().map_err(fail)?;
+        clear_lost(&mut raw, &stream);
+        planes::to_pixels(&raw, &stream.frame, stream.colour).map_err(unsupported)?
+    };
+    let got = data.len();
+    let (w, h) = (width as u32, height as u32);
+    let image = if got != width * height * if grey { 1 } else { 3 } {
+        None
+    } else if grey {
+        GrayImage::from_raw(w, h, data).map(DynamicImage::ImageLuma8)
+    } else {
+        RgbImage::from_raw(w, h, data).map(DynamicImage::ImageRgb8)
     };
     let Some(pixels) = image else {
-        return Err(DataError::ZeroSize { name: name.to_owned(), width, height });
+        let reason = format!("the decoder gave {got} bytes for {width}x{height} pixels");
+        return Err(DataError::Decode { name: name.to_owned(), format: "JPEG", reason });
     };
-    Ok(Decoded { pixels, orientation, notes: Vec::new() })
+    let orientation = stream.orientation.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
+    notes.extend(stream.notes);
+    Ok(Decoded { pixels, orientation, notes })
 }
 
-/// Whether the end-of-image marker (FF D9) follows the first scan. Decoders fill up a cut file with grey without a word;
-/// within the data of a scan, FF is always followed by 00 or a restart marker, so the two bytes cannot be anything else.
-/// Pillow refuses such files too.
-/// The segments before the scan are stepped over: a thumbnail in EXIF has an end marker of its own.
-fn has_end(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while let [0xff, marker, rest @ ..] = bytes.get(at..).unwrap_or_default() {
-        match (marker, rest) {
-            (0xff, _) => at += 1,
-            (0x01 | 0xd0..=0xd7, _) => at += 2,
-            (0xda, _) => break,
-            (_, [high, low, ..]) => at += 2 + usize::from(u16::from_be_bytes([*high, *low])),
-            _ => return false,
+/// Mid-grey where an interval has no data: what libjpeg's zeros become.
+fn clear_lost(raw: &mut RawImage, stream: &Stream) {
+    let (h, _) = stream.frame.max();
+    let single = stream.frame.components.len() == 1;
+    let across = if single { stream.frame.width.div_ceil(8) } else { stream.frame.width.div_ceil(8 * h) };
+    for unit in stream.lost.iter().flat_map(|lost| lost.0.clone()) {
+        for (i, part) in stream.frame.components.iter().enumerate() {
+            let (w, h) = if single { (8, 8) } else { (8 * part.h, 8 * part.v) };
+            let stride = raw.plane_widths[i];
+            for y in 0..h {
+                let from = (unit / across * h + y) * stride + unit % across * w;
+                raw.planes[i][from..from + w].fill(128);
+            }
         }
     }
-    bytes.get(at..).is_some_and(|data| data.windows(2).any(|pair| pair == [0xff, 0xd9]))
 }
 
-fn error(e: JpegError, name: &str) -> DataError {
+fn truncated(name: &str) -> DataError {
+    let reason = "it has no end-of-image marker, and the rest of the picture is missing".into();
+    DataError::Truncated { name: name.to_owned(), format: "JPEG", reason }
+}
+
+fn error(e: JpegError, name: &str, stream: &Stream) -> DataError {
     let name = name.to_owned();
     match e {
         JpegError::UnexpectedEof => {
@@ -90,6 +117,13 @@ fn error(e: JpegError, name: &str) -> DataError {
             DataError::TooLarge { name, what, value: actual.to_string(), limit: limit.to_string() }
         }
         JpegError::Unsupported(what) => DataError::Unsupported { name, format: "JPEG", reason: one_line(&what) },
+        JpegError::CorruptData(what) if what.contains("invalid Huffman code") => {
+            if !stream.ended {
+                return truncated(&name);
+            }
+            let reason = "its pixel data are damaged, or shorter than the picture".into();
+            DataError::Decode { name, format: "JPEG", reason }
+        }
         other => DataError::Decode { name, format: "JPEG", reason: one_line(&other.to_string()) },
     }
 }

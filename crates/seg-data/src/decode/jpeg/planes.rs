@@ -1,0 +1,166 @@
+//! Component planes to pixels as libjpeg-turbo does it: triangle upsampling by 2, repetition otherwise, integer colours.
+
+use libjpeg_turbo_rs::RawImage;
+use rayon::prelude::*;
+
+use super::stream::{Colour, Frame};
+
+/// Rows that one task converts.
+const BAND: usize = 32;
+
+#[derive(Clone, Copy)]
+enum Filter {
+    Same,
+    TwiceAcross,
+    TwiceDown,
+    TwiceBoth,
+    Repeat(usize, usize),
+}
+
+struct Plane<'a> {
+    samples: &'a [u8],
+    stride: usize,
+    width: usize,
+    height: usize,
+    filter: Filter,
+}
+
+/// `height × width` grey or RGB pixels. The error says which sampling cannot be read.
+pub(super) fn to_pixels(raw: &RawImage, frame: &Frame, colour: Colour) -> Result<Vec<u8>, String> {
+    let (width, height) = (frame.width, frame.height);
+    if colour == Colour::Grey {
+        let rows = raw.planes[0].chunks_exact(raw.plane_widths[0]).take(height);
+        return Ok(rows.flat_map(|row| row[..width].iter().copied()).collect());
+    }
+    let (h_max, v_max) = frame.max();
+    let mut planes = Vec::new();
+    for (i, part) in frame.components.iter().enumerate() {
+        if !h_max.is_multiple_of(part.h) || !v_max.is_multiple_of(part.v) {
+            let (h, v) = (part.h, part.v);
+            return Err(format!("component {} is sampled {h}x{v} of {h_max}x{v_max}, expected a whole ratio", i + 1));
+        }
+        let across = (width * part.h).div_ceil(h_max);
+        let filter = match (h_max / part.h, v_max / part.v) {
+            (1, 1) => Filter::Same,
+            (2, 1) if across > 2 => Filter::TwiceAcross,
+            (1, 2) => Filter::TwiceDown,
+            (2, 2) if across > 2 => Filter::TwiceBoth,
+            (h, v) => Filter::Repeat(h, v),
+        };
+        planes.push(Plane {
+            samples: &raw.planes[i],
+            stride: raw.plane_widths[i],
+            width: across,
+            height: (height * part.v).div_ceil(v_max),
+            filter,
+        });
+    }
+    let mut out = vec![0; width * height * 3];
+    out.par_chunks_mut(width * 3 * BAND).enumerate().for_each(|(band, pixels)| {
+        let mut rows = vec![vec![0u8; width + 2]; planes.len()];
+        let mut sums = Vec::new();
+        for (i, pixels) in pixels.chunks_exact_mut(width * 3).enumerate() {
+            for (plane, row) in planes.iter().zip(&mut rows) {
+                plane.row(band * BAND + i, row, &mut sums);
+            }
+            match colour {
+                Colour::Rgb => interleave(&rows, pixels),
+                Colour::Cmyk => cmyk(&rows, pixels, false),
+                Colour::Ycck => cmyk(&rows, pixels, true),
+                Colour::YCbCr | Colour::Grey => ycc(&rows, pixels),
+            }
+        }
+    });
+    Ok(out)
+}
+
+impl Plane<'_> {
+    fn source(&self, row: usize) -> &[u8] {
+        &self.samples[row * self.stride..][..self.width]
+    }
+
+    /// Row `y` of the picture: at least its width in samples.
+    fn row(&self, y: usize, out: &mut [u8], sums: &mut Vec<u16>) {
+        match self.filter {
+            Filter::Same => out[..self.width].copy_from_slice(self.source(y)),
+            Filter::Repeat(h, v) => {
+                let source = self.source(y / v);
+                for (out, &value) in out.chunks_mut(h).zip(source) {
+                    out.fill(value);
+                }
+            }
+            Filter::TwiceAcross => {
+                sums.clear();
+                sums.extend(self.source(y).iter().map(|&v| u16::from(v)));
+                across(sums, out, [1, 2], 2);
+            }
+            Filter::TwiceDown => {
+                let (near, far) = self.pair(y);
+                let bias = 1 + (y % 2) as u16;
+                for ((out, &a), &b) in out.iter_mut().zip(near).zip(far) {
+                    *out = ((u16::from(a) * 3 + u16::from(b) + bias) >> 2) as u8;
+                }
+            }
+            Filter::TwiceBoth => {
+                let (near, far) = self.pair(y);
+                sums.clear();
+                sums.extend(near.iter().zip(far).map(|(&a, &b)| u16::from(a) * 3 + u16::from(b)));
+                across(sums, out, [8, 7], 4);
+            }
+        }
+    }
+
+    /// The row that row `y` of twice the height lies in, and the other one it is near to.
+    fn pair(&self, y: usize) -> (&[u8], &[u8]) {
+        let near = y / 2;
+        let far = if y.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(self.height - 1) };
+        (self.source(near), self.source(far))
+    }
+}
+
+/// Twice as wide, three parts of the sample and one of its neighbour. Three samples or more.
+fn across(sums: &[u16], out: &mut [u8], bias: [u16; 2], shift: u16) {
+    let mix = |a: u16, b: u16, bias: u16| ((a * 3 + b + bias) >> shift) as u8;
+    let last = sums.len() - 1;
+    for (pair, s) in out[1..].chunks_exact_mut(2).zip(sums.windows(2)) {
+        pair[0] = mix(s[0], s[1], bias[1]);
+        pair[1] = mix(s[1], s[0], bias[0]);
+    }
+    out[0] = mix(sums[0], sums[0], bias[0]);
+    out[2 * last + 1] = mix(sums[last], sums[last], bias[1]);
+}
+
+fn interleave(rows: &[Vec<u8>], pixels: &mut [u8]) {
+    for (x, pixel) in pixels.chunks_exact_mut(3).enumerate() {
+        pixel.copy_from_slice(&[rows[0][x], rows[1][x], rows[2][x]]);
+    }
+}
+
+/// BT.601 in 16-bit fixed point, each product rounded as libjpeg does.
+#[inline(always)]
+fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
+    let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
+    let half = 1 << 15;
+    [(91_881 * cr + half) >> 16, (-22_554 * cb - 46_802 * cr + half) >> 16, (116_130 * cb + half) >> 16]
+        .map(|offset| (y + offset).clamp(0, 255) as u8)
+}
+
+fn ycc(rows: &[Vec<u8>], pixels: &mut [u8]) {
+    let [y, cb, cr, ..] = rows else { return };
+    for (((pixel, &y), &cb), &cr) in pixels.chunks_exact_mut(3).zip(y).zip(cb).zip(cr) {
+        pixel.copy_from_slice(&rgb(y, cb, cr));
+    }
+}
+
+/// Inverted CMYK, as Adobe stores it and PIL takes all, to RGB by PIL's formula.
+fn cmyk(rows: &[Vec<u8>], pixels: &mut [u8], ycck: bool) {
+    let [a, b, c, k, ..] = rows else { return };
+    for (x, pixel) in pixels.chunks_exact_mut(3).enumerate() {
+        let ink = if ycck { rgb(a[x], b[x], c[x]) } else { [a[x], b[x], c[x]].map(|v| 255 - v) };
+        let white = u32::from(k[x]);
+        for (out, ink) in pixel.iter_mut().zip(ink) {
+            let product = u32::from(ink) * white + 128;
+            *out = white.saturating_sub((product + (product >> 8)) >> 8) as u8;
+        }
+    }
+}

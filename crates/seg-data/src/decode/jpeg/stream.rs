@@ -1,0 +1,423 @@
+//! What libjpeg makes of a JPEG's segments: stray bytes skipped, restart markers resynchronised, colours by its rules.
+//! The decoder behind it gets a stream rewritten without any of these oddities.
+
+use std::ops::Range;
+
+use super::exif;
+use crate::error::DataError;
+
+/// Why a file is not read.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// What is wrong with it.
+    Words(String),
+    /// It is over a limit.
+    Limit(DataError),
+}
+
+impl<S: Into<String>> From<S> for Refusal {
+    fn from(words: S) -> Self {
+        Self::Words(words.into())
+    }
+}
+
+/// The place of data between two markers, and the marker behind it; `None` where the file ends.
+type Part = (Range<usize>, Option<u8>);
+
+/// How the components are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Colour {
+    Grey,
+    Rgb,
+    YCbCr,
+    Cmyk,
+    Ycck,
+}
+
+/// A stretch of minimum coded units that have no data: libjpeg leaves them mid-grey.
+#[derive(Debug)]
+pub(super) struct Lost(pub Range<usize>);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Component {
+    id: u8,
+    pub h: usize,
+    pub v: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    pub width: usize,
+    pub height: usize,
+    pub components: Vec<Component>,
+    kind: u8,
+}
+
+impl Frame {
+    /// Largest sampling factors, horizontal and vertical.
+    pub fn max(&self) -> (usize, usize) {
+        let most = |f: fn(&Component) -> usize| self.components.iter().map(f).max().unwrap_or(1).max(1);
+        (most(|c| c.h), most(|c| c.v))
+    }
+
+    pub fn progressive(&self) -> bool {
+        matches!(self.kind, 0xc2 | 0xca)
+    }
+
+    pub fn lossless(&self) -> bool {
+        matches!(self.kind, 0xc3 | 0xcb)
+    }
+
+    fn arithmetic(&self) -> bool {
+        matches!(self.kind, 0xc9..=0xcb)
+    }
+
+    /// Units of a scan over the components with these ids.
+    fn units(&self, ids: &[u8]) -> usize {
+        let (h, v) = self.max();
+        let blocks = |size: usize, part: usize, most: usize| (size * part).div_ceil(most).div_ceil(8);
+        match ids {
+            [id] => self
+                .components
+                .iter()
+                .find(|c| c.id == *id)
+                .map_or(0, |c| blocks(self.width, c.h, h) * blocks(self.height, c.v, v)),
+            _ => self.width.div_ceil(8 * h) * self.height.div_ceil(8 * v),
+        }
+    }
+}
+
+/// A rewritten JPEG, and what was noticed on the way.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub bytes: Vec<u8>,
+    pub frame: Frame,
+    pub colour: Colour,
+    pub orientation: Option<u8>,
+    pub lost: Vec<Lost>,
+    pub notes: Vec<String>,
+    /// Whether the end-of-image marker was there.
+    pub ended: bool,
+    /// Whether missing data makes the decoder fail rather than invent pixels.
+    pub guarded: bool,
+    /// Progressive: whether all bits of all coefficients were sent.
+    pub complete: bool,
+}
+
+/// Reads the segments of a file; `check` sees the frame header before memory is taken for what it asks.
+pub(super) fn read(file: &[u8], check: &dyn Fn(&Frame) -> Result<(), DataError>) -> Result<Stream, Refusal> {
+    let mut s = Reader {
+        file,
+        check,
+        out: vec![0xff, 0xd8],
+        frame: None,
+        jfif: false,
+        adobe: None,
+        orientation: None,
+        interval: 0,
+        full_tables: false,
+        missing: Vec::new(),
+        lost: Vec::new(),
+        notes: Vec::new(),
+        scans: 0,
+    };
+    let ended = s.segments()?;
+    let frame = s.frame.ok_or("it has no frame header")?;
+    if s.scans == 0 {
+        return Err("it ends before the pixels begin".into());
+    }
+    let colour = colour(&frame, s.jfif, s.adobe);
+    let mut bytes = s.out;
+    bytes.extend([0xff, 0xd9]);
+    // the decoder's fast reader wants a few bytes behind what it reads
+    bytes.extend([0; 16]);
+    let transform = match colour {
+        Colour::Grey => None,
+        Colour::Rgb | Colour::Cmyk => Some(0),
+        Colour::YCbCr => Some(1),
+        Colour::Ycck => Some(2),
+    };
+    if let Some(transform) = transform {
+        let marker = [0xff, 0xee, 0, 14, b'A', b'd', b'o', b'b', b'e', 0, 100, 0, 0, 0, 0, transform];
+        bytes.splice(2..2, marker);
+    }
+    Ok(Stream {
+        bytes,
+        guarded: !s.full_tables && !frame.arithmetic() && !frame.lossless(),
+        complete: !frame.progressive() || s.missing.iter().all(|m| m.iter().all(|&bit| bit == 0)),
+        frame,
+        colour,
+        orientation: s.orientation,
+        lost: s.lost,
+        notes: s.notes,
+        ended,
+    })
+}
+
+/// libjpeg's guess: JFIF is YCbCr, then Adobe's transform, then the component ids.
+fn colour(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Colour {
+    let ids: Vec<u8> = frame.components.iter().map(|c| c.id).collect();
+    match (ids.len(), adobe) {
+        (1, _) => Colour::Grey,
+        (4, None | Some(0)) => Colour::Cmyk,
+        (4, Some(_)) => Colour::Ycck,
+        (_, _) if jfif => Colour::YCbCr,
+        (_, Some(0)) => Colour::Rgb,
+        (_, None) if ids == *b"RGB" => Colour::Rgb,
+        _ => Colour::YCbCr,
+    }
+}
+
+struct Reader<'a> {
+    file: &'a [u8],
+    check: &'a dyn Fn(&Frame) -> Result<(), DataError>,
+    out: Vec<u8>,
+    frame: Option<Frame>,
+    jfif: bool,
+    adobe: Option<u8>,
+    orientation: Option<u8>,
+    interval: usize,
+    full_tables: bool,
+    /// Per component and coefficient: the lowest bit not yet sent; 99 for nothing sent.
+    missing: Vec<[u8; 64]>,
+    lost: Vec<Lost>,
+    notes: Vec<String>,
+    scans: usize,
+}
+
+impl Reader<'_> {
+    /// Whether the end-of-image marker was reached.
+    fn segments(&mut self) -> Result<bool, Refusal> {
+        let mut at = 2;
+        loop {
+            let Some((marker, after)) = next_marker(self.file, at) else { return Ok(false) };
+            at = after;
+            match marker {
+                0xd9 => return Ok(true),
+                0x01 | 0xd0..=0xd7 => continue,
+                0xd8 if self.scans > 0 => return Ok(false),
+                _ => {}
+            }
+            let cut = || format!("it ends in the middle of segment FF {marker:02X}");
+            let length = match self.file.get(at..at + 2) {
+                Some(l) => usize::from(l[0]) << 8 | usize::from(l[1]),
+                None if self.scans > 0 => return Ok(false),
+                None => return Err(cut().into()),
+            };
+            let Some(body) = self.file.get(at + 2..at + length.max(2)).filter(|_| length >= 2) else {
+                if self.scans > 0 {
+                    return Ok(false);
+                }
+                return Err(if length < 2 {
+                    format!("segment FF {marker:02X} has length {length}, expected 2 or more")
+                } else {
+                    cut()
+                }
+                .into());
+            };
+            at += length;
+            match marker {
+                0xe0 if self.scans == 0 => self.jfif |= body.len() >= 14 && body.starts_with(b"JFIF\0"),
+                0xe1 if self.orientation.is_none() && self.scans == 0 => {
+                    self.orientation =
+                        body.strip_prefix(b"Exif\0").and_then(|b| b.get(1..)).and_then(exif::orientation);
+                }
+                0xee if self.scans == 0 && body.len() >= 12 && body.starts_with(b"Adobe") => {
+                    self.adobe = Some(body[11]);
+                }
+                0xc4 => {
+                    self.full_tables |= has_full_table(body);
+                    self.copy(marker, body);
+                }
+                0xc0..=0xcf => {
+                    if !matches!(marker, 0xc8 | 0xcc) {
+                        self.start_frame(marker, body)?;
+                    }
+                    self.copy(marker, body);
+                }
+                0xdb => self.copy(marker, body),
+                0xdd => {
+                    if let [high, low, ..] = body {
+                        self.interval = usize::from(*high) << 8 | usize::from(*low);
+                    }
+                    self.copy(marker, body);
+                }
+                0xda => {
+                    self.scans += 1;
+                    self.copy(marker, body);
+                    at = self.scan(body, at)?;
+                    let one = self.frame.as_ref().is_some_and(|f| {
+                        !f.progressive() && body.first().is_some_and(|&n| usize::from(n) == f.components.len())
+                    });
+                    if one && self.scans == 1 {
+                        return Ok(next_marker(self.file, at).is_some_and(|(marker, _)| marker == 0xd9));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn copy(&mut self, marker: u8, body: &[u8]) {
+        self.out.extend([0xff, marker]);
+        self.out.extend((body.len() as u16 + 2).to_be_bytes());
+        self.out.extend(body);
+    }
+
+    fn start_frame(&mut self, kind: u8, body: &[u8]) -> Result<(), Refusal> {
+        let [_, h1, h0, w1, w0, count, parts @ ..] = body else { return Err("its frame header is too short".into()) };
+        if self.frame.is_some() {
+            return Err("it has two frame headers".into());
+        }
+        let components: Vec<Component> = parts
+            .chunks_exact(3)
+            .take(usize::from(*count))
+            .map(|c| Component { id: c[0], h: usize::from(c[1] >> 4), v: usize::from(c[1] & 15) })
+            .collect();
+        let height = usize::from(*h1) << 8 | usize::from(*h0);
+        if height == 0 {
+            return Err("its height is to follow behind the pixels (DNL), which is not read".into());
+        }
+        self.missing = vec![[99; 64]; components.len()];
+        let width = usize::from(*w1) << 8 | usize::from(*w0);
+        let frame = self.frame.insert(Frame { width, height, components, kind });
+        (self.check)(frame).map_err(Refusal::Limit)
+    }
+
+    /// Copies a scan's data, restart markers put in order; gives the place of the marker behind it.
+    fn scan(&mut self, header: &[u8], start: usize) -> Result<usize, Refusal> {
+        let Some(frame) = &self.frame else { return Err("its pixels come before its frame header".into()) };
+        let count = usize::from(header.first().copied().unwrap_or_default());
+        let ids: Vec<u8> = header.iter().skip(1).step_by(2).take(count).copied().collect();
+        if let Some([first, last, bits]) = header.get(1 + 2 * count..4 + 2 * count) {
+            for (component, missing) in frame.components.iter().zip(&mut self.missing) {
+                if ids.contains(&component.id) {
+                    missing
+                        .iter_mut()
+                        .take(usize::from(*last) + 1)
+                        .skip(usize::from(*first))
+                        .for_each(|m| *m = bits & 15);
+                }
+            }
+        }
+        let (parts, end) = split(self.file, start, self.interval > 0);
+        let pad: &[u8] =
+            if frame.arithmetic() || frame.lossless() { &[] } else { &[0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0] };
+        if self.interval == 0 || frame.lossless() {
+            self.out.extend(&self.file[parts[0].0.start..if frame.lossless() { end } else { parts[0].0.end }]);
+            self.out.extend(pad);
+            return Ok(end);
+        }
+        let units = frame.units(&ids);
+        let order = resynchronise(&parts, units.div_ceil(self.interval));
+        let odd = order.iter().enumerate().any(|(i, part)| *part != Some(i));
+        let (mut gaps, mut starved) = (0, false);
+        for (i, part) in order.iter().enumerate() {
+            if i > 0 {
+                self.out.extend([0xff, 0xd0 + ((i - 1) % 8) as u8]);
+            }
+            let data = part.map_or(0..0, |part| parts[part].0.clone());
+            if data.is_empty() {
+                // where data runs out, libjpeg makes one unit of zero bits, and none until a marker is accepted again
+                let from = i * self.interval + usize::from(part.is_some() || !starved);
+                self.lost.push(Lost(from..((i + 1) * self.interval).min(units)));
+                gaps += 1;
+                starved = true;
+            } else {
+                starved = false;
+                self.out.extend(&self.file[data]);
+                self.out.extend(pad);
+            }
+        }
+        if gaps > 0 && (frame.progressive() || frame.arithmetic() || ids.len() != frame.components.len()) {
+            return Err(format!(
+                "{gaps} restart markers are missing or repeated, which is mended for baseline files alone"
+            )
+            .into());
+        }
+        if gaps > 0 {
+            let of = order.len();
+            self.notes.push(format!("restart markers are damaged: {gaps} of {of} stretches have no data and are grey"));
+        } else if odd {
+            self.notes.push("restart markers are damaged: parts of the picture were left out or moved".into());
+        }
+        Ok(end)
+    }
+}
+
+/// The next marker at or behind `at`, with the place behind it. Stray bytes and fill bytes are skipped.
+fn next_marker(file: &[u8], mut at: usize) -> Option<(u8, usize)> {
+    loop {
+        at += file.get(at..)?.iter().position(|&b| b == 0xff)?;
+        at += file[at..].iter().position(|&b| b != 0xff)?;
+        let marker = file[at];
+        at += 1;
+        if marker != 0 {
+            return Some((marker, at));
+        }
+    }
+}
+
+/// The data of a scan between its markers, each with the marker that ends it (`None`: the file's end), and the place of
+/// the marker that ends the scan.
+fn split(file: &[u8], start: usize, restarts: bool) -> (Vec<Part>, usize) {
+    let mut parts = Vec::new();
+    let (mut begin, mut at) = (start, start);
+    while let Some(found) = file.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xff)) {
+        let ff = at + found;
+        let Some(run) = file[ff..].iter().position(|&b| b != 0xff) else { break };
+        at = ff + run + 1;
+        match file[ff + run] {
+            0 => {}
+            marker @ (0xd0..=0xd7 | 0x01..=0xbf) if restarts => {
+                parts.push((begin..ff, Some(marker)));
+                begin = at;
+            }
+            marker => {
+                parts.push((begin..ff, Some(marker)));
+                return (parts, ff);
+            }
+        }
+    }
+    parts.push((begin..file.len(), None));
+    (parts, file.len())
+}
+
+/// Which part each restart interval takes its data from, by libjpeg's rules: a marker one or two ahead of the expected
+/// one stays for later and the interval gets nothing; one or two behind is skipped with its data; any other is taken.
+fn resynchronise(parts: &[Part], intervals: usize) -> Vec<Option<usize>> {
+    let mut order = Vec::with_capacity(intervals);
+    let mut part = 0;
+    order.push(Some(0));
+    for i in 1..intervals {
+        let taken = loop {
+            match parts[part].1 {
+                Some(marker @ 0xd0..=0xd7) => match usize::from(marker - 0xd0).wrapping_sub(i - 1) & 7 {
+                    1 | 2 => break None,
+                    6 | 7 => part += 1,
+                    _ => {
+                        part += 1;
+                        break Some(part);
+                    }
+                },
+                Some(0x01..=0xbf) => part += 1,
+                _ => break None,
+            }
+        };
+        order.push(taken);
+    }
+    order
+}
+
+/// Whether a table uses every code, so that a run of ones is no error to the decoder.
+fn has_full_table(mut body: &[u8]) -> bool {
+    while let Some((counts, rest)) = body.get(1..17).zip(body.get(17..)) {
+        let codes: usize = counts.iter().enumerate().map(|(i, &n)| usize::from(n) << (15 - i)).sum();
+        if codes >= 1 << 16 {
+            return true;
+        }
+        let symbols: usize = counts.iter().map(|&n| usize::from(n)).sum();
+        body = rest.get(symbols..).unwrap_or_default();
+    }
+    false
+}
