@@ -12,7 +12,7 @@ const NAMES: &str = include_str!("data/transformers_names.txt");
 fn save(tensors: &BTreeMap<String, Tensor>) -> Checkpoint {
     let dir = tempfile::tempdir().unwrap();
     // as `save_pretrained` leaves it: opened by its folder
-    write_safetensors(&dir.path().join("model.safetensors"), tensors, &BTreeMap::new()).unwrap();
+    write_safetensors(dir.path().join("model.safetensors"), tensors, &BTreeMap::new()).unwrap();
     Checkpoint::open(dir.path()).unwrap()
 }
 
