@@ -21,7 +21,7 @@ const MAX_ROWS: usize = 64;
 pub(crate) struct Renamed {
     /// transformers' classes, and the model.
     pub family: &'static str,
-    /// How many of the file's tensors have the authors' names now.
+    /// How many of the file's tensors have another name now.
     pub tensors: usize,
     /// The two tables of positions, by the names of the file: the one in use first.
     pub positions: Option<(Place, Place)>,
@@ -63,7 +63,7 @@ pub(crate) fn rename(places: &mut BTreeMap<String, Place>) -> Result<Option<Rena
             insert(&mut out, name, place)?;
             continue;
         };
-        tensors += 1;
+        tensors += usize::from(authors != name);
         match rule.how {
             How::Same if rule.authors == POSITIONS => tables.push((inner, authors, place)),
             How::Same => insert(&mut out, authors, place)?,
