@@ -87,7 +87,7 @@ fn a_coarse_mask_must_fit() {
     let weights = is_net(5).to_str().unwrap();
     let run =
         |mask: &str| sandbox.hrseg(&["segment", "c.jpg", "--model", "dis-sam", "--weights", weights, "--mask", mask]);
-    run("empty.png").refuses(&["c.jpg", "mask is empty"]);
+    run("empty.png").refuses(&["empty.png", "no pixel is inside"]);
     run("small.png").refuses(&["c.jpg", "30x20", "600x400"]);
     assert!(!sandbox.path("out").exists());
 }

@@ -120,7 +120,7 @@ fn clean_up_changes_small_areas_alone() {
 fn prompts_outside_the_image_are_refused() {
     for (name, model) in models() {
         let embedded = EmbeddedImage::new(&*model, &picture(100, 50, 0)).unwrap();
-        for (x, y) in [(-0.5, 10.0), (100.5, 10.0), (10.0, 50.5), (10.0, -1.0), (f32::NAN, 1.0), (1.0, f32::INFINITY)] {
+        for (x, y) in [(-1.5, 10.0), (101.5, 10.0), (10.0, 51.5), (10.0, -1.0), (f32::NAN, 1.0), (1.0, f32::INFINITY)] {
             for positive in [true, false] {
                 let mut prompts = Prompts::point(50.0, 25.0);
                 prompts.points.push(Point { x, y, positive });

@@ -12,12 +12,14 @@ fn prompts(width: u32, height: u32) -> Vec<Prompts> {
     two.points.push(background);
     let mut corrected = Prompts::bbox([0.1 * w, 0.2 * h, 0.7 * w, 0.8 * h]);
     corrected.points.push(background);
+    let mut left = seg_data::GrayImage::new(width, height);
+    left.enumerate_pixels_mut().filter(|(x, ..)| *x < width / 2).for_each(|(.., p)| p.0 = [255]);
     vec![
         Prompts::point(0.4 * w, 0.5 * h).with_multimask(),
         two,
         Prompts::bbox([0.1 * w, 0.2 * h, 0.7 * w, 0.8 * h]),
         corrected,
-        Prompts { mask: Some(MaskPrompt::Image(seg_data::GrayImage::new(width, height))), ..Prompts::default() },
+        Prompts { mask: Some(MaskPrompt::Image(left)), ..Prompts::default() },
         Prompts::default(),
     ]
 }

@@ -23,7 +23,7 @@ pub(super) fn eight(levels: &[u8], role: MaskRole) -> (Meaning, Option<Vec<u8>>)
     match (found.as_slice(), found.last()) {
         ([1], _) => (Meaning::TwoLevels(1), inside()),
         ([0, other], _) => (Meaning::TwoLevels(*other as u16), inside()),
-        ([0, ..], Some(&most)) if most <= HIGHEST_LABEL && role != MaskRole::Prediction => {
+        ([0, _, _, ..], Some(&most)) if most <= HIGHEST_LABEL && role != MaskRole::Prediction => {
             (Meaning::Labels(most as u16), inside())
         }
         _ => (Meaning::Levels, None),
