@@ -83,7 +83,8 @@ fn two_stages_write_both_masks() {
 fn a_coarse_mask_must_fit() {
     let sandbox = Sandbox::new().with_photo("coffee.jpg", "c.jpg");
     image::GrayImage::new(600, 400).save(sandbox.path("empty.png")).unwrap();
-    image::GrayImage::from_pixel(30, 20, image::Luma([255])).save(sandbox.path("small.png")).unwrap();
+    let half = |x, _| image::Luma([if x < 15 { 255u8 } else { 0 }]);
+    image::GrayImage::from_fn(30, 20, half).save(sandbox.path("small.png")).unwrap();
     let weights = is_net(5).to_str().unwrap();
     let run =
         |mask: &str| sandbox.hrseg(&["segment", "c.jpg", "--model", "dis-sam", "--weights", weights, "--mask", mask]);
