@@ -117,10 +117,7 @@ pub(crate) fn high_bytes(image: DynamicImage) -> DynamicImage {
 
 /// The alpha in 8 bits; none where every pixel is opaque.
 pub(super) fn alpha(image: &DynamicImage) -> Option<GrayImage> {
-    fn last<T: Copy>(raw: &[T], step: usize, opaque: T, f: impl Fn(T) -> u8) -> Option<Vec<u8>>
-    where
-        T: PartialEq,
-    {
+    fn last<T: Copy + PartialEq>(raw: &[T], step: usize, opaque: T, f: impl Fn(T) -> u8) -> Option<Vec<u8>> {
         let alpha = || raw.iter().skip(step - 1).step_by(step);
         alpha().any(|a| *a != opaque).then(|| alpha().map(|a| f(*a)).collect())
     }
