@@ -87,3 +87,10 @@ fn a_part_that_is_cut_off() {
     std::fs::write(&part, &bytes[..bytes.len() - 2]).unwrap();
     refused(&dir, &["b.safetensors", "truncated"]);
 }
+
+/// safetensors itself reads a header whose metadata are null.
+#[test]
+fn metadata_may_be_null() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/meta_null.safetensors");
+    assert_eq!(Checkpoint::open(file).unwrap().keys().count(), 2);
+}

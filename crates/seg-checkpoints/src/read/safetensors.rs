@@ -36,7 +36,7 @@ impl<'de> Deserialize<'de> for Header {
                 let mut header = Header::default();
                 while let Some(key) = map.next_key::<String>()? {
                     if key == METADATA {
-                        header.metadata = map.next_value()?;
+                        header.metadata = map.next_value::<Option<_>>()?.unwrap_or_default();
                     } else {
                         let entry = map.next_value()?;
                         // serde_json would take the last one silently: which one the writer meant is unknown.
