@@ -9,12 +9,11 @@ use crate::error::{DataError, Result};
 pub(super) fn read(raw: RawMask, reader: MaskReader) -> Result<MaskImage> {
     let RawMask { name, format, mut pixels, orientation, notes, scaled, .. } = raw;
     if scaled {
-        let tool = if reader == MaskReader::OpenCv { "OpenCV" } else { "Pillow" };
         return Err(DataError::MaskMeaning {
             name,
             found: "a TIFF whose numbers are not levels of 8 or 16 bits",
-            expected: match tool {
-                "OpenCV" => "levels of 8 or 16 bits: OpenCV reads no other numbers as grey",
+            expected: match reader {
+                MaskReader::OpenCv => "levels of 8 or 16 bits: OpenCV reads no other numbers as grey",
                 _ => "levels of 8 or 16 bits: Pillow cuts the fractions of other numbers off",
             },
         });
