@@ -1,7 +1,6 @@
 //! JPEG, bit-equal to libjpeg-turbo: its reading of the segments, its upsampling and its colours are ours, entropy
 //! decoding and the inverse transform are the crate's.
 
-mod exif;
 mod planes;
 mod stream;
 

@@ -7,19 +7,28 @@
 //! | 16 bits a channel | 8 bits by rounding, `(v·255 + 32767) / 65535` (PIL cuts the low byte off) |
 //! | other numbers (TIFF) | float in 0..1 times 255; whole numbers by their type's largest; others as levels with a note, or refused with their range |
 //! | CMYK, YCCK JPEG | RGB by the formula of PIL and libjpeg, without a colour profile |
-//! | several frames (GIF, WebP, APNG, TIFF pages) | the first frame; a note says so for GIF and TIFF |
+//! | several frames (GIF, WebP, APNG, TIFF pages) | the first, on its canvas; a note says so |
+//! | 16-bit BMP | levels of 5 and 6 bits cut as Pillow does, `v·255 / 31` |
+//! | PNG without an end, with a damaged chunk that is not needed; GIF without a trailer | read, a note says so for PNG |
 //! | an embedded colour profile | not applied, as the reference does not either |
 //! | EXIF / TIFF orientation 1 to 8 | applied: everything else works in the pixels that a viewer shows |
 //!
 //! JPEG pixels are bit-equal to libjpeg-turbo's default decoding (accurate integer IDCT, triangle upsampling), which is
 //! what PIL, OpenCV and torchvision use.
 
+mod bmp_header;
+pub(crate) mod canvas;
+mod exif;
+pub(crate) mod gif;
+mod gif_blocks;
 mod jpeg;
 mod labels;
 mod limits;
+mod png_chunks;
 mod raster;
 mod sniff;
 mod tiff;
+pub(crate) mod webp;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
@@ -193,20 +202,22 @@ fn decode<R: BufRead + Seek>(mut r: R, len: u64, name: &str, limits: &DecodeLimi
     }
     r.seek(SeekFrom::Start(0)).map_err(reading)?;
     let format = sniff::format(&head[..got], name)?;
-    let decoded = if let ImageFormat::Jpeg | ImageFormat::Tiff = format {
-        // These decoders want the whole file; its length was checked above, and is checked again here because a
-        // file may grow between the two.
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len as usize).map_err(|_| limits.no_memory(name, len))?;
-        r.take(limits.max_file_bytes).read_to_end(&mut bytes).map_err(reading)?;
-        guarded(name, sniff::label(format), || match format {
-            ImageFormat::Jpeg => jpeg::decode(&bytes, name, limits),
-            _ => tiff::decode(&bytes, name, limits),
-        })?
-    } else {
-        guarded(name, sniff::label(format), || raster::decode(r, format, name, limits))?
-    };
-    Ok((format, decoded))
+    // The file's length was checked by the caller, and is checked again here because a file may grow between the two.
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len as usize).map_err(|_| limits.no_memory(name, len))?;
+    r.take(limits.max_file_bytes).read_to_end(&mut bytes).map_err(reading)?;
+    Ok((format, decode_as(format, &bytes, name, limits)?))
+}
+
+fn decode_as(format: ImageFormat, bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
+    guarded(name, sniff::label(format), || match format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, name, limits),
+        ImageFormat::Tiff => tiff::decode(bytes, name, limits),
+        ImageFormat::Png => raster::decode_png(bytes, name, limits),
+        ImageFormat::Gif => gif::decode(bytes, name, limits),
+        ImageFormat::WebP => webp::decode(bytes, name, limits),
+        _ => raster::decode_bmp(bytes, name, limits),
+    })
 }
 
 /// A decoder that panics on a hostile file must cost that file, not the run over the whole folder.

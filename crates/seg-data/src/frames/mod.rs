@@ -9,6 +9,7 @@
 //! Frames are numbered by their place, from 0. The memory that this takes does not depend on the number of frames.
 
 mod animation;
+mod apng;
 mod ffmpeg;
 mod order;
 

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::exif;
+use crate::decode::exif;
 use crate::error::DataError;
 
 /// Why a file is not read.
