@@ -4,6 +4,7 @@ use super::tree::{Id, Node, Tree};
 use super::{MAX_DEPTH, MAX_NAME, MAX_RANK};
 use crate::dtype::FileDtype;
 use crate::error::{Fault, shorten};
+use crate::read::skip;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A tensor as the pickle describes it: a view into a storage that lies elsewhere.
@@ -26,6 +27,8 @@ pub(crate) struct StateDict<'a> {
     pub tensors: BTreeMap<String, RawTensor<'a>>,
     pub nested: Option<String>,
     pub notes: Vec<String>,
+    /// Tensors that are not read, and as what they are there.
+    pub skipped: BTreeMap<String, String>,
 }
 
 /// Names under which trainers keep the weights, the likeliest first.
@@ -60,7 +63,7 @@ pub(crate) fn state_dict<'a>(tree: &Tree<'a>) -> Result<StateDict<'a>, Fault> {
             _ => format!("it holds {}, not a dictionary of tensors", tree.describe(tree.root)),
         }));
     };
-    let mut path = Vec::new();
+    let mut path: Vec<(Id, &str)> = Vec::new();
     let mut at = tree.root;
     let mut passed = HashSet::new();
     // Step down while a dictionary inside holds more tensors than the present one does itself.
@@ -83,7 +86,7 @@ pub(crate) fn state_dict<'a>(tree: &Tree<'a>) -> Result<StateDict<'a>, Fault> {
             // several dictionaries, none of a known name: all of them are the model
             Some((key, _, _)) if others > 1 && !KNOWN.contains(&key) => break,
             Some((key, child, total)) if total > own => {
-                path.push(shorten(key));
+                path.push((at, key));
                 at = child;
             }
             _ => break,
@@ -92,11 +95,15 @@ pub(crate) fn state_dict<'a>(tree: &Tree<'a>) -> Result<StateDict<'a>, Fault> {
             return Err(too_deep());
         }
     }
-    let mut out = StateDict { tensors: BTreeMap::new(), nested: None, notes: Vec::new() };
+    let mut out = StateDict { tensors: BTreeMap::new(), nested: None, notes: Vec::new(), skipped: BTreeMap::new() };
     finder.collect(at, "", 0, &mut HashSet::new(), &mut out)?;
     if at != tree.root {
-        finder.note_skipped(tree.root, &path, &mut out);
-        out.nested = Some(path.join("."));
+        finder.note_beside(&path, &mut out)?;
+        out.nested = Some(path.iter().map(|(_, key)| shorten(key)).collect::<Vec<_>>().join("."));
+    }
+    if let (true, Some((name, what))) = (out.tensors.is_empty(), out.skipped.first_key_value()) {
+        let count = out.skipped.len();
+        return Err(Fault::Unsupported(format!("the types of all its {count} tensors: '{}' is {what}", shorten(name))));
     }
     if out.tensors.is_empty() {
         return Err(Fault::NotACheckpoint("it is a pickle without any named tensor".into()));
@@ -191,8 +198,9 @@ impl<'t, 'a> Finder<'t, 'a> {
                 Ok(Some(t)) => {
                     out.tensors.insert(name, t);
                 }
+                Ok(None) if self.is_array(v) => skip(&mut out.skipped, name, "a NumPy array".into()),
                 Ok(None) => note(out, || format!("skipped '{}': {}", shorten(&name), self.tree.describe(v))),
-                Err(Fault::Unsupported(why)) => note(out, || format!("skipped '{}': {why}", shorten(&name))),
+                Err(Fault::Unsupported(what)) => skip(&mut out.skipped, name, what),
                 Err(Fault::Malformed(why)) => {
                     return Err(Fault::Malformed(format!("tensor '{}': {why}", shorten(&name))));
                 }
@@ -202,14 +210,34 @@ impl<'t, 'a> Finder<'t, 'a> {
         Ok(())
     }
 
-    /// Says what lies beside the state dict (an optimiser's state, the number of the epoch…).
-    fn note_skipped(&self, root: Id, path: &[String], out: &mut StateDict<'a>) {
-        for &(k, v) in self.entries(root) {
-            let key = self.tree.str(k).map_or_else(|| self.tree.describe(k), shorten);
-            if path.first() != Some(&key) {
-                note(out, || format!("skipped '{key}' beside the weights: {}", self.tree.describe(v)));
+    /// Says what lies beside the state dict (an optimiser's state, the number of the epoch, another state dict…), on the whole way to it.
+    fn note_beside(&mut self, path: &[(Id, &str)], out: &mut StateDict<'a>) -> Result<(), Fault> {
+        let (mut taken, mut others) = (String::new(), Vec::new());
+        for &(dict, chosen) in path {
+            for (key, child) in self.dicts(dict) {
+                let tensors = self.total(child, 0)?;
+                if key != chosen && tensors > 0 && others.len() < MAX_NOTES {
+                    others.push(format!("'{taken}{}' ({tensors} tensors)", shorten(key)));
+                }
+            }
+            taken += &format!("{}.", shorten(chosen));
+        }
+        if !others.is_empty() {
+            let (taken, read) = (taken.trim_end_matches('.'), out.tensors.len() + out.skipped.len());
+            let others = others.join(", ");
+            out.notes.insert(0, format!("the weights are those of '{taken}' ({read} tensors); not read: {others}"));
+        }
+        for &(dict, chosen) in path {
+            for &(k, v) in self.entries(dict) {
+                let key = self.tree.str(k);
+                let told = matches!(self.tree.node(v), Node::Dict(_)) && self.counts.get(&v).is_some_and(|&n| n > 0);
+                if key != Some(chosen) && !(key.is_some() && told) {
+                    let key = key.map_or_else(|| self.tree.describe(k), shorten);
+                    note(out, || format!("skipped '{key}' beside the weights: {}", self.tree.describe(v)));
+                }
             }
         }
+        Ok(())
     }
 
     fn looks_like_tensor(&self, id: Id) -> bool {
@@ -224,14 +252,19 @@ impl<'t, 'a> Finder<'t, 'a> {
         }
     }
 
-    /// The tensor that a value describes; none when it describes something else.
+    fn is_array(&self, id: Id) -> bool {
+        let Node::Call(f, _) = self.tree.node(id) else { return false };
+        matches!(self.tree.global(*f), Some(("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct")))
+    }
+
+    /// The tensor that a value describes; none when it describes something else. [`Fault::Unsupported`] says as what it is there.
     fn tensor(&self, id: Id) -> Result<Option<RawTensor<'a>>, Fault> {
         let (mut callee, mut args) = match self.tree.node(id) {
             Node::Call(f, a) => (*f, *a),
             _ => return Ok(None),
         };
         // A parameter wraps a tensor, a subclass wraps its parent's call: a few times at most.
-        for _ in 0..8 {
+        for wrapped in 0..8 {
             let list = self.tree.seq(args).unwrap_or_default();
             match self.tree.global(callee) {
                 Some(("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2")) => {
@@ -240,8 +273,8 @@ impl<'t, 'a> Finder<'t, 'a> {
                 Some(("torch._utils", "_rebuild_tensor_v3")) => {
                     let dtype = list.get(6).and_then(|&d| self.tree.global(d)).filter(|(m, _)| *m == "torch");
                     let (_, name) = dtype.ok_or_else(|| Fault::malformed("a tensor without an element type"))?;
-                    let dtype = FileDtype::from_torch(name)
-                        .ok_or_else(|| Fault::Unsupported(format!("elements of type torch.{}", shorten(name))))?;
+                    let dtype =
+                        FileDtype::from_torch(name).ok_or_else(|| Fault::Unsupported(of_type("torch", name)))?;
                     return self.view(list, Some(dtype)).map(Some);
                 }
                 Some(("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state")) => {
@@ -255,7 +288,11 @@ impl<'t, 'a> Finder<'t, 'a> {
                     _ => return Err(Fault::malformed("a tensor subclass without a tensor")),
                 },
                 Some(("torch._utils", name)) if name.starts_with("_rebuild_") => {
-                    return Err(Fault::Unsupported(format!("this kind of tensor ({})", shorten(name))));
+                    return Err(Fault::Unsupported(kind(name)));
+                }
+                // what a subclass is made by (jagged nested tensors, for one)
+                Some((_, name)) if wrapped > 0 => {
+                    return Err(Fault::Unsupported(format!("a tensor of class {}", shorten(name))));
                 }
                 _ => return Ok(None),
             }
@@ -302,8 +339,7 @@ impl<'t, 'a> Finder<'t, 'a> {
         if !matches!(module, "torch" | "torch.storage" | "torch.cuda") {
             return Err(bad());
         }
-        let dtype = FileDtype::from_storage(class)
-            .ok_or_else(|| Fault::Unsupported(format!("elements of {}.{}", shorten(module), shorten(class))))?;
+        let dtype = FileDtype::from_storage(class).ok_or_else(|| Fault::Unsupported(of_type(module, class)))?;
         let count = self.tree.int(*count).and_then(|v| u64::try_from(v).ok()).ok_or_else(bad)?;
         let bytes = count.checked_mul(dtype.size() as u64).ok_or_else(bad)?;
         let key = self.tree.str(*key).ok_or_else(bad)?;
@@ -312,6 +348,24 @@ impl<'t, 'a> Finder<'t, 'a> {
             _ => 0,
         };
         Ok((dtype, key, bytes, view))
+    }
+}
+
+/// A tensor whose elements are of a type that is not read, in words.
+fn of_type(module: &str, name: &str) -> String {
+    let complex = if name.to_ascii_lowercase().starts_with("complex") { "complex " } else { "" };
+    format!("a {complex}tensor of {}.{}", shorten(module), shorten(name))
+}
+
+/// What torch rebuilds by this function, in words.
+fn kind(function: &str) -> String {
+    match function {
+        "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor" => "a sparse tensor".into(),
+        "_rebuild_qtensor" => "a quantised tensor".into(),
+        "_rebuild_nested_tensor" => "a nested tensor".into(),
+        "_rebuild_meta_tensor_no_storage" => "a tensor on the meta device, without numbers".into(),
+        "_rebuild_wrapper_subclass" => "a tensor of a class that keeps its numbers in parts".into(),
+        other => format!("a tensor made by {}", shorten(other)),
     }
 }
 

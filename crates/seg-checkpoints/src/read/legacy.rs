@@ -71,7 +71,7 @@ fn with_pickles(reader: &Reader, bytes: &[u8]) -> Result<Index, Fault> {
         }
         places.insert(key.to_owned(), (begin, len));
     }
-    let mut index = Index { nested: state.nested, notes: state.notes, ..Index::default() };
+    let mut index = Index { nested: state.nested, notes: state.notes, skipped: state.skipped, ..Index::default() };
     for (name, raw) in state.tensors {
         let &(offset, len) = places.get(raw.key).ok_or_else(|| {
             Fault::malformed(format!("tensor '{}': storage '{}' is not in the file", shorten(&name), shorten(raw.key)))
