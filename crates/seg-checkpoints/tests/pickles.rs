@@ -133,7 +133,7 @@ fn long_arrays_stay_in_the_file() {
     );
     let c = c.unwrap();
     assert_eq!(c.keys().collect::<Vec<_>>(), ["v"]);
-    assert!(c.notes()[0].contains("'w': an array of U8 without its bytes"), "{:?}", c.notes());
+    assert!(c.notes()[0].contains("'w': a numpy array of U8 without its bytes"), "{:?}", c.notes());
 }
 
 #[test]
@@ -195,12 +195,12 @@ fn arrays_that_are_refused() {
     let refusal = |write: &dyn Fn(Pickle) -> Pickle| open(one(|p| write(p))).unwrap_err();
     let eight = |p: Pickle| bytes(p, &[0; 8]);
     let shape = |shape: &[i64]| refusal(&|p| array(p, "f4", "<", shape, eight));
-    assert!(shape(&[3]).contains("'w': an array of shape [3] of F32 does not fill 8 bytes"), "{}", shape(&[3]));
+    assert!(shape(&[3]).contains("'w': a numpy array of shape [3] of F32 does not fill 8 bytes"), "{}", shape(&[3]));
     assert!(shape(&[1 << 62, 1 << 62]).contains("does not fill 8 bytes"));
     assert!(shape(&[-2]).contains("whole numbers"));
     assert!(shape(&[1; 40]).contains("more than 32 axes"));
     // named and left out, as other things that are no weights
-    for (code, order, cause) in [("c8", "<", "numpy's type 'c8'"), ("O8", "|", "'O8'"), ("f4", "!", "byte order '!'")] {
+    for (code, order, cause) in [("c8", "<", "of type 'c8'"), ("O8", "|", "'O8'"), ("f4", "!", "byte order '!'")] {
         let pickle = one(|p| array(p, code, order, &[2], eight)).op(b"(").str("v");
         let c = open(pickle.tensor("FloatStorage", "0", 4, 0, &[4], &[1]).op(b"u")).unwrap();
         assert_eq!(c.keys().collect::<Vec<_>>(), ["v"]);

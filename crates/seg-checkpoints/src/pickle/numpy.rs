@@ -38,7 +38,10 @@ pub(super) fn array<'a>(tree: &'a Tree, id: Id) -> Result<Option<RawTensor<'a>>,
             match args.first().and_then(|&class| tree.global(class)) {
                 Some(("numpy", "ndarray")) => {}
                 Some((module, class)) => {
-                    return Err(Fault::Unsupported(format!("arrays of {}", shorten(&format!("{module}.{class}")))));
+                    return Err(Fault::Unsupported(format!(
+                        "a numpy array of class {}",
+                        shorten(&format!("{module}.{class}"))
+                    )));
                 }
                 None => return Err(bad("a class")),
             }
@@ -59,7 +62,7 @@ pub(super) fn array<'a>(tree: &'a Tree, id: Id) -> Result<Option<RawTensor<'a>>,
     };
     let (stored, big_endian) = element_type(tree, dtype)?;
     if tree.seq(shape).is_some_and(|s| s.len() > MAX_RANK) {
-        return Err(Fault::limit(format!("an array has more than {MAX_RANK} axes")));
+        return Err(Fault::limit(format!("a numpy array has more than {MAX_RANK} axes")));
     }
     let shape = tree.sizes(shape).ok_or_else(|| bad("a shape of whole numbers from 0 up"))?;
     let (bytes, len) = match tree.node(data) {
@@ -73,11 +76,13 @@ pub(super) fn array<'a>(tree: &'a Tree, id: Id) -> Result<Option<RawTensor<'a>>,
         }
         // Python 2's bytes that happen to be text
         Node::Str(span) if tree.text(span).is_ascii() => (Bytes::Kept(span.clone()), (span.end - span.start).into()),
-        _ => return Err(Fault::Unsupported(format!("an array of {stored} without its bytes"))),
+        _ => return Err(Fault::Unsupported(format!("a numpy array of {stored} without its bytes"))),
     };
     let wanted = checked_elements(&shape).and_then(|n| n.checked_mul(stored.size()));
     if wanted.is_none_or(|wanted| wanted as u64 != len) {
-        return Err(Fault::malformed(format!("an array of shape {shape:?} of {stored} does not fill {len} bytes")));
+        return Err(Fault::malformed(format!(
+            "a numpy array of shape {shape:?} of {stored} does not fill {len} bytes"
+        )));
     }
     let (shape, strides) = match (order, axes) {
         ("C", _) => {
@@ -96,7 +101,7 @@ pub(super) fn array<'a>(tree: &'a Tree, id: Id) -> Result<Option<RawTensor<'a>>,
             let axes = axes.ok_or_else(|| bad("an order of its axes"))?;
             (axes.iter().map(|&a| shape[a]).collect(), axes.iter().map(|&a| strides[a]).collect())
         }
-        (other, _) => return Err(Fault::Unsupported(format!("arrays in the order '{}'", shorten(other)))),
+        (other, _) => return Err(Fault::Unsupported(format!("a numpy array in the order '{}'", shorten(other)))),
     };
     let data = Data::Pickle { bytes, big_endian };
     Ok(Some(RawTensor { stored, dtype: stored, data, first: 0, shape, strides, negative: false }))
@@ -123,14 +128,14 @@ fn element_type(tree: &Tree, id: Id) -> Result<(FileDtype, bool), Fault> {
         "f2" => FileDtype::F16,
         "f4" => FileDtype::F32,
         "f8" => FileDtype::F64,
-        other => return Err(Fault::Unsupported(format!("arrays of numpy's type '{}'", shorten(other)))),
+        other => return Err(Fault::Unsupported(format!("a numpy array of type '{}'", shorten(other)))),
     };
     let state = tree.states.get(&id).and_then(|&state| tree.seq(state)).ok_or_else(bad)?;
     let order = state.get(1).and_then(|&order| tree.str(order)).ok_or_else(bad)?;
     match order {
         "<" | "|" => Ok((dtype, false)),
         ">" => Ok((dtype, true)),
-        other => Err(Fault::Unsupported(format!("arrays in the byte order '{}'", shorten(other)))),
+        other => Err(Fault::Unsupported(format!("a numpy array in the byte order '{}'", shorten(other)))),
     }
 }
 

@@ -283,9 +283,9 @@ impl<'a> Finder<'a> {
                 _ => return Ok(None),
             };
             return match converted {
-                Some(dtype) if dtype != tensor.stored && !(dtype.is_float() && tensor.stored.is_float()) => Err(
-                    Fault::Unsupported(format!("a tensor of {dtype} that was saved as an array of {}", tensor.stored)),
-                ),
+                Some(dtype) if dtype != tensor.stored && !(dtype.is_float() && tensor.stored.is_float()) => {
+                    Err(Fault::Unsupported(format!("a tensor of {dtype} that was saved as {}", tensor.stored)))
+                }
                 Some(dtype) => Ok(Some(RawTensor { dtype, ..tensor })),
                 None => Ok(Some(tensor)),
             };
@@ -314,7 +314,7 @@ impl<'a> Finder<'a> {
         let notes = metadata.map(|&m| self.entries(m)).unwrap_or_default();
         let has = |name| notes.iter().any(|&(key, _)| self.tree.str(key) == Some(name));
         if has("conj") {
-            return Err(Fault::Unsupported("the conjugate of real numbers".into()));
+            return Err(Fault::Unsupported("the conjugate of a tensor of real numbers".into()));
         }
         Ok(has("neg"))
     }

@@ -63,11 +63,15 @@ def ramp(*shape, dtype=torch.float32):
 
 attribute = ramp(2, 2)
 attribute.note = "an attribute"
+parameter = torch.nn.Parameter(ramp(3))
+parameter.note = "an attribute"
 state = collections.OrderedDict({
     "weight": torch.nn.Parameter(ramp(2, 3)),
     "view": ramp(3, 4).t()[1:3],
     "expanded": torch.tensor([7.0]).expand(2, 2),
     "attribute": attribute,
+    "parameter": parameter,
+    "overlapping": ramp(4).as_strided((2, 3), (1, 1), 0),
     "é\\ \n": ramp(2, dtype=torch.bfloat16),
     "count": torch.tensor(3),
     "empty": torch.zeros(0, 2),
