@@ -60,6 +60,8 @@ fn things_that_are_no_checkpoints() {
     refused(b"GGUF\x03\0\0\0\0\0\0\0", "GGUF");
     refused(b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "gzip");
     refused(b"\x80\x04\x95\x0b\0\0\0\0\0\0\0}.", "pickle that torch.save did not write");
+    refused(b"(dp0\nVw\np1\nI1\ns.", "pickle that torch.save did not write");
+    refused(b"}q\0X\x01\0\0\0wq\x01K\x01s.", "pickle that torch.save did not write");
     refused(&[0x93, 0xff, 0x00, 0x12, 0x80, 0x81, 0x82, 0x83, 0x99, 0xfe], "first bytes");
     refused(b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "empty zip");
     refused(&zip_of(&[("readme.txt", b"hi".to_vec())], zip::CompressionMethod::Stored), "without a data.pkl");

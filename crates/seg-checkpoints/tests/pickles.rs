@@ -150,6 +150,25 @@ fn axes_in_another_order() {
     assert_eq!((c.get("w").unwrap().shape.as_slice(), values(&c, "w")), (&[3, 2, 4][..], wanted));
 }
 
+/// The element type of another package's array, by the package's own name.
+fn foreign(name: &'static str) -> impl Fn(Pickle) -> Pickle {
+    move |p| {
+        let p = p.global("numpy._core.numeric", "_frombuffer").op(b"(");
+        let p = bytes(p, &[0x80, 0x3f, 0, 0xc0]).global("numpy", "dtype").op(b"(").global("ml_dtypes", name);
+        p.op(b"\x89\x88tR(").int(3).str("<").op(b"NNN").int(2).int(2).int(64).op(b"tb").ints(&[2]).str("C").op(b"tR")
+    }
+}
+
+#[test]
+fn element_types_of_other_packages() {
+    let c = open(one(foreign("bfloat16"))).unwrap();
+    assert_eq!((c.get("w").unwrap().dtype, values(&c, "w")), (FileDtype::BF16, vec![1., -2.]));
+    let pickle = one(foreign("int4")).op(b"(").str("v").tensor("FloatStorage", "0", 4, 0, &[4], &[1]).op(b"u");
+    let c = open(pickle).unwrap();
+    assert_eq!(c.keys().collect::<Vec<_>>(), ["v"]);
+    assert!(c.notes()[0].contains("'w'") && c.notes()[0].contains("of type 'ml_dtypes.int4'"), "{:?}", c.notes());
+}
+
 #[test]
 fn other_names_of_device_tensors() {
     let saved = |function: &str, dtype: &str, inner: fn(Pickle) -> Pickle| {
@@ -200,7 +219,9 @@ fn arrays_that_are_refused() {
     assert!(shape(&[-2]).contains("whole numbers"));
     assert!(shape(&[1; 40]).contains("more than 32 axes"));
     // named and left out, as other things that are no weights
-    for (code, order, cause) in [("c8", "<", "of type 'c8'"), ("O8", "|", "'O8'"), ("f4", "!", "byte order '!'")] {
+    for (code, order, cause) in
+        [("c8", "<", "numpy array of type 'c8'"), ("O8", "|", "'O8'"), ("f4", "!", "byte order '!'")]
+    {
         let pickle = one(|p| array(p, code, order, &[2], eight)).op(b"(").str("v");
         let c = open(pickle.tensor("FloatStorage", "0", 4, 0, &[4], &[1]).op(b"u")).unwrap();
         assert_eq!(c.keys().collect::<Vec<_>>(), ["v"]);

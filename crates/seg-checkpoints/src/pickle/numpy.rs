@@ -114,8 +114,15 @@ fn element_type(tree: &Tree, id: Id) -> Result<(FileDtype, bool), Fault> {
     if tree.global(*callee) != Some(("numpy", "dtype")) {
         return Err(bad());
     }
-    let code = tree.seq(*args).and_then(|args| tree.str(*args.first()?)).ok_or_else(bad)?;
-    let dtype = match code {
+    let code = *tree.seq(*args).and_then(|args| args.first()).ok_or_else(bad)?;
+    let code = match tree.global(code) {
+        // a type that another package made, under its name there
+        Some(("ml_dtypes", "bfloat16")) => "bfloat16".into(),
+        Some((module, name)) => format!("{module}.{name}"),
+        None => tree.str(code).ok_or_else(bad)?.to_owned(),
+    };
+    let dtype = match code.as_str() {
+        "bfloat16" => FileDtype::BF16,
         "b1" => FileDtype::Bool,
         "u1" => FileDtype::U8,
         "i1" => FileDtype::I8,

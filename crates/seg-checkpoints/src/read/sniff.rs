@@ -58,9 +58,7 @@ pub(crate) fn sniff(reader: &Reader) -> Result<Container, Fault> {
         () if head.get(257..262) == Some(b"ustar") => {
             not("it is a tar archive: unpack it first (torch files of 2017 are such archives and are not supported)")
         }
-        () if head[0] == 0x80 && head.get(1).is_some_and(|&p| (1..=5).contains(&p)) => {
-            not("it is a Python pickle that torch.save did not write")
-        }
+        () if is_pickle(&head) => not("it is a Python pickle that torch.save did not write"),
         () if is_text(&head) => not("it is a text file"),
         () => not("its first bytes are neither safetensors, torch's .pt/.pth nor ONNX"),
     }
@@ -80,6 +78,12 @@ fn is_legacy(head: &[u8], compare: impl Fn(&[u8], &[u8]) -> bool) -> bool {
 /// documentation, graph, or the operators' versions.
 fn is_onnx(head: &[u8]) -> bool {
     matches!(head, [0x08, 3..=64, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42, ..])
+}
+
+/// A pickle: protocols 2 to 5 begin with their number, 0 and 1 with a dictionary if it is a state dict.
+fn is_pickle(head: &[u8]) -> bool {
+    const STARTS: [&[u8]; 4] = [b"(dp", b"}q\0", b"ccollections\n", b"(lp"];
+    matches!(head, [0x80, 1..=5, ..]) || STARTS.iter().any(|start| head.starts_with(start))
 }
 
 fn is_text(bytes: &[u8]) -> bool {
