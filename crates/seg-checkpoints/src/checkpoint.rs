@@ -207,7 +207,7 @@ impl Checkpoint {
         self.inner.renamed
     }
 
-    /// What was skipped while reading, in plain words.
+    /// What was left out, taken off or read in another way, in plain words.
     pub fn notes(&self) -> &[String] {
         &self.inner.notes
     }

@@ -109,7 +109,8 @@ impl SimpleBackend for Recorder {
         let mut record = self.lock();
         record.requested.insert(name.to_owned());
         let Some(info) = self.checkpoint.get(name) else {
-            if covers(&self.optional, name) {
+            // what is there and cannot be read must not become zeros
+            if covers(&self.optional, name) && !self.checkpoint.skipped().contains_key(name) {
                 record.zero_filled.insert(name.to_owned());
                 return if record.hopeless() {
                     placeholder(&shape, dtype, device)

@@ -1,24 +1,36 @@
 //! From a pickle's values to the state dict that torch meant.
 
-use super::tree::{Id, Node, Tree};
+use super::numpy;
+use super::tree::{Bytes, Id, Node, Tree};
 use super::{MAX_DEPTH, MAX_NAME, MAX_RANK};
 use crate::dtype::FileDtype;
 use crate::error::{Fault, shorten};
 use crate::read::skip;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// A tensor as the pickle describes it: a view into a storage that lies elsewhere.
+/// A tensor as the pickle describes it: a view of numbers that lie elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct RawTensor<'a> {
+    /// How the numbers are stored.
+    pub stored: FileDtype,
+    /// What the tensor is made of, mostly the same.
     pub dtype: FileDtype,
-    /// The storage's name in the container.
-    pub key: &'a str,
-    /// Length that the pickle claims for the storage, in bytes.
-    pub storage_bytes: u64,
-    /// First element, in elements of `dtype`.
+    pub data: Data<'a>,
+    /// First element, in elements of `stored`.
     pub first: usize,
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,
+    /// torch's negative bit: the tensor is what is stored with the other sign.
+    pub negative: bool,
+}
+
+/// Where the numbers of a tensor lie.
+#[derive(Debug, Clone)]
+pub(crate) enum Data<'a> {
+    /// In a storage of the container: its name, and the length that the pickle claims for it, in bytes.
+    Storage { key: &'a str, bytes: u64 },
+    /// In the pickle, as numpy writes them.
+    Pickle { bytes: Bytes, big_endian: bool },
 }
 
 /// The dictionary of tensors of a file, and where it was found.
@@ -52,7 +64,7 @@ const KNOWN: [&str; 14] = [
 const MAX_NOTES: usize = 20;
 
 /// Finds the dictionary of tensors, at the top or nested.
-pub(crate) fn state_dict<'a>(tree: &Tree<'a>) -> Result<StateDict<'a>, Fault> {
+pub(crate) fn state_dict(tree: &Tree) -> Result<StateDict<'_>, Fault> {
     let mut finder = Finder { tree, counts: HashMap::new(), visiting: HashSet::new() };
     let Node::Dict(_) = tree.node(tree.root) else {
         return Err(Fault::NotACheckpoint(match tree.node(tree.root) {
@@ -103,7 +115,10 @@ pub(crate) fn state_dict<'a>(tree: &Tree<'a>) -> Result<StateDict<'a>, Fault> {
     }
     if let (true, Some((name, what))) = (out.tensors.is_empty(), out.skipped.first_key_value()) {
         let count = out.skipped.len();
-        return Err(Fault::Unsupported(format!("the types of all its {count} tensors: '{}' is {what}", shorten(name))));
+        return Err(Fault::Unsupported(format!(
+            "the type of each of its {count} tensors: '{}' is {what}",
+            shorten(name)
+        )));
     }
     if out.tensors.is_empty() {
         return Err(Fault::NotACheckpoint("it is a pickle without any named tensor".into()));
@@ -115,15 +130,15 @@ fn too_deep() -> Fault {
     Fault::limit(format!("dictionaries nested deeper than {MAX_DEPTH} levels"))
 }
 
-struct Finder<'t, 'a> {
-    tree: &'t Tree<'a>,
+struct Finder<'a> {
+    tree: &'a Tree,
     /// Tensors in a dictionary and all below it.
     counts: HashMap<Id, usize>,
     visiting: HashSet<Id>,
 }
 
-impl<'t, 'a> Finder<'t, 'a> {
-    fn entries(&self, id: Id) -> &'t [(Id, Id)] {
+impl<'a> Finder<'a> {
+    fn entries(&self, id: Id) -> &'a [(Id, Id)] {
         match self.tree.node(id) {
             Node::Dict(v) => v,
             _ => &[],
@@ -198,7 +213,6 @@ impl<'t, 'a> Finder<'t, 'a> {
                 Ok(Some(t)) => {
                     out.tensors.insert(name, t);
                 }
-                Ok(None) if self.is_array(v) => skip(&mut out.skipped, name, "a NumPy array".into()),
                 Ok(None) => note(out, || format!("skipped '{}': {}", shorten(&name), self.tree.describe(v))),
                 Err(Fault::Unsupported(what)) => skip(&mut out.skipped, name, what),
                 Err(Fault::Malformed(why)) => {
@@ -242,49 +256,55 @@ impl<'t, 'a> Finder<'t, 'a> {
 
     fn looks_like_tensor(&self, id: Id) -> bool {
         match self.tree.node(id) {
-            Node::Call(f, _) => {
-                matches!(
-                    self.tree.global(*f),
-                    Some(("torch._utils", name)) if name.starts_with("_rebuild_")
-                ) || self.tree.global(*f) == Some(("torch._tensor", "_rebuild_from_type_v2"))
-            }
+            Node::Call(f, _) => self.tree.global(*f).is_some_and(|called| {
+                matches!(called, ("torch._utils", name) if name.starts_with("_rebuild_"))
+                    || is_subclass(called)
+                    || numpy::is_array(called)
+            }),
             _ => false,
         }
     }
 
-    fn is_array(&self, id: Id) -> bool {
-        let Node::Call(f, _) = self.tree.node(id) else { return false };
-        matches!(self.tree.global(*f), Some(("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct")))
-    }
-
     /// The tensor that a value describes; none when it describes something else. [`Fault::Unsupported`] says as what it is there.
     fn tensor(&self, id: Id) -> Result<Option<RawTensor<'a>>, Fault> {
+        if let Some(array) = numpy::array(self.tree, id)? {
+            return Ok(Some(array));
+        }
         let (mut callee, mut args) = match self.tree.node(id) {
             Node::Call(f, a) => (*f, *a),
             _ => return Ok(None),
         };
+        let mut converted = None;
         // A parameter wraps a tensor, a subclass wraps its parent's call: a few times at most.
         for wrapped in 0..8 {
             let list = self.tree.seq(args).unwrap_or_default();
-            match self.tree.global(callee) {
-                Some(("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2")) => {
-                    return self.view(list, None).map(Some);
-                }
+            let tensor = match self.tree.global(callee) {
+                Some(("torch._utils", "_rebuild_tensor")) => self.view(list, None, None)?,
+                Some(("torch._utils", "_rebuild_tensor_v2")) => self.view(list, None, list.get(6))?,
                 Some(("torch._utils", "_rebuild_tensor_v3")) => {
-                    let dtype = list.get(6).and_then(|&d| self.tree.global(d)).filter(|(m, _)| *m == "torch");
-                    let (_, name) = dtype.ok_or_else(|| Fault::malformed("a tensor without an element type"))?;
-                    let dtype =
-                        FileDtype::from_torch(name).ok_or_else(|| Fault::Unsupported(of_type("torch", name)))?;
-                    return self.view(list, Some(dtype)).map(Some);
+                    self.view(list, Some(self.dtype(list.get(6))?), list.get(7))?
+                }
+                // what has no storage, as XLA's tensors: (array, element type, device, …)
+                Some(("torch._utils", "_rebuild_device_tensor_from_numpy" | "_rebuild_xla_tensor")) => {
+                    converted = Some(self.dtype(list.get(1))?);
+                    let array = list.first().map(|&array| numpy::array(self.tree, array)).transpose()?.flatten();
+                    array.ok_or_else(|| Fault::malformed("a tensor without the array that it was saved as"))?
+                }
+                // the same of later versions: (tensor, element type, device, …)
+                Some(("torch._utils", "_rebuild_device_tensor_from_cpu_tensor")) => {
+                    converted = Some(self.dtype(list.get(1))?);
+                    (callee, args) = self.wrapped(list)?;
+                    continue;
                 }
                 Some(("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state")) => {
-                    match list.first().map(|&inner| self.tree.node(inner)) {
-                        Some(Node::Call(f, a)) => (callee, args) = (*f, *a),
-                        _ => return Err(Fault::malformed("a parameter without a tensor")),
-                    }
+                    (callee, args) = self.wrapped(list)?;
+                    continue;
                 }
-                Some(("torch._tensor", "_rebuild_from_type_v2")) => match list {
-                    [f, _, a, ..] => (callee, args) = (*f, *a),
+                Some(called) if is_subclass(called) => match list {
+                    [f, _, a, ..] => {
+                        (callee, args) = (*f, *a);
+                        continue;
+                    }
                     _ => return Err(Fault::malformed("a tensor subclass without a tensor")),
                 },
                 Some(("torch._utils", name)) if name.starts_with("_rebuild_") => {
@@ -295,32 +315,63 @@ impl<'t, 'a> Finder<'t, 'a> {
                     return Err(Fault::Unsupported(format!("a tensor of class {}", shorten(name))));
                 }
                 _ => return Ok(None),
-            }
+            };
+            return match converted {
+                Some(dtype) if dtype != tensor.stored && !(dtype.is_float() && tensor.stored.is_float()) => {
+                    Err(Fault::Unsupported(format!("a tensor of {dtype} that was saved as {}", tensor.stored)))
+                }
+                Some(dtype) => Ok(Some(RawTensor { dtype, ..tensor })),
+                None => Ok(Some(tensor)),
+            };
         }
         Err(Fault::malformed("a tensor wrapped more than 8 times"))
     }
 
-    /// `(storage, first element, shape, strides, …)`.
-    fn view(&self, args: &[Id], dtype: Option<FileDtype>) -> Result<RawTensor<'a>, Fault> {
+    /// The call that makes the tensor which comes first in `list`.
+    fn wrapped(&self, list: &[Id]) -> Result<(Id, Id), Fault> {
+        match list.first().map(|&inner| self.tree.node(inner)) {
+            Some(Node::Call(f, a)) => Ok((*f, *a)),
+            _ => Err(Fault::malformed("a parameter without a tensor")),
+        }
+    }
+
+    /// A `torch.dtype`.
+    fn dtype(&self, id: Option<&Id>) -> Result<FileDtype, Fault> {
+        let dtype = id.and_then(|&d| self.tree.global(d)).filter(|(m, _)| *m == "torch");
+        let (_, name) = dtype.ok_or_else(|| Fault::malformed("a tensor without an element type"))?;
+        FileDtype::from_torch(name).ok_or_else(|| Fault::Unsupported(of_type("torch", name)))
+    }
+
+    /// torch's negative bit, out of what it notes about a tensor. As in torch the name counts, whatever stands with it.
+    fn negative(&self, metadata: Option<&Id>) -> Result<bool, Fault> {
+        let notes = metadata.map(|&m| self.entries(m)).unwrap_or_default();
+        let has = |name| notes.iter().any(|&(key, _)| self.tree.str(key) == Some(name));
+        if has("conj") {
+            return Err(Fault::Unsupported("the conjugate of a tensor of real numbers".into()));
+        }
+        Ok(has("neg"))
+    }
+
+    /// `(storage, first element, shape, strides, …)`; `dtype` when the storage has no type of its own.
+    fn view(&self, args: &[Id], dtype: Option<FileDtype>, metadata: Option<&Id>) -> Result<RawTensor<'a>, Fault> {
         let [storage, first, shape, strides, ..] = *args else {
             return Err(Fault::malformed("a tensor with too few fields"));
         };
         let (stored, key, bytes, view_offset) = self.storage(storage)?;
         let dtype = dtype.unwrap_or(stored);
-        let size = |id: Id| self.tree.int(id).and_then(|v| usize::try_from(v).ok());
-        let sizes = |id: Id| self.tree.seq(id).and_then(|s| s.iter().map(|&d| size(d)).collect::<Option<Vec<_>>>());
         let bad = |what: &str| Fault::malformed(format!("its {what} is not made of whole numbers from 0 up"));
         if self.tree.seq(shape).is_some_and(|s| s.len() > MAX_RANK) {
             return Err(Fault::limit(format!("a tensor has more than {MAX_RANK} axes")));
         }
-        let first = size(first).ok_or_else(|| bad("offset"))?;
+        let first = self.tree.size(first).ok_or_else(|| bad("offset"))?;
         Ok(RawTensor {
+            stored: dtype,
             dtype,
-            key,
-            storage_bytes: bytes,
+            data: Data::Storage { key, bytes },
             first: first.checked_add(view_offset).ok_or_else(|| bad("offset"))?,
-            shape: sizes(shape).ok_or_else(|| bad("shape"))?,
-            strides: sizes(strides).ok_or_else(|| bad("stride"))?,
+            shape: self.tree.sizes(shape).ok_or_else(|| bad("shape"))?,
+            strides: self.tree.sizes(strides).ok_or_else(|| bad("stride"))?,
+            negative: self.negative(metadata)?,
         })
     }
 
@@ -367,6 +418,11 @@ fn kind(function: &str) -> String {
         "_rebuild_wrapper_subclass" => "a tensor of a class that keeps its numbers in parts".into(),
         other => format!("a tensor made by {}", shorten(other)),
     }
+}
+
+/// How torch notes tensors of other classes: function, class, arguments.
+fn is_subclass(called: (&str, &str)) -> bool {
+    matches!(called, ("torch._tensor" | "torch.tensor", "_rebuild_from_type" | "_rebuild_from_type_v2"))
 }
 
 fn note(out: &mut StateDict<'_>, text: impl FnOnce() -> String) {

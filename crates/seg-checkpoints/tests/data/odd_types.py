@@ -22,7 +22,7 @@ torch.save({
     "meta": torch.empty(2, 3, device="meta"),
     "masked": masked_tensor(w, w > 0),
     "bits": torch.zeros(4, dtype=torch.uint8).view(torch.bits8),
-    "array": numpy.zeros(3, numpy.float32),
+    "array": numpy.zeros(3, numpy.complex64),
 }, at("odd_types.pt.bin"))
 torch.save({"w": w.to_sparse()}, at("all_sparse.pt.bin"))
 
