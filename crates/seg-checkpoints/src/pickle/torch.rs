@@ -5,6 +5,7 @@ use super::tree::{Bytes, Id, Node, Tree};
 use super::{MAX_DEPTH, MAX_NAME, MAX_RANK};
 use crate::dtype::FileDtype;
 use crate::error::{Fault, shorten};
+use crate::read::skip;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A tensor as the pickle describes it: a view of numbers that lie elsewhere.
@@ -38,6 +39,8 @@ pub(crate) struct StateDict<'a> {
     pub tensors: BTreeMap<String, RawTensor<'a>>,
     pub nested: Option<String>,
     pub notes: Vec<String>,
+    /// Tensors that are not read, and as what they are there.
+    pub skipped: BTreeMap<String, String>,
 }
 
 /// Names under which trainers keep the weights, the likeliest first.
@@ -72,7 +75,7 @@ pub(crate) fn state_dict(tree: &Tree) -> Result<StateDict<'_>, Fault> {
             _ => format!("it holds {}, not a dictionary of tensors", tree.describe(tree.root)),
         }));
     };
-    let mut path = Vec::new();
+    let mut path: Vec<(Id, &str)> = Vec::new();
     let mut at = tree.root;
     let mut passed = HashSet::new();
     // Step down while a dictionary inside holds more tensors than the present one does itself.
@@ -95,7 +98,7 @@ pub(crate) fn state_dict(tree: &Tree) -> Result<StateDict<'_>, Fault> {
             // several dictionaries, none of a known name: all of them are the model
             Some((key, _, _)) if others > 1 && !KNOWN.contains(&key) => break,
             Some((key, child, total)) if total > own => {
-                path.push(shorten(key));
+                path.push((at, key));
                 at = child;
             }
             _ => break,
@@ -104,11 +107,15 @@ pub(crate) fn state_dict(tree: &Tree) -> Result<StateDict<'_>, Fault> {
             return Err(too_deep());
         }
     }
-    let mut out = StateDict { tensors: BTreeMap::new(), nested: None, notes: Vec::new() };
+    let mut out = StateDict { tensors: BTreeMap::new(), nested: None, notes: Vec::new(), skipped: BTreeMap::new() };
     finder.collect(at, "", 0, &mut HashSet::new(), &mut out)?;
     if at != tree.root {
-        finder.note_skipped(tree.root, &path, &mut out);
-        out.nested = Some(path.join("."));
+        finder.note_beside(&path, &mut out)?;
+        out.nested = Some(path.iter().map(|(_, key)| shorten(key)).collect::<Vec<_>>().join("."));
+    }
+    if let (true, Some((name, what))) = (out.tensors.is_empty(), out.skipped.first_key_value()) {
+        let count = out.skipped.len();
+        return Err(Fault::Unsupported(format!("the types of all its {count} tensors: '{}' is {what}", shorten(name))));
     }
     if out.tensors.is_empty() {
         return Err(Fault::NotACheckpoint("it is a pickle without any named tensor".into()));
@@ -204,7 +211,7 @@ impl<'a> Finder<'a> {
                     out.tensors.insert(name, t);
                 }
                 Ok(None) => note(out, || format!("skipped '{}': {}", shorten(&name), self.tree.describe(v))),
-                Err(Fault::Unsupported(why)) => note(out, || format!("skipped '{}': {why}", shorten(&name))),
+                Err(Fault::Unsupported(what)) => skip(&mut out.skipped, name, what),
                 Err(Fault::Malformed(why)) => {
                     return Err(Fault::Malformed(format!("tensor '{}': {why}", shorten(&name))));
                 }
@@ -214,14 +221,34 @@ impl<'a> Finder<'a> {
         Ok(())
     }
 
-    /// Says what lies beside the state dict (an optimiser's state, the number of the epoch…).
-    fn note_skipped(&self, root: Id, path: &[String], out: &mut StateDict<'a>) {
-        for &(k, v) in self.entries(root) {
-            let key = self.tree.str(k).map_or_else(|| self.tree.describe(k), shorten);
-            if path.first() != Some(&key) {
-                note(out, || format!("skipped '{key}' beside the weights: {}", self.tree.describe(v)));
+    /// Says what lies beside the state dict (an optimiser's state, the number of the epoch, another state dict…), on the whole way to it.
+    fn note_beside(&mut self, path: &[(Id, &str)], out: &mut StateDict<'a>) -> Result<(), Fault> {
+        let (mut taken, mut others) = (String::new(), Vec::new());
+        for &(dict, chosen) in path {
+            for (key, child) in self.dicts(dict) {
+                let tensors = self.total(child, 0)?;
+                if key != chosen && tensors > 0 && others.len() < MAX_NOTES {
+                    others.push(format!("'{taken}{}' ({tensors} tensors)", shorten(key)));
+                }
+            }
+            taken += &format!("{}.", shorten(chosen));
+        }
+        if !others.is_empty() {
+            let (taken, read) = (taken.trim_end_matches('.'), out.tensors.len() + out.skipped.len());
+            let others = others.join(", ");
+            out.notes.insert(0, format!("the weights are those of '{taken}' ({read} tensors); not read: {others}"));
+        }
+        for &(dict, chosen) in path {
+            for &(k, v) in self.entries(dict) {
+                let key = self.tree.str(k);
+                let told = matches!(self.tree.node(v), Node::Dict(_)) && self.counts.get(&v).is_some_and(|&n| n > 0);
+                if key != Some(chosen) && !(key.is_some() && told) {
+                    let key = key.map_or_else(|| self.tree.describe(k), shorten);
+                    note(out, || format!("skipped '{key}' beside the weights: {}", self.tree.describe(v)));
+                }
             }
         }
+        Ok(())
     }
 
     fn looks_like_tensor(&self, id: Id) -> bool {
@@ -235,7 +262,7 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// The tensor that a value describes; none when it describes something else.
+    /// The tensor that a value describes; none when it describes something else. [`Fault::Unsupported`] says as what it is there.
     fn tensor(&self, id: Id) -> Result<Option<RawTensor<'a>>, Fault> {
         if let Some(array) = numpy::array(self.tree, id)? {
             return Ok(Some(array));
@@ -246,7 +273,7 @@ impl<'a> Finder<'a> {
         };
         let mut converted = None;
         // A parameter wraps a tensor, a subclass wraps its parent's call: a few times at most.
-        for _ in 0..8 {
+        for wrapped in 0..8 {
             let list = self.tree.seq(args).unwrap_or_default();
             let tensor = match self.tree.global(callee) {
                 Some(("torch._utils", "_rebuild_tensor")) => self.view(list, None, None)?,
@@ -278,12 +305,16 @@ impl<'a> Finder<'a> {
                     _ => return Err(Fault::malformed("a tensor subclass without a tensor")),
                 },
                 Some(("torch._utils", name)) if name.starts_with("_rebuild_") => {
-                    return Err(Fault::Unsupported(format!("this kind of tensor ({})", shorten(name))));
+                    return Err(Fault::Unsupported(kind(name)));
+                }
+                // what a subclass is made by (jagged nested tensors, for one)
+                Some((_, name)) if wrapped > 0 => {
+                    return Err(Fault::Unsupported(format!("a tensor of class {}", shorten(name))));
                 }
                 _ => return Ok(None),
             };
             return match converted {
-                Some(dtype) if dtype != tensor.stored && !(dtype.is_float() && tensor.stored.is_float()) => {
+                Some(dtype) if !converts(tensor.stored, dtype) => {
                     Err(Fault::Unsupported(format!("a tensor of {dtype} that was saved as {}", tensor.stored)))
                 }
                 Some(dtype) => Ok(Some(RawTensor { dtype, ..tensor })),
@@ -305,8 +336,7 @@ impl<'a> Finder<'a> {
     fn dtype(&self, id: Option<&Id>) -> Result<FileDtype, Fault> {
         let dtype = id.and_then(|&d| self.tree.global(d)).filter(|(m, _)| *m == "torch");
         let (_, name) = dtype.ok_or_else(|| Fault::malformed("a tensor without an element type"))?;
-        FileDtype::from_torch(name)
-            .ok_or_else(|| Fault::Unsupported(format!("elements of type torch.{}", shorten(name))))
+        FileDtype::from_torch(name).ok_or_else(|| Fault::Unsupported(of_type("torch", name)))
     }
 
     /// torch's negative bit, out of what it notes about a tensor. As in torch the name counts, whatever stands with it.
@@ -357,8 +387,7 @@ impl<'a> Finder<'a> {
         if !matches!(module, "torch" | "torch.storage" | "torch.cuda") {
             return Err(bad());
         }
-        let dtype = FileDtype::from_storage(class)
-            .ok_or_else(|| Fault::Unsupported(format!("elements of {}.{}", shorten(module), shorten(class))))?;
+        let dtype = FileDtype::from_storage(class).ok_or_else(|| Fault::Unsupported(of_type(module, class)))?;
         let count = self.tree.int(*count).and_then(|v| u64::try_from(v).ok()).ok_or_else(bad)?;
         let bytes = count.checked_mul(dtype.size() as u64).ok_or_else(bad)?;
         let key = self.tree.str(*key).ok_or_else(bad)?;
@@ -370,9 +399,33 @@ impl<'a> Finder<'a> {
     }
 }
 
+/// Whether numbers of one type are read as another: floats of 16 bits and more.
+fn converts(from: FileDtype, to: FileDtype) -> bool {
+    let wide = |t: FileDtype| t.is_float() && t.size() > 1;
+    from == to || (wide(from) && wide(to))
+}
+
 /// How torch notes tensors of other classes: function, class, arguments.
 fn is_subclass(called: (&str, &str)) -> bool {
     matches!(called, ("torch._tensor" | "torch.tensor", "_rebuild_from_type" | "_rebuild_from_type_v2"))
+}
+
+/// A tensor whose elements are of a type that is not read, in words.
+fn of_type(module: &str, name: &str) -> String {
+    let complex = if name.to_ascii_lowercase().starts_with("complex") { "complex " } else { "" };
+    format!("a {complex}tensor of {}.{}", shorten(module), shorten(name))
+}
+
+/// What torch rebuilds by this function, in words.
+fn kind(function: &str) -> String {
+    match function {
+        "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor" => "a sparse tensor".into(),
+        "_rebuild_qtensor" => "a quantised tensor".into(),
+        "_rebuild_nested_tensor" => "a nested tensor".into(),
+        "_rebuild_meta_tensor_no_storage" => "a tensor on the meta device, without numbers".into(),
+        "_rebuild_wrapper_subclass" => "a tensor of a class that keeps its numbers in parts".into(),
+        other => format!("a tensor made by {}", shorten(other)),
+    }
 }
 
 fn note(out: &mut StateDict<'_>, text: impl FnOnce() -> String) {

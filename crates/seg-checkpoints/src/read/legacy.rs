@@ -48,7 +48,7 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
         }
         places.insert(key.to_owned(), (begin, len));
     }
-    let mut index = Index { nested: state.nested, notes: state.notes, ..Index::default() };
+    let mut index = Index { nested: state.nested, notes: state.notes, skipped: state.skipped, ..Index::default() };
     for (name, raw) in state.tensors {
         let placed = place(&name, raw, &object, |key| {
             let storage = places.get(key).copied();

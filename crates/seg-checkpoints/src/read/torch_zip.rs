@@ -82,7 +82,7 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
         other => other,
     })?;
 
-    let mut index = Index { nested: state.nested, notes: state.notes, ..Index::default() };
+    let mut index = Index { nested: state.nested, notes: state.notes, skipped: state.skipped, ..Index::default() };
     for (name, raw) in state.tensors {
         let placed = place(&name, raw, &tree, |key| {
             let storage = get(&format!("data/{key}"))?
