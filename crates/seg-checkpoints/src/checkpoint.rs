@@ -225,9 +225,13 @@ impl Checkpoint {
     /// Reads one tensor, in [`FileDtype::candle`]'s type, onto `device`.
     ///
     /// # Errors
-    /// [`Error::NoTensor`] when there is none of that name; [`Error::File`] when the file cannot be read any more.
+    /// [`Error::NoTensor`] when there is none of that name; [`Error::File`] when it is one of [`Checkpoint::skipped`], or the file cannot be
+    /// read any more.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
         let inner = &*self.inner;
+        if let Some(what) = inner.skipped.get(name) {
+            return Err(Fault::Unsupported(format!("tensor '{}', which is {what}", shorten(name))).at(&inner.path));
+        }
         let place = inner.places.get(name).ok_or_else(|| Error::NoTensor {
             path: inner.path.clone(),
             name: name.to_owned(),

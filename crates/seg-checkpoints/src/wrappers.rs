@@ -219,6 +219,7 @@ impl<'f> Names<'f> {
         }
         let mut models: BTreeMap<&str, Self> = groups
             .iter()
+            .filter(|(_, group)| group.list.len() >= SMALLEST)
             .filter_map(|(root, group)| Some((*root, group.guessed().filter(Self::recognised)?)))
             .collect();
         let chosen = match models.len() {

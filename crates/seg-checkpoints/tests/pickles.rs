@@ -188,7 +188,9 @@ fn other_names_of_device_tensors() {
     assert_eq!(values(&c, "w"), [2., 4.]);
     assert!(saved("_rebuild_xla_tensor", "float32", tensor).unwrap_err().contains("without the array"));
     assert!(
-        saved("_rebuild_xla_tensor", "int64", numpy).unwrap_err().contains("a tensor of I64 that was saved as F32")
+        saved("_rebuild_xla_tensor", "int64", numpy)
+            .unwrap_err()
+            .contains("'w' is a tensor of I64 that was saved as F32")
     );
 }
 

@@ -251,6 +251,20 @@ fn names_of_other_models_stay() {
     assert_eq!(c.keys().collect::<Vec<_>>(), both);
 }
 
+/// A wrapped model of transformers' comes under the authors' names, too.
+#[test]
+fn wrapped_names_of_transformers() {
+    for prefix in ["module._orig_mod.", "model.", "net.module."] {
+        let (_dir, c) = named(&[
+            (format!("{prefix}vision_encoder.layers.0.layer_norm1.weight"), &[1]),
+            (format!("{prefix}vision_encoder.layers.0._orig_mod.layer_norm2.weight"), &[1]),
+        ]);
+        let names = ["image_encoder.blocks.0.norm1.weight", "image_encoder.blocks.0.norm2.weight"];
+        assert_eq!((c.keys().collect::<Vec<_>>(), c.stripped_prefix()), (names.to_vec(), Some(prefix)));
+        assert!(c.transformers().is_some());
+    }
+}
+
 #[test]
 fn flat_parameters_are_named() {
     let (_dir, c) =

@@ -44,10 +44,11 @@ pub(crate) struct StateDict<'a> {
 }
 
 /// Names under which trainers keep the weights, the likeliest first.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "model",
     "state_dict",
     "model_state_dict",
+    "model_state",
     "net",
     "network",
     "params_ema",
@@ -115,10 +116,7 @@ pub(crate) fn state_dict(tree: &Tree) -> Result<StateDict<'_>, Fault> {
     }
     if let (true, Some((name, what))) = (out.tensors.is_empty(), out.skipped.first_key_value()) {
         let count = out.skipped.len();
-        return Err(Fault::Unsupported(format!(
-            "the type of each of its {count} tensors: '{}' is {what}",
-            shorten(name)
-        )));
+        return Err(Fault::Unsupported(format!("the types of all its {count} tensors: '{}' is {what}", shorten(name))));
     }
     if out.tensors.is_empty() {
         return Err(Fault::NotACheckpoint("it is a pickle without any named tensor".into()));
@@ -317,7 +315,7 @@ impl<'a> Finder<'a> {
                 _ => return Ok(None),
             };
             return match converted {
-                Some(dtype) if dtype != tensor.stored && !(dtype.is_float() && tensor.stored.is_float()) => {
+                Some(dtype) if !converts(tensor.stored, dtype) => {
                     Err(Fault::Unsupported(format!("a tensor of {dtype} that was saved as {}", tensor.stored)))
                 }
                 Some(dtype) => Ok(Some(RawTensor { dtype, ..tensor })),
@@ -402,6 +400,17 @@ impl<'a> Finder<'a> {
     }
 }
 
+/// Whether numbers of one type are read as another: floats of 16 bits and more.
+fn converts(from: FileDtype, to: FileDtype) -> bool {
+    let wide = |t: FileDtype| t.is_float() && t.size() > 1;
+    from == to || (wide(from) && wide(to))
+}
+
+/// How torch notes tensors of other classes: function, class, arguments.
+fn is_subclass(called: (&str, &str)) -> bool {
+    matches!(called, ("torch._tensor" | "torch.tensor", "_rebuild_from_type" | "_rebuild_from_type_v2"))
+}
+
 /// A tensor whose elements are of a type that is not read, in words.
 fn of_type(module: &str, name: &str) -> String {
     let complex = if name.to_ascii_lowercase().starts_with("complex") { "complex " } else { "" };
@@ -418,11 +427,6 @@ fn kind(function: &str) -> String {
         "_rebuild_wrapper_subclass" => "a tensor of a class that keeps its numbers in parts".into(),
         other => format!("a tensor made by {}", shorten(other)),
     }
-}
-
-/// How torch notes tensors of other classes: function, class, arguments.
-fn is_subclass(called: (&str, &str)) -> bool {
-    matches!(called, ("torch._tensor" | "torch.tensor", "_rebuild_from_type" | "_rebuild_from_type_v2"))
 }
 
 fn note(out: &mut StateDict<'_>, text: impl FnOnce() -> String) {

@@ -206,10 +206,10 @@ impl Placed {
             FileDtype::BF16 => self.as_type::<half::bf16, half::bf16>(reader, device, |v| v, Some(|v| -v)),
             FileDtype::F32 => self.as_type::<f32, f32>(reader, device, |v| v, Some(|v| -v)),
             FileDtype::F64 => self.as_type::<f64, f64>(reader, device, |v| v, Some(|v| -v)),
-            FileDtype::F8E4M3 => self.as_type::<WideF8E4M3, f32>(reader, device, |v| v.0, Some(|v| -v)),
-            FileDtype::F8E5M2 => self.as_type::<WideF8E5M2, f32>(reader, device, |v| v.0, Some(|v| -v)),
-            FileDtype::F8E4M3FNUZ => self.as_type::<WideF8E4M3Fnuz, f32>(reader, device, |v| v.0, Some(|v| -v)),
-            FileDtype::F8E5M2FNUZ => self.as_type::<WideF8E5M2Fnuz, f32>(reader, device, |v| v.0, Some(|v| -v)),
+            FileDtype::F8E4M3 => self.as_type::<WideF8E4M3, f32>(reader, device, |v| v.0, None),
+            FileDtype::F8E5M2 => self.as_type::<WideF8E5M2, f32>(reader, device, |v| v.0, None),
+            FileDtype::F8E4M3FNUZ => self.as_type::<WideF8E4M3Fnuz, f32>(reader, device, |v| v.0, None),
+            FileDtype::F8E5M2FNUZ => self.as_type::<WideF8E5M2Fnuz, f32>(reader, device, |v| v.0, None),
         }?;
         if self.stored == self.dtype { Ok(tensor) } else { Ok(tensor.to_dtype(self.dtype.candle())?) }
     }
