@@ -13,3 +13,4 @@ mod outputs;
 mod prompts;
 mod refusals;
 mod running;
+mod transparent;
