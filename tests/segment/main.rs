@@ -13,4 +13,5 @@ mod outputs;
 mod prompts;
 mod refusals;
 mod running;
+mod transparent;
 mod wrapped;
