@@ -215,7 +215,7 @@ fn text_as_python_2_wrote_it() {
 
 #[test]
 fn arrays_that_are_refused() {
-    let refusal = |write: &dyn Fn(Pickle) -> Pickle| open(one(|p| write(p))).unwrap_err();
+    let refusal = |write: &dyn Fn(Pickle) -> Pickle| open(one(write)).unwrap_err();
     let eight = |p: Pickle| bytes(p, &[0; 8]);
     let shape = |shape: &[i64]| refusal(&|p| array(p, "f4", "<", shape, eight));
     assert!(shape(&[3]).contains("'w': a numpy array of shape [3] of F32 does not fill 8 bytes"), "{}", shape(&[3]));

@@ -249,7 +249,7 @@ impl Placed {
                 let part = usize::try_from(self.offset).ok().and_then(|at| held.get(at..at.checked_add(len)?));
                 Cow::Borrowed(part.ok_or_else(|| Fault::malformed("a tensor is not in the bytes that were kept"))?)
             }
-            (None, Some(text)) => Cow::Owned(self.from_text(reader, text, len)?),
+            (None, Some(text)) => Cow::Owned(self.decode_text(reader, text, len)?),
             (None, None) if self.big_endian => Cow::Owned(reader.bytes(self.offset, len)?),
             (None, None) => return Ok(None),
         };
@@ -260,7 +260,7 @@ impl Placed {
     }
 
     /// The `len` bytes that stand in the file as a text of `text` bytes.
-    fn from_text(&self, reader: &Reader, text: u64, len: usize) -> Result<Vec<u8>, Fault> {
+    fn decode_text(&self, reader: &Reader, text: u64, len: usize) -> Result<Vec<u8>, Fault> {
         let changed = || Fault::malformed("the text of a tensor is no longer what it was");
         let mut latin1 = Latin1::default();
         let mut out = reserve(len)?;
