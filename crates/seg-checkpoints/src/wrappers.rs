@@ -49,6 +49,8 @@ pub(crate) struct Unwrapped {
     pub prefix: Option<String>,
     /// What else was done, in plain words.
     pub notes: Vec<String>,
+    /// Why nothing could be done, and what the user can.
+    pub hints: Vec<String>,
     /// By the file's name; none for what is left out.
     names: BTreeMap<String, Option<String>>,
 }
@@ -58,7 +60,7 @@ impl Unwrapped {
     pub fn find<'f>(tensors: &'f BTreeMap<String, TensorInfo>, unread: impl IntoIterator<Item = &'f String>) -> Self {
         let list = tensors.keys().chain(unread).map(|name| (name.as_str(), name.clone())).collect();
         let mut names = Names { tensors, list, prefix: String::new(), counters: Vec::new() };
-        let mut notes = Vec::new();
+        let (mut notes, mut hints) = (Vec::new(), Vec::new());
         names.take_off();
         let mut others = Vec::new();
         if !names.known() {
@@ -67,7 +69,7 @@ impl Unwrapped {
                     (names, others) = (found, left_out);
                     notes.extend(note);
                 }
-                Err(note) => notes.extend(note),
+                Err(hint) => hints.extend(hint),
             }
         }
         let inside = names.take_out(&INSIDE);
@@ -81,14 +83,19 @@ impl Unwrapped {
             name.rsplit('.').next().is_some_and(|last| last.trim_start_matches('_').starts_with("flat_param"))
         };
         if let Some((name, _)) = names.list.iter().find(|(name, _)| flat(name)) {
-            notes.push(format!(
+            hints.push(format!(
                 "'{}' is what one process of FSDP keeps, many weights in one row: save with StateDictType.FULL_STATE_DICT",
                 shorten(name)
             ));
         }
         let left_out = others.into_iter().chain(names.counters).map(|name| (name.to_owned(), None));
         let renamed = names.list.into_iter().map(|(name, now)| (name.to_owned(), Some(now)));
-        Self { prefix: Some(names.prefix).filter(|p| !p.is_empty()), notes, names: renamed.chain(left_out).collect() }
+        Self {
+            prefix: Some(names.prefix).filter(|p| !p.is_empty()),
+            notes,
+            hints,
+            names: renamed.chain(left_out).collect(),
+        }
     }
 
     /// `map` under the new names, without what is left out.
