@@ -66,7 +66,7 @@ impl Machine<'_> {
     /// Room for `n` more bytes.
     pub fn room(&self, n: u64) -> Result<(), Fault> {
         if self.kept.len() as u64 + n > MAX_KEPT as u64 {
-            return Err(Fault::limit(format!("the names and texts of the pickle have more than {MAX_KEPT} bytes")));
+            return Err(too_much_text());
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Machine<'_> {
     pub fn line(&mut self) -> Result<Span, Fault> {
         let begin = self.kept.len();
         let most = MAX_KEPT - begin.min(MAX_KEPT);
-        self.source.line(most, &mut self.kept, "the pickle has lines")?;
+        self.source.line(most, &mut self.kept, too_much_text)?;
         Ok(self.span(begin))
     }
 
@@ -268,6 +268,10 @@ impl Machine<'_> {
         };
         Ok(items.iter().filter_map(pair).collect())
     }
+}
+
+fn too_much_text() -> Fault {
+    Fault::limit(format!("the names and texts of the pickle have more than {MAX_KEPT} bytes"))
 }
 
 pub(super) fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, Fault> {

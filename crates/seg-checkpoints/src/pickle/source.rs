@@ -118,15 +118,15 @@ impl<'r> Source<'r> {
         Ok(count.filter(|_| latin1.is_whole()))
     }
 
-    /// Appends a line to `out`, without its end; `most` bytes at most, or the limit `what` is named.
-    pub fn line(&mut self, most: usize, out: &mut Vec<u8>, what: &str) -> Result<(), Fault> {
+    /// Appends a line to `out`, without its end, or gives the error `too_long` when it has more than `most` bytes.
+    pub fn line(&mut self, most: usize, out: &mut Vec<u8>, too_long: fn() -> Fault) -> Result<(), Fault> {
         let begin = out.len();
         loop {
             let window = self.window(1)?;
             let end = window.iter().position(|&b| b == b'\n');
             let part = &window[..end.unwrap_or(window.len())];
             if out.len() - begin + part.len() > most {
-                return Err(Fault::limit(format!("{what} of more than {most} bytes")));
+                return Err(too_long());
             }
             out.extend_from_slice(part);
             let len = part.len() as u64;
@@ -140,7 +140,8 @@ impl<'r> Source<'r> {
     /// A line that is a number.
     pub fn number(&mut self) -> Result<String, Fault> {
         let mut line = Vec::new();
-        self.line(MAX_NUMBER, &mut line, "the pickle has a number")?;
+        let too_long = || Fault::limit(format!("the pickle has a number of more than {MAX_NUMBER} bytes"));
+        self.line(MAX_NUMBER, &mut line, too_long)?;
         String::from_utf8(line)
             .map(|l| l.trim().to_owned())
             .map_err(|_| Fault::malformed(format!("a number before byte {} of the pickle is not text", self.shown())))
