@@ -35,6 +35,8 @@ const ROOTS: [&str; 13] = [
 const CHOSEN: [&str; 6] = ["model", "net", "network", "sam", "ema_model", "generator"];
 /// What a training module keeps beside its model, by a word in its name.
 const BESIDE: [&str; 4] = ["loss", "criterion", "criteria", "metric"];
+/// An average of the weights under names of its own (`model_ema.image_encoderneck0weight`).
+const AVERAGE: &str = "ema";
 /// Fewer tensors are no model.
 const SMALLEST: usize = 3;
 /// Models and parts that a note names.
@@ -245,20 +247,21 @@ impl<'f> Names<'f> {
         let Some(mut names) = models.remove(chosen) else { return Err(None) };
         let prefix = names.prefix[self.prefix.len()..].to_owned();
         let mut note = format!("the weights are those under '{prefix}' ({} tensors)", names.list.len());
-        let (mut left_out, mut beside) = (Vec::new(), Vec::new());
+        let (mut left_out, mut not_read) = (Vec::new(), Vec::new());
         for (root, group) in groups.iter().filter(|(root, _)| **root != chosen) {
-            let word = root.to_ascii_lowercase();
-            if models.contains_key(root) || BESIDE.iter().any(|word_of| word.contains(word_of)) {
+            let lower = root.to_ascii_lowercase();
+            let beside = BESIDE.iter().any(|word| lower.contains(word)) || lower.split('_').any(|word| word == AVERAGE);
+            if beside || models.contains_key(root) {
                 left_out.extend(group.list.iter().map(|(file, _)| *file));
-                beside.push(format!("'{}.' ({} tensors)", shorten(root), group.list.len()));
+                not_read.push(format!("'{}.' ({} tensors)", shorten(root), group.list.len()));
             } else {
                 names.list.extend(group.list.iter().cloned());
             }
         }
-        if !beside.is_empty() {
-            let more = if beside.len() > NAMED { ", …" } else { "" };
-            beside.truncate(NAMED);
-            note += &format!("; not read: {}{more}", beside.join(", "));
+        if !not_read.is_empty() {
+            let more = if not_read.len() > NAMED { ", …" } else { "" };
+            not_read.truncate(NAMED);
+            note += &format!("; not read: {}{more}", not_read.join(", "));
         }
         for (file, now) in self.list.iter().filter(|(_, now)| !now.contains('.')) {
             if self.is_counter(file, now) {

@@ -176,6 +176,10 @@ fn two_models_in_one_dictionary() {
         let note = format!("the weights are those under '{first}.' (5 tensors); not read: '{second}.' (5 tensors)");
         assert!(c.notes().contains(&note), "{:?}", c.notes());
     }
+    // an average that has lost the dots of its names
+    let (_dir, c) = changed(|name| format!("model.{name}"), &["model_ema.image_encoderneck0weight", "model_ema.decay"]);
+    is_mobile_sam(&c);
+    assert!(c.notes()[0].ends_with("not read: 'model_ema.' (2 tensors)"), "{:?}", c.notes());
     // nobody can know which
     let (_dir, c) = twice("student", "teacher");
     assert_eq!((c.keys().count(), c.stripped_prefix()), (10, None));
