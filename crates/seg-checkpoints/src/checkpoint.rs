@@ -80,6 +80,7 @@ struct Inner {
     skipped: BTreeMap<String, String>,
     renamed: Option<&'static str>,
     notes: Vec<String>,
+    hints: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -103,7 +104,7 @@ impl Checkpoint {
         let mut parts = Vec::new();
         let mut places = BTreeMap::new();
         let (mut metadata, mut notes, mut skipped) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        let (mut formats, mut nested) = (Vec::new(), None);
+        let (mut formats, mut nested, mut hints) = (Vec::new(), None, Vec::new());
         for file in parts::files(path)? {
             let (reader, index, format) = open_part(&file)?;
             for (name, placed) in index.tensors {
@@ -114,6 +115,7 @@ impl Checkpoint {
             }
             metadata.extend(index.metadata);
             notes.extend(index.notes);
+            hints.extend(index.hints);
             skipped.extend(index.skipped);
             nested = nested.or(index.nested);
             formats.push(format);
@@ -130,6 +132,8 @@ impl Checkpoint {
         if skipped.len() > NAMED {
             notes.push(format!("… and {} more tensors skipped", skipped.len() - NAMED));
         }
+        hints.extend(unwrapped.hints.iter().cloned());
+        notes.splice(0..0, hints.iter().cloned());
         notes.extend(unwrapped.notes);
         if let Some(renamed) = &renamed {
             notes.push(renamed.note(|part| &parts[part].reader));
@@ -142,7 +146,8 @@ impl Checkpoint {
                 .then(|| format!("{count} tensors of 8-bit floats ({dtype}) read as 32-bit ones of the same values"))
         }));
         let (path, stripped) = (path.to_path_buf(), unwrapped.prefix);
-        let inner = Inner { path, format, parts, infos, places, metadata, nested, stripped, skipped, renamed, notes };
+        let inner =
+            Inner { path, format, parts, infos, places, metadata, nested, stripped, skipped, renamed, notes, hints };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -210,6 +215,11 @@ impl Checkpoint {
     /// What was left out, taken off or read in another way, in plain words.
     pub fn notes(&self) -> &[String] {
         &self.inner.notes
+    }
+
+    /// Those of the notes that say why names may be others than a model asks for, and what to do about it.
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.inner.hints
     }
 
     /// How many elements all tensors have together (buffers included).

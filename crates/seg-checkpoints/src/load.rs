@@ -235,6 +235,7 @@ fn report(checkpoint: &Checkpoint, policy: &LoadPolicy, record: &Record) -> Load
         stripped_prefix: checkpoint.stripped_prefix().map(str::to_owned),
         nested_key: checkpoint.nested_key().map(str::to_owned),
         notes,
+        hints: checkpoint.hints().to_vec(),
         wrong_model,
         extra_allowed: policy.allow_extra,
     }

@@ -68,6 +68,8 @@ pub struct LoadReport {
     pub notes: Vec<String>,
     /// The file is of another model than `expected`.
     pub wrong_model: bool,
+    /// Those of the notes that say why so much is missing.
+    pub(crate) hints: Vec<String>,
     /// Extra tensors are accepted.
     pub(crate) extra_allowed: bool,
 }
@@ -107,6 +109,9 @@ impl LoadReport {
         push_part(&mut parts, if self.extra_allowed { "unused" } else { "unexpected" }, &extra, |n| self.named(n));
         if self.is_ok() {
             push_part(&mut parts, "optional and missing", &self.zero_filled, |n| shorten(n));
+        }
+        if !self.missing.is_empty() {
+            parts.extend(self.hints.iter().cloned());
         }
         if !parts.is_empty() {
             let _ = write!(text, ": {}", parts.join("; "));

@@ -35,6 +35,8 @@ const ROOTS: [&str; 13] = [
 const CHOSEN: [&str; 6] = ["model", "net", "network", "sam", "ema_model", "generator"];
 /// What a training module keeps beside its model, by a word in its name.
 const BESIDE: [&str; 4] = ["loss", "criterion", "criteria", "metric"];
+/// An average of the weights under names of its own (`model_ema.image_encoderneck0weight`).
+const AVERAGE: &str = "ema";
 /// Fewer tensors are no model.
 const SMALLEST: usize = 3;
 /// Models and parts that a note names.
@@ -49,6 +51,8 @@ pub(crate) struct Unwrapped {
     pub prefix: Option<String>,
     /// What else was done, in plain words.
     pub notes: Vec<String>,
+    /// Why nothing could be done, and what the user can.
+    pub hints: Vec<String>,
     /// By the file's name; none for what is left out.
     names: BTreeMap<String, Option<String>>,
 }
@@ -58,7 +62,7 @@ impl Unwrapped {
     pub fn find<'f>(tensors: &'f BTreeMap<String, TensorInfo>, unread: impl IntoIterator<Item = &'f String>) -> Self {
         let list = tensors.keys().chain(unread).map(|name| (name.as_str(), name.clone())).collect();
         let mut names = Names { tensors, list, prefix: String::new(), counters: Vec::new() };
-        let mut notes = Vec::new();
+        let (mut notes, mut hints) = (Vec::new(), Vec::new());
         names.take_off();
         let mut others = Vec::new();
         if !names.known() {
@@ -67,7 +71,7 @@ impl Unwrapped {
                     (names, others) = (found, left_out);
                     notes.extend(note);
                 }
-                Err(note) => notes.extend(note),
+                Err(hint) => hints.extend(hint),
             }
         }
         let inside = names.take_out(&INSIDE);
@@ -81,14 +85,19 @@ impl Unwrapped {
             name.rsplit('.').next().is_some_and(|last| last.trim_start_matches('_').starts_with("flat_param"))
         };
         if let Some((name, _)) = names.list.iter().find(|(name, _)| flat(name)) {
-            notes.push(format!(
+            hints.push(format!(
                 "'{}' is what one process of FSDP keeps, many weights in one row: save with StateDictType.FULL_STATE_DICT",
                 shorten(name)
             ));
         }
         let left_out = others.into_iter().chain(names.counters).map(|name| (name.to_owned(), None));
         let renamed = names.list.into_iter().map(|(name, now)| (name.to_owned(), Some(now)));
-        Self { prefix: Some(names.prefix).filter(|p| !p.is_empty()), notes, names: renamed.chain(left_out).collect() }
+        Self {
+            prefix: Some(names.prefix).filter(|p| !p.is_empty()),
+            notes,
+            hints,
+            names: renamed.chain(left_out).collect(),
+        }
     }
 
     /// `map` under the new names, without what is left out.
@@ -238,20 +247,21 @@ impl<'f> Names<'f> {
         let Some(mut names) = models.remove(chosen) else { return Err(None) };
         let prefix = names.prefix[self.prefix.len()..].to_owned();
         let mut note = format!("the weights are those under '{prefix}' ({} tensors)", names.list.len());
-        let (mut left_out, mut beside) = (Vec::new(), Vec::new());
+        let (mut left_out, mut not_read) = (Vec::new(), Vec::new());
         for (root, group) in groups.iter().filter(|(root, _)| **root != chosen) {
-            let word = root.to_ascii_lowercase();
-            if models.contains_key(root) || BESIDE.iter().any(|word_of| word.contains(word_of)) {
+            let lower = root.to_ascii_lowercase();
+            let beside = BESIDE.iter().any(|word| lower.contains(word)) || lower.split('_').any(|word| word == AVERAGE);
+            if beside || models.contains_key(root) {
                 left_out.extend(group.list.iter().map(|(file, _)| *file));
-                beside.push(format!("'{}.' ({} tensors)", shorten(root), group.list.len()));
+                not_read.push(format!("'{}.' ({} tensors)", shorten(root), group.list.len()));
             } else {
                 names.list.extend(group.list.iter().cloned());
             }
         }
-        if !beside.is_empty() {
-            let more = if beside.len() > NAMED { ", …" } else { "" };
-            beside.truncate(NAMED);
-            note += &format!("; not read: {}{more}", beside.join(", "));
+        if !not_read.is_empty() {
+            let more = if not_read.len() > NAMED { ", …" } else { "" };
+            not_read.truncate(NAMED);
+            note += &format!("; not read: {}{more}", not_read.join(", "));
         }
         for (file, now) in self.list.iter().filter(|(_, now)| !now.contains('.')) {
             if self.is_counter(file, now) {

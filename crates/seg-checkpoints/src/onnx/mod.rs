@@ -104,7 +104,7 @@ fn named(nodes: &[Node], tensors: Vec<Initialiser>, path: &Path) -> Result<Index
         index.notes.push(format!("{own} constants of the exporter's own left out"));
     }
     if nameless > 0 {
-        index.notes.push(format!(
+        index.hints.push(format!(
             "{nameless} weights have lost their names (batch norms were folded, or products transposed, and the nodes have no paths of \
              modules, as up to torch 1.12): export again with torch 2, or with do_constant_folding=False"
         ));

@@ -211,7 +211,10 @@ impl<'a> Finder<'a> {
                 Ok(Some(t)) => {
                     out.tensors.insert(name, t);
                 }
-                Ok(None) => note(out, || format!("skipped '{}': {}", shorten(&name), self.tree.describe(v))),
+                Ok(None) => match self.other_tensor(v) {
+                    Some(class) => skip(&mut out.skipped, name, format!("a tensor of class {}", shorten(class))),
+                    None => note(out, || format!("skipped '{}': {}", shorten(&name), self.tree.describe(v))),
+                },
                 Err(Fault::Unsupported(what)) => skip(&mut out.skipped, name, what),
                 Err(Fault::Malformed(why)) => {
                     return Err(Fault::Malformed(format!("tensor '{}': {why}", shorten(&name))));
@@ -261,6 +264,13 @@ impl<'a> Finder<'a> {
             }),
             _ => false,
         }
+    }
+
+    /// The class of an object of torch's that is some tensor by its name (one process' shard of one, a parameter that was never made).
+    fn other_tensor(&self, id: Id) -> Option<&'a str> {
+        let Node::Call(f, _) = self.tree.node(id) else { return None };
+        let (module, class) = self.tree.global(*f)?;
+        (module.starts_with("torch") && (class.ends_with("Tensor") || class.ends_with("Parameter"))).then_some(class)
     }
 
     /// The tensor that a value describes; none when it describes something else. [`Fault::Unsupported`] says as what it is there.

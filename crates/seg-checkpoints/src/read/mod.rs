@@ -29,6 +29,8 @@ pub(crate) struct Index {
     /// The key under which the state dict was found, as `a.b`.
     pub nested: Option<String>,
     pub notes: Vec<String>,
+    /// Why names may be others than a model asks for, and what to do; told with what is missing.
+    pub hints: Vec<String>,
     /// Tensors that are there and not read, and as what: `a sparse tensor`.
     pub skipped: BTreeMap<String, String>,
     /// Further files that tensors are in, and which of them a tensor is in, by its name.

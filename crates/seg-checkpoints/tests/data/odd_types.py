@@ -21,6 +21,7 @@ torch.save({
     "jagged": torch.nested.nested_tensor([w, w], layout=torch.jagged),
     "meta": torch.empty(2, 3, device="meta"),
     "masked": masked_tensor(w, w > 0),
+    "lazy": torch.nn.LazyLinear(3).weight,
     "bits": torch.zeros(4, dtype=torch.uint8).view(torch.bits8),
     "array": numpy.zeros(3, numpy.complex64),
 }, at("odd_types.pt.bin"))
