@@ -218,7 +218,7 @@ fn the_truck_by_is_net() {
 /// Where the original IS-Net stands in for DIS-SAM's second stage, and where it must not.
 #[test]
 fn two_stages_and_the_wrong_checkpoints() {
-    use hrseg::seg_models::dis_sam::{DisSamRefiner, Surroundings, TwoStage};
+    use hrseg::seg_models::dis_sam::{DisSamRefiner, Source, Surroundings, TwoStage};
     use hrseg::seg_models::is_net::IsNetPredictor;
 
     let Some(weights) = folder("HRSEG_TEST_WEIGHTS") else { return };
@@ -251,4 +251,19 @@ fn two_stages_and_the_wrong_checkpoints() {
         .fold((0u32, 0u32), |(all, kept), (_, p)| (all + 1, kept + u32::from(*p > 0.5)));
     println!("the tower: {kept} of {coarse} pixels of the coarse mask are left");
     assert!(kept * 4 < coarse * 3 && kept * 4 > coarse, "{kept} of {coarse}");
+
+    // the coarse mask of the cup lacks a part of its saucer, which IS-Net sees whole
+    let image = load_image(photo("coffee.jpg"), &DecodeLimits::default()).unwrap().image;
+    let cup = two_stage.predict(&*sam, &image, &Prompts::point(300., 200.)).unwrap();
+    let at = |x: u32, y: u32| cup.probability.values()[(y * image.width() + x) as usize];
+    assert_eq!(cup.coarse.mask.get_pixel(440, 200).0, [0], "what the coarse mask lacks");
+    assert!(at(440, 200) > 0.9 && at(430, 180) > 0.9, "the saucer: {}, {}", at(440, 200), at(430, 180));
+    assert_eq!(cup.verdict.unwrap().source, Source::Both);
+
+    // the table around it is nothing that IS-Net sees: it stays as it was given
+    let mut table = cup.probability.to_image().unwrap();
+    table.pixels_mut().for_each(|p| p.0[0] = if p.0[0] < 128 { 255 } else { 0 });
+    let refined = two_stage.refine_mask(&image, &table).unwrap();
+    assert_eq!(refined.verdict.unwrap().source, Source::FirstStage);
+    assert_eq!(refined.probability.to_image().unwrap(), table);
 }

@@ -59,7 +59,7 @@ fn two_stages_write_both_masks() {
     let (first, second) = (mobile_sam().to_str().unwrap(), is_net(3).to_str().unwrap());
     let args = ["segment", "c.jpg", "--model", "sam+isnet", "--weights", second, "--stage-one-weights", first];
     let run = sandbox.hrseg(&[&args[..], &["--box", "100,80,420,330"]].concat()).exits(0);
-    assert!(run.stdout.contains("of the coarse mask's shape kept") && run.stdout.contains("c.compare.png"), "{run:#?}");
+    assert!(run.stdout.contains("c.compare.png"), "{run:#?}");
     let names = ["c.coarse.png", "c.compare.png", "c.cutout.png", "c.json", "c.mask.png", "c.overlay.png"];
     assert_eq!(sandbox.names("out"), names);
     let record = json(&sandbox.path("out/c.json"));
@@ -70,13 +70,27 @@ fn two_stages_write_both_masks() {
     let inside = |x: u32, y: u32| x >= left && x < left + width && y >= top && y < top + height;
     assert!(coarse.enumerate_pixels().all(|(x, y, p)| p.0[0] == 0 || inside(x, y)), "the box is the mask's");
 
-    // the mask of the first run as the coarse mask of the second: no first stage is needed, nor its weights
+    // made-up weights need not agree: whose answer it is, is said in the JSON, in the line, and in a note where they do not
+    let stages = &record["coarse"]["stages"];
+    assert!(stages["agreement"].as_f64().is_some() && stages["candidate"].as_u64().is_some(), "{stages}");
+    let line = match stages["answer"].as_str().unwrap() {
+        "both" => "of the coarse mask's shape kept",
+        "second" => "the second stage's mask",
+        _ => "the coarse mask as it is",
+    };
+    assert!(run.stdout.contains(line), "{stages}: {run:#?}");
+    assert_eq!(run.stderr.contains("the stages disagree"), stages["answer"] != "both", "{stages}: {run:#?}");
+
+    // the mask of the first run as the coarse mask of the second: no first stage is needed, nor its weights. The second stage looks
+    // around the mask then, not around the user's box
     let mask =
         ["segment", "c.jpg", "--model", "sam+isnet", "--weights", second, "--mask", "out/c.coarse.png", "-o", "two"];
     sandbox.hrseg(&mask).exits(0);
-    assert!(json(&sandbox.path("two/c.json"))["coarse"]["model"].is_null());
-    let refined = |folder: &str| std::fs::read(sandbox.path(&format!("{folder}/c.mask.png"))).unwrap();
-    assert!(refined("out") == refined("two"), "the same refinement");
+    let record = json(&sandbox.path("two/c.json"));
+    assert!(record["coarse"]["model"].is_null() && record["coarse"]["stages"]["candidate"].is_null(), "{record}");
+    assert_eq!(record["coarse"]["bbox"], serde_json::json!([left, top, width, height]));
+    let same = |name: &str| std::fs::read(sandbox.path(&format!("{name}/c.coarse.png"))).unwrap();
+    assert!(same("out") == same("two"), "the mask is taken as it was given");
 }
 
 #[test]

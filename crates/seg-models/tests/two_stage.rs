@@ -5,9 +5,9 @@ use candle_core::{DType, Device, Tensor};
 use detail_refine::{IsNet, IsNetConfig};
 use seg_data::{GrayImage, RgbImage};
 use seg_golden::GeneratedWeights;
-use seg_models::dis_sam::{CoarseMask, DisSamRefiner, MaskChoice, Surroundings, TwoStage};
+use seg_models::dis_sam::{CoarseMask, DisSamRefiner, MaskChoice, Source, Surroundings, TwoStage};
 use seg_models::is_net::{IsNetPredictor, ProbabilityMap};
-use seg_models::{Error, ImageEmbedding, Prediction, PromptableSegmenter, Prompts, Result};
+use seg_models::{Error, ImageEmbedding, Point, Prediction, PromptableSegmenter, Prompts, Result};
 
 const SIZE: (u32, u32) = (40, 30);
 
@@ -95,6 +95,81 @@ fn a_probability_for_every_pixel_and_nothing_far_from_the_object() {
     }
     assert!(near.probability.values().iter().any(|&p| p > 0.));
     assert!((0. ..=1.).contains(&near.agreement()));
+}
+
+/// Answers with these masks and predicted IoUs, whatever it is asked.
+struct Answers(Vec<(Vec<bool>, f32)>);
+
+impl PromptableSegmenter for Answers {
+    fn embed(&self, image: &RgbImage) -> Result<ImageEmbedding> {
+        FirstStage.embed(image)
+    }
+
+    fn predict(&self, _: &ImageEmbedding, _: &Prompts) -> Result<Prediction> {
+        let logits = self.0.iter().flat_map(|(mask, _)| mask.iter().map(|&inside| if inside { 5f32 } else { -5. }));
+        let shape = (self.0.len(), SIZE.1 as usize, SIZE.0 as usize);
+        let masks = Tensor::from_vec(logits.collect::<Vec<_>>(), shape, &Device::Cpu)?;
+        let iou_predictions = self.0.iter().map(|(_, iou)| *iou).collect();
+        Ok(Prediction { low_res_masks: masks.clone(), masks, iou_predictions })
+    }
+}
+
+#[test]
+fn the_candidate_that_the_second_stage_sees() {
+    let net = IsNetPredictor::new(toy(3), 64, DType::F32, &Device::Cpu);
+    let seen: Vec<bool> = net.predict(&photo()).unwrap().values().iter().map(|&p| p > 0.5).collect();
+    let not: Vec<bool> = seen.iter().map(|&inside| !inside).collect();
+    let inside: Vec<u32> = (0..SIZE.0 * SIZE.1).filter(|&i| seen[i as usize]).collect();
+    assert!(inside.len() > 100 && inside.len() < 1100, "the toy sees something, and not all: {}", inside.len());
+    let whole = Prompts::bbox([0., 0., SIZE.0 as f32, SIZE.1 as f32]);
+    let column: Vec<bool> = (0..SIZE.0 * SIZE.1).map(|i| i % SIZE.0 == 3).collect();
+
+    // the likeliest are the surroundings
+    let model = Answers(vec![(column, 0.5), (not.clone(), 0.98), (seen.clone(), 0.7)]);
+    let refined = sam_is_net().predict(&model, &photo(), &whole).unwrap();
+    let verdict = refined.verdict.unwrap();
+    assert_eq!((refined.coarse.candidate, refined.coarse.predicted_iou), (Some(2), Some(0.7)));
+    assert_eq!((verdict.source, verdict.agreement, verdict.passed_over), (Source::Both, 1., Some(0.)));
+    assert!(refined.agreement() > 0.95, "{}", refined.agreement());
+    // the same where the caller wants the likeliest: what the second stage sees is something else
+    let best = sam_is_net().with_choice(MaskChoice::Best).predict(&model, &photo(), &whole).unwrap();
+    assert_eq!((best.coarse.candidate, best.verdict.unwrap().source), (Some(1), Source::FirstStage));
+
+    // only the surroundings: the second stage in the box
+    let refined = sam_is_net().predict(&Answers(vec![(not, 0.98)]), &photo(), &whole).unwrap();
+    let verdict = refined.verdict.unwrap();
+    assert_eq!((verdict.source, verdict.agreement, verdict.passed_over), (Source::SecondStage, 0., None));
+    for (&inside, &p) in seen.iter().zip(refined.probability.values()) {
+        assert_eq!(inside, p > 0.5);
+    }
+    assert!(dis_sam().predict(&model, &photo(), &whole).unwrap().verdict.is_none());
+}
+
+#[test]
+fn a_click_on_a_part_of_what_the_second_stage_sees() {
+    let net = IsNetPredictor::new(toy(3), 64, DType::F32, &Device::Cpu);
+    let seen: Vec<u8> = net.predict(&photo()).unwrap().values().iter().map(|&p| u8::from(p > 0.5)).collect();
+    let parts = seg_data::components::components(&seen, SIZE.0, SIZE.1).unwrap();
+    let largest = parts.largest().unwrap();
+    let object: Vec<bool> = parts.labels.iter().map(|&label| label == largest).collect();
+    let inside: Vec<u32> = (0..SIZE.0 * SIZE.1).filter(|&i| object[i as usize]).collect();
+    let at = |i: u32| Point { x: (i % SIZE.0) as f32 + 0.5, y: (i / SIZE.0) as f32 + 0.5, positive: true };
+    let (first, last) = (at(inside[0]), at(inside[inside.len() - 1]));
+    // the likeliest is one pixel of it
+    let pixel: Vec<bool> = (0..SIZE.0 * SIZE.1).map(|i| i == inside[0]).collect();
+    let model = Answers(vec![(object, 0.7), (pixel, 0.98)]);
+
+    let ask = |points: Vec<Point>| {
+        let prompts = Prompts { points, ..Prompts::default() };
+        sam_is_net().predict(&model, &photo(), &prompts).unwrap()
+    };
+    let refined = ask(vec![first, last]);
+    let verdict = refined.verdict.unwrap();
+    assert_eq!((refined.coarse.candidate, verdict.source, verdict.agreement), (Some(0), Source::Both, 1.));
+    assert!(verdict.passed_over.unwrap() < 0.75);
+    // not where a click says that the rest does not belong to it
+    let refined = ask(vec![first, Point { positive: false, ..last }]);
+    assert_eq!((refined.coarse.candidate, refined.verdict.unwrap().passed_over), (Some(1), None));
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub(super) mod args;
 pub(super) mod load;
 mod output;
 mod segmented;
+mod stages;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -166,6 +167,9 @@ impl<'a> Session<'a> {
         };
         let segmented = masks(self.args, models, &prompts, file, &loaded.image, progress)
             .with_context(|| file.display().to_string())?;
+        for note in &segmented.notes {
+            progress.message(&format!("note: {}: {note}", file.display()));
+        }
         // not before there is something to put in it; without it no image can be done
         seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
         let overwrite = if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse };
@@ -203,10 +207,8 @@ fn masks(
         (Segmenter::TwoStage(second), Some(first), _) => {
             stage("finding the object");
             let embedding = first.embed(image)?;
-            let coarse = second.find(first.as_ref(), &embedding, prompts)?;
-            drop(embedding);
             stage("refining");
-            Segmented::of_refinement(&asked, second.refine(image, coarse)?)
+            Segmented::of_refinement(&asked, second.predict_embedded(first.as_ref(), image, &embedding, prompts)?)
         }
         (Segmenter::TwoStage(second), None, Some(MaskPrompt::Image(mask))) => {
             stage("refining");

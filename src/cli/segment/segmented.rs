@@ -11,6 +11,7 @@ use seg_models::{Prediction, Prompts};
 use serde::Serialize;
 
 use super::SegmentArgs;
+use super::stages::{self, StagesRecord};
 
 /// Probability above which a pixel counts as inside where only yes or no can be said.
 const INSIDE: f32 = 0.5;
@@ -30,6 +31,10 @@ pub struct Segmented {
     pub masks: Vec<GrayImage>,
     /// What the second of two stages started from.
     pub coarse: Option<GrayImage>,
+    /// What the user must know about how they came about.
+    pub notes: Vec<String>,
+    /// What is told of two stages in the line for a person.
+    told: Option<String>,
     /// What goes into the JSON.
     pub record: Record,
     pub drawn_prompts: render::Prompts,
@@ -84,6 +89,9 @@ struct CoarseRecord {
     bbox: [u32; 4],
     /// Intersection over union with the exact mask.
     agreement: f64,
+    /// What `sam+isnet` thought of its stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stages: Option<StagesRecord>,
 }
 
 impl MaskRecord {
@@ -134,11 +142,15 @@ impl Segmented {
     pub fn of_refinement(asked: &Asked<'_>, refined: Refinement) -> anyhow::Result<Self> {
         let mut segmented = Self::of_probability(asked, &refined.probability)?;
         let [x0, y0, x1, y1] = refined.coarse.bbox;
+        let first = asked.args.first_stage().filter(|_| asked.args.mask.is_none()).map(|name| name.to_string());
+        segmented.told = Some(stages::told(&refined));
+        segmented.notes.extend(stages::disagreement(&refined, first.as_deref()));
         segmented.record.coarse = Some(CoarseRecord {
-            model: asked.args.first_stage().filter(|_| asked.args.mask.is_none()).map(|name| name.to_string()),
+            model: first,
             predicted_iou: refined.coarse.predicted_iou,
             bbox: [x0, y0, x1 - x0, y1 - y0],
             agreement: refined.agreement(),
+            stages: StagesRecord::new(&refined),
         });
         segmented.coarse = Some(refined.coarse.mask);
         Ok(segmented)
@@ -164,7 +176,7 @@ impl Segmented {
             points: prompts.points.iter().map(|p| (p.x, p.y, p.positive)).collect(),
             boxes: prompts.bbox.into_iter().collect(),
         };
-        Self { masks, coarse: None, record, drawn_prompts }
+        Self { masks, coarse: None, notes: Vec::new(), told: None, record, drawn_prompts }
     }
 
     /// One line for a person.
@@ -174,9 +186,9 @@ impl Segmented {
         let shown = ending("compare.png").or_else(|| ending("overlay.png")).or(written.first());
         let shown = shown.map_or(String::new(), |path| format!("  ->  {}", path.display()));
         let (iou, share) = record.masks.first().map_or((None, 0.0), |mask| (mask.predicted_iou, mask.area_share));
-        let judged = match (iou, &record.coarse) {
+        let judged = match (iou, &self.told) {
             (Some(iou), _) => format!("predicted IoU {iou:.3}, "),
-            (None, Some(coarse)) => format!("{:.0} % of the coarse mask's shape kept, ", 100.0 * coarse.agreement),
+            (None, Some(told)) => format!("{told}, "),
             (None, None) => String::new(),
         };
         format!("{}: {judged}{:.1} % of the image{shown}", record.image, 100.0 * share)

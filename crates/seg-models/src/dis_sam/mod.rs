@@ -4,12 +4,18 @@
 //! stage is DIS-SAM's own network of five channels, or, where only the original IS-Net is at hand, that one on the object's
 //! surroundings: [`TwoStage::sam_is_net`].
 
+mod agreement;
 mod input;
 mod second;
+mod sight;
+mod stand_in;
 mod two_stage;
 mod validation;
+mod verdict;
 
 pub use input::{box_channel, demo_input, training_input};
-pub use second::{DisSamRefiner, Surroundings};
+pub use second::DisSamRefiner;
+pub use sight::Surroundings;
 pub use two_stage::{CoarseMask, MaskChoice, Refinement, TwoStage};
 pub use validation::ValidationMeasures;
+pub use verdict::{Source, Verdict};

@@ -3,10 +3,13 @@
 use seg_data::geometry::extent;
 use seg_data::{GrayImage, RgbImage, mask};
 
-use super::second::{DisSamRefiner, Surroundings};
+use super::second::DisSamRefiner;
+use super::sight::Surroundings;
+use super::stand_in::StandIn;
+use super::verdict::Verdict;
 use crate::error::{Error, Result};
 use crate::is_net::{IsNetPredictor, ProbabilityMap};
-use crate::promptable::{ImageEmbedding, MASK_THRESHOLD, PromptableSegmenter, Prompts};
+use crate::promptable::{ImageEmbedding, MASK_THRESHOLD, Point, Prediction, PromptableSegmenter, Prompts};
 
 /// Which of the first stage's masks goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,9 @@ pub enum MaskChoice {
     Best,
     /// The only mask that the model gives when it is asked for one.
     Single,
+    /// The candidate that agrees best with what the second stage sees; `sam+isnet` only, DIS-SAM and the first stage alone take
+    /// the best.
+    Agreeing,
 }
 
 /// The first stage's answer.
@@ -30,6 +36,9 @@ pub struct CoarseMask {
     pub bbox: [u32; 4],
     /// The model's own estimate of the mask's IoU; none for a mask that was given.
     pub predicted_iou: Option<f32>,
+    /// Which of the first stage's answers to the user's prompts it is; none for a mask that was given, or that the first stage
+    /// answered when it was asked about what the second one sees.
+    pub candidate: Option<usize>,
 }
 
 impl CoarseMask {
@@ -41,7 +50,7 @@ impl CoarseMask {
         let (width, height) = image.dimensions();
         let inside = seg_data::inside::binary(image).map_err(|_| Error::EmptyMask { what: "mask" })?;
         let bbox = extent(&inside, width, height)?.ok_or(Error::EmptyMask { what: "mask" })?;
-        Ok(Self { mask: mask::from_binary(&inside, width, height)?, bbox, predicted_iou: None })
+        Ok(Self { mask: mask::from_binary(&inside, width, height)?, bbox, predicted_iou: None, candidate: None })
     }
 
     /// What a promptable model answers.
@@ -54,16 +63,44 @@ impl CoarseMask {
         prompts: &Prompts,
         choice: MaskChoice,
     ) -> Result<Self> {
+        let prediction = Self::ask(model, embedding, prompts, choice != MaskChoice::Single)?;
+        let index = if matches!(choice, MaskChoice::Best | MaskChoice::Agreeing) { prediction.best() } else { 0 };
+        Self::of(&prediction, index, embedding)?.ok_or(Error::EmptyMask { what: "coarse mask" })
+    }
+
+    /// All three candidates, less the empty ones.
+    ///
+    /// # Errors
+    /// As [`CoarseMask::predict`]; when all are empty.
+    pub(super) fn candidates(
+        model: &dyn PromptableSegmenter,
+        embedding: &ImageEmbedding,
+        prompts: &Prompts,
+    ) -> Result<Vec<Self>> {
+        let prediction = Self::ask(model, embedding, prompts, true)?;
+        let all = (0..prediction.iou_predictions.len()).filter_map(|i| Self::of(&prediction, i, embedding).transpose());
+        let all = all.collect::<Result<Vec<Self>>>()?;
+        if all.is_empty() { Err(Error::EmptyMask { what: "coarse mask" }) } else { Ok(all) }
+    }
+
+    fn ask(
+        model: &dyn PromptableSegmenter,
+        embedding: &ImageEmbedding,
+        prompts: &Prompts,
+        multimask: bool,
+    ) -> Result<Prediction> {
         if prompts.points.is_empty() && prompts.bbox.is_none() && prompts.mask.is_none() {
             return Err(Error::NoPrompt);
         }
-        let prompts = Prompts { multimask: choice != MaskChoice::Single, ..prompts.clone() };
-        let prediction = model.predict(embedding, &prompts)?;
-        let index = if choice == MaskChoice::Best { prediction.best() } else { 0 };
+        model.predict(embedding, &Prompts { multimask, ..prompts.clone() })
+    }
+
+    fn of(prediction: &Prediction, index: usize, embedding: &ImageEmbedding) -> Result<Option<Self>> {
         let (width, height) = embedding.original_size;
         let mask = mask::from_logits(&prediction.mask(index)?, width, height, MASK_THRESHOLD)?;
-        let bbox = extent(mask.as_raw(), width, height)?.ok_or(Error::EmptyMask { what: "coarse mask" })?;
-        Ok(Self { mask, bbox, predicted_iou: prediction.iou_predictions.get(index).copied() })
+        let predicted_iou = prediction.iou_predictions.get(index).copied();
+        let found = extent(mask.as_raw(), width, height)?;
+        Ok(found.map(|bbox| Self { mask, bbox, predicted_iou, candidate: Some(index) }))
     }
 }
 
@@ -74,6 +111,8 @@ pub struct Refinement {
     pub coarse: CoarseMask,
     /// The probability of each pixel, at the size of the image.
     pub probability: ProbabilityMap,
+    /// How the stages agreed; none of DIS-SAM, whose second stage takes the coarse mask as it comes.
+    pub verdict: Option<Verdict>,
 }
 
 impl Refinement {
@@ -92,7 +131,7 @@ impl Refinement {
 #[derive(Clone, Debug)]
 enum Second {
     DisSam(DisSamRefiner),
-    SamIsNet(IsNetPredictor, Surroundings),
+    SamIsNet(StandIn),
 }
 
 /// The two-stage predictor: any promptable model, or a mask from elsewhere, then IS-Net. Shared by threads as it is.
@@ -108,10 +147,10 @@ impl TwoStage {
         Self { second: Second::DisSam(refiner), choice: MaskChoice::First }
     }
 
-    /// `sam+isnet`: the original IS-Net on the surroundings of the coarse mask, counted near that mask only. Not a published
-    /// system: it stands in where no checkpoint of DIS-SAM is at hand.
+    /// `sam+isnet`: the original IS-Net on the surroundings of the coarse mask, counted near that mask only; of the candidates the
+    /// one that it sees, too. Not a published system: it stands in where no checkpoint of DIS-SAM is at hand.
     pub fn sam_is_net(net: IsNetPredictor, surroundings: Surroundings) -> Self {
-        Self { second: Second::SamIsNet(net, surroundings), choice: MaskChoice::Best }
+        Self { second: Second::SamIsNet(StandIn::new(net, surroundings)), choice: MaskChoice::Agreeing }
     }
 
     /// The same with another choice among the first stage's masks.
@@ -136,7 +175,10 @@ impl TwoStage {
         embedding: &ImageEmbedding,
         prompts: &Prompts,
     ) -> Result<Refinement> {
-        self.refine(image, self.find(model, embedding, prompts)?)
+        if let (Second::SamIsNet(stand_in), MaskChoice::Agreeing) = (&self.second, self.choice) {
+            return stand_in.predict(model, embedding, image, prompts);
+        }
+        self.refine_clicked(image, self.find(model, embedding, prompts)?, &prompts.points)
     }
 
     /// The first stage alone.
@@ -168,13 +210,20 @@ impl TwoStage {
     /// # Errors
     /// When the mask's size is not the image's.
     pub fn refine(&self, image: &RgbImage, coarse: CoarseMask) -> Result<Refinement> {
+        self.refine_clicked(image, coarse, &[])
+    }
+
+    /// The same where the user has clicked, too.
+    fn refine_clicked(&self, image: &RgbImage, coarse: CoarseMask, points: &[Point]) -> Result<Refinement> {
         if coarse.mask.dimensions() != image.dimensions() {
             return Err(Error::MaskSize { mask: coarse.mask.dimensions(), image: image.dimensions() });
         }
-        let probability = match &self.second {
-            Second::DisSam(refiner) => refiner.refine(image, &coarse.mask)?,
-            Second::SamIsNet(net, surroundings) => surroundings.refine(net, image, &coarse.mask)?,
-        };
-        Ok(Refinement { coarse, probability })
+        match &self.second {
+            Second::DisSam(refiner) => {
+                let probability = refiner.refine(image, &coarse.mask)?;
+                Ok(Refinement { coarse, probability, verdict: None })
+            }
+            Second::SamIsNet(stand_in) => stand_in.refine(image, points, coarse),
+        }
     }
 }
