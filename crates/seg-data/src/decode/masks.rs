@@ -6,7 +6,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageFormat};
 
-use super::{DecodeLimits, Decoded, check_is_file, decode, guarded, jpeg, labels, read, sniff, tiff};
+use super::{DecodeLimits, Decoded, decode, guarded, jpeg, labels, read, sniff, tiff};
 use crate::error::Result;
 use crate::inside::MaskReader;
 
@@ -28,7 +28,6 @@ pub(crate) struct RawMask {
 
 /// Reads a mask file.
 pub(crate) fn open_mask(path: &Path, reader: MaskReader, limits: &DecodeLimits) -> Result<RawMask> {
-    check_is_file(path)?;
     let (name, bytes) = read(path, limits)?;
     raw_mask(&bytes, &name, reader, limits)
 }

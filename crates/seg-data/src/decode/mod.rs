@@ -106,8 +106,7 @@ pub(crate) use tiff::Facts as TiffFacts;
 /// The name and the bytes of a file that is not over the limits.
 fn read(path: &Path, limits: &DecodeLimits) -> Result<(String, Vec<u8>)> {
     let name = path.display().to_string();
-    let len = std::fs::metadata(path).map_err(|e| DataError::io(path, "open it", e))?.len();
-    limits.check_file(&name, len)?;
+    limits.check_file(&name, check_is_file(path)?)?;
     let bytes = std::fs::read(path).map_err(|e| DataError::io(path, "read it", e))?;
     limits.check_file(&name, bytes.len() as u64)?;
     Ok((name, bytes))
