@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use seg_data::{DecodeLimits, GrayImage, labels, load_mask, render};
+use seg_data::{DecodeLimits, Frames, GrayImage, labels, load_mask, render};
 use seg_models::{MaskPrompt, Prompts};
 use sha2::{Digest as _, Sha256};
 
 use super::args::{On, TrackArgs};
 use crate::cli::common::say;
+use crate::cli::photo;
 
 /// What the user points at, frame by frame, object by object.
 pub type PromptsByFrame = BTreeMap<usize, BTreeMap<u8, Prompts>>;
@@ -35,6 +36,23 @@ pub fn gather(args: &TrackArgs, limits: &DecodeLimits) -> anyhow::Result<Prompts
         entry(&mut prompts, on).mask = Some(MaskPrompt::Image(mask));
     }
     Ok(prompts)
+}
+
+/// Turns masks with frames that are turned for their orientation, and says so.
+pub fn lay_masks(prompts: &mut PromptsByFrame, frames: &Frames) -> anyhow::Result<()> {
+    for (frame, objects) in prompts {
+        for (object, prompts) in objects.iter_mut().filter(|(_, prompts)| prompts.mask.is_some()) {
+            // a frame that is not there or cannot be read is told where it is needed
+            let Ok(photo) = frames.photo(*frame) else { continue };
+            if let Some(MaskPrompt::Image(mask)) = &prompts.mask
+                && let Some((turned, said)) = photo::lay(mask, &photo)
+            {
+                say(format_args!("note: frame {frame}, object {object}: {said}"));
+                prompts.mask = turned.map(MaskPrompt::Image).or(prompts.mask.take());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn entry<'p, T>(prompts: &'p mut PromptsByFrame, on: &On<T>) -> &'p mut Prompts {

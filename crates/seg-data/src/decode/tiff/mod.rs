@@ -28,10 +28,11 @@ use std::io::Cursor;
 use image::{DynamicImage, GrayImage};
 use tiff::decoder::{Decoder, Limits};
 
-use super::{DecodeLimits, Decoded};
+use super::{ColourProfile, DecodeLimits, Decoded};
 use crate::error::Result;
 use fault::Fault;
 use header::{Format, Header, Photometric};
+pub(super) use scale::dark;
 
 /// One file.
 struct Source<'f> {
@@ -56,7 +57,8 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
         false => Raw::Bytes(chunks::read(&header, &source)?),
     };
     let pixels = colour::picture(&header, raw, &mut notes).map_err(|f| f.of(name))?;
-    Ok(Decoded { pixels, orientation: header.orientation, notes })
+    let profile = header.profile.map(ColourProfile::read);
+    Ok(Decoded { pixels, orientation: header.orientation, profile, notes })
 }
 
 /// The indices of a file with a palette of at most 256 colours, turned as a viewer shows them; `None` of any other.
