@@ -7,20 +7,30 @@
 //! | 16 bits a channel | 8 bits by rounding, `(v·255 + 32767) / 65535` (PIL cuts the low byte off) |
 //! | other numbers (TIFF) | float in 0..1 times 255; whole numbers by their type's largest; others as levels with a note, or refused with their range |
 //! | CMYK, YCCK JPEG | RGB by the formula of PIL and libjpeg, without a colour profile |
-//! | several frames (GIF, WebP, APNG, TIFF pages) | the first frame; a note says so for GIF and TIFF |
-//! | an embedded colour profile | not applied, as the reference does not either |
+//! | several frames (GIF, WebP, APNG, TIFF pages) | the first, on its canvas; a note says so |
+//! | 16-bit BMP | levels of 5 and 6 bits cut as Pillow does, `v·255 / 31` |
+//! | PNG without an end, with a damaged chunk that is not needed; GIF without a trailer | read, a note says so for PNG |
+//! | an embedded colour profile | kept, not applied, as the reference does not either: [`LoadedImage::to_srgb`] applies it |
 //! | EXIF / TIFF orientation 1 to 8 | applied: everything else works in the pixels that a viewer shows |
 //!
 //! JPEG pixels are bit-equal to libjpeg-turbo's default decoding (accurate integer IDCT, triangle upsampling), which is
 //! what PIL, OpenCV and torchvision use.
 
+mod bmp_header;
+pub(crate) mod canvas;
+mod exif;
+pub(crate) mod gif;
+mod gif_blocks;
 mod jpeg;
 mod labels;
 mod limits;
 mod masks;
+mod png_chunks;
+mod profile;
 mod raster;
 mod sniff;
 mod tiff;
+pub(crate) mod webp;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
@@ -32,12 +42,15 @@ use image::{DynamicImage, GrayImage, RgbImage};
 
 use crate::error::{DataError, Result};
 pub use limits::DecodeLimits;
+pub use profile::ColourProfile;
 
 /// A decoded photo.
 #[derive(Debug, Clone)]
 pub struct LoadedImage {
-    /// `height × width` RGB, 8 bits, sRGB as stored, orientation applied.
+    /// `height × width` RGB, 8 bits, as stored, orientation applied.
     pub image: RgbImage,
+    /// What the numbers of `image` mean; none in a file that does not say, which is taken for sRGB.
+    pub profile: Option<ColourProfile>,
     /// The container, recognised by content.
     pub format: ImageFormat,
     /// Transparency, 255 opaque, of the image's size; none where every pixel is opaque. A cut-out must not be more opaque.
@@ -53,12 +66,20 @@ impl LoadedImage {
     pub fn dimensions(&self) -> (u32, u32) {
         self.image.dimensions()
     }
+
+    /// The picture in sRGB, where its colour profile is another one.
+    pub fn to_srgb(&self) -> Option<RgbImage> {
+        let profile = self.profile.as_ref().filter(|profile| !profile.is_srgb())?;
+        profile.to_srgb(&self.image).ok()
+    }
 }
 
 /// What all decoders here give: pixels not yet turned, and what was noticed on the way.
 pub(crate) struct Decoded {
     pub pixels: DynamicImage,
     pub orientation: Orientation,
+    /// Whether there is a profile, and it can be used.
+    pub profile: Option<std::result::Result<ColourProfile, String>>,
     pub notes: Vec<String>,
 }
 
@@ -144,20 +165,22 @@ fn decode<R: BufRead + Seek>(mut r: R, len: u64, name: &str, limits: &DecodeLimi
     }
     r.seek(SeekFrom::Start(0)).map_err(reading)?;
     let format = sniff::format(&head[..got], name)?;
-    let decoded = if let ImageFormat::Jpeg | ImageFormat::Tiff = format {
-        // These decoders want the whole file; its length was checked above, and is checked again here because a
-        // file may grow between the two.
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len as usize).map_err(|_| limits.no_memory(name, len))?;
-        r.take(limits.max_file_bytes).read_to_end(&mut bytes).map_err(reading)?;
-        guarded(name, sniff::label(format), || match format {
-            ImageFormat::Jpeg => jpeg::decode(&bytes, name, limits),
-            _ => tiff::decode(&bytes, name, limits),
-        })?
-    } else {
-        guarded(name, sniff::label(format), || raster::decode(r, format, name, limits))?
-    };
-    Ok((format, decoded))
+    // The file's length was checked by the caller, and is checked again here because a file may grow between the two.
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len as usize).map_err(|_| limits.no_memory(name, len))?;
+    r.take(limits.max_file_bytes).read_to_end(&mut bytes).map_err(reading)?;
+    Ok((format, decode_as(format, &bytes, name, limits)?))
+}
+
+fn decode_as(format: ImageFormat, bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
+    guarded(name, sniff::label(format), || match format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, name, limits),
+        ImageFormat::Tiff => tiff::decode(bytes, name, limits),
+        ImageFormat::Png => raster::decode_png(bytes, name, limits),
+        ImageFormat::Gif => gif::decode(bytes, name, limits),
+        ImageFormat::WebP => webp::decode(bytes, name, limits),
+        _ => raster::decode_bmp(bytes, name, limits),
+    })
 }
 
 /// A decoder that panics on a hostile file must cost that file, not the run over the whole folder.
@@ -168,12 +191,33 @@ pub(crate) fn guarded<T>(name: &str, format: &'static str, f: impl FnOnce() -> R
 }
 
 fn finish(format: ImageFormat, decoded: Decoded) -> LoadedImage {
-    let Decoded { pixels, orientation, notes } = decoded;
+    let Decoded { pixels, orientation, profile, mut notes } = decoded;
+    if let (ImageFormat::Png, Some(note)) = (format, dark(&pixels)) {
+        notes.push(note);
+    }
+    let profile = match profile.transpose() {
+        Ok(profile) => profile,
+        Err(note) => {
+            notes.push(note);
+            None
+        }
+    };
     let turned = |mut pixels: DynamicImage| {
         pixels.apply_orientation(orientation);
         pixels
     };
     let alpha = raster::alpha(&pixels).map(|alpha| turned(DynamicImage::ImageLuma8(alpha)).into_luma8());
     let image = turned(DynamicImage::ImageRgb8(raster::to_rgb8(pixels))).into_rgb8();
-    LoadedImage { image, alpha, format, orientation, notes }
+    LoadedImage { image, profile, alpha, format, orientation, notes }
+}
+
+/// A note on a 16-bit picture without any bright pixel.
+fn dark(pixels: &DynamicImage) -> Option<String> {
+    match pixels {
+        DynamicImage::ImageLuma16(i) => tiff::dark(i.as_raw(), 1, 1, None),
+        DynamicImage::ImageLumaA16(i) => tiff::dark(i.as_raw(), 2, 1, None),
+        DynamicImage::ImageRgb16(i) => tiff::dark(i.as_raw(), 3, 3, None),
+        DynamicImage::ImageRgba16(i) => tiff::dark(i.as_raw(), 4, 3, None),
+        _ => None,
+    }
 }

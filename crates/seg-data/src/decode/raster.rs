@@ -1,25 +1,50 @@
-//! PNG, WebP, BMP, TIFF and GIF through the `image` crate, and the reduction of every pixel type to 8-bit RGB.
+//! PNG, WebP and BMP through the `image` crate, and the reduction of every pixel type to 8-bit RGB.
 
-use std::io::{BufRead, Seek};
+use std::io::{BufRead, Cursor, Seek};
 
 use image::error::{ImageError, LimitErrorKind};
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use rayon::prelude::*;
 
-use super::{DecodeLimits, Decoded, sniff};
+use super::{ColourProfile, DecodeLimits, Decoded, bmp_header, exif, png_chunks, sniff};
 use crate::error::{DataError, Result, one_line};
 
+/// A PNG, prepared.
+pub(super) fn decode_png(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
+    png_size(bytes, name, limits)?;
+    let prepared = png_chunks::prepare(bytes, name)?;
+    let mut decoded = decode(Cursor::new(prepared.bytes), ImageFormat::Png, name, limits)?;
+    decoded.orientation = prepared.orientation.unwrap_or(decoded.orientation);
+    // of the two the newer kind counts
+    decoded.profile = prepared.cicp.map(ColourProfile::of_cicp).or(decoded.profile);
+    decoded.notes.extend(prepared.notes);
+    Ok(decoded)
+}
+
+/// A BMP of any header.
+pub(super) fn decode_bmp(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
+    let mut decoded = decode(Cursor::new(bmp_header::prepare(bytes, name)?), ImageFormat::Bmp, name, limits)?;
+    if let (Some(most), DynamicImage::ImageRgb8(rgb)) = (bmp_header::sixteen_bits(bytes), &mut decoded.pixels) {
+        // the crate rounds levels of 5 and 6 bits, Pillow cuts
+        let table = most
+            .map(|most| -> [u8; 256] { std::array::from_fn(|v| ((v as u32 * most + 127) / 255 * 255 / most) as u8) });
+        for pixel in rgb.pixels_mut() {
+            for (v, table) in pixel.0.iter_mut().zip(&table) {
+                *v = table[usize::from(*v)];
+            }
+        }
+    }
+    Ok(decoded)
+}
+
 pub(super) fn decode<R: BufRead + Seek>(
-    mut r: R,
+    r: R,
     format: ImageFormat,
     name: &str,
     limits: &DecodeLimits,
 ) -> Result<Decoded> {
     let fail = |e: ImageError| error(e, format, name);
-    if format == ImageFormat::Png {
-        png_size(&mut r, name, limits)?;
-    }
     // No side limits here: `check_header` below has the better message and comes before any pixel memory.
     let mut caps = Limits::no_limits();
     caps.max_alloc = Some(limits.max_decoded_bytes);
@@ -31,31 +56,24 @@ pub(super) fn decode<R: BufRead + Seek>(
     caps.max_alloc = Some(limits.max_decoded_bytes - decoder.total_bytes());
     decoder.set_limits(caps).map_err(fail)?;
     // A damaged EXIF block must not cost the picture.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let block = decoder.exif_metadata().ok().flatten();
+    let orientation =
+        block.and_then(|b| exif::orientation(&b)).and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
+    let profile = decoder.icc_profile().ok().flatten().map(ColourProfile::read);
     let pixels = DynamicImage::from_decoder(decoder).map_err(fail)?;
-    let mut notes = Vec::new();
-    if format == ImageFormat::Gif {
-        notes.push("a GIF may hold several frames; only the first is used".to_owned());
-    }
-    Ok(Decoded { pixels, orientation, notes })
+    Ok(Decoded { pixels, orientation, profile, notes: Vec::new() })
 }
 
 /// Checks the size in a PNG's first chunk, which always stands at the same place: the decoder would otherwise answer
 /// an absurd size with its own, vaguer, message.
-fn png_size<R: BufRead + Seek>(r: &mut R, name: &str, limits: &DecodeLimits) -> Result<()> {
-    let mut head = [0u8; 24];
-    let reading = |e| DataError::io(std::path::Path::new(name), "read it", e);
-    let whole = match r.read_exact(&mut head) {
-        Ok(()) => true,
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => false,
-        Err(e) => return Err(reading(e)),
-    };
-    r.rewind().map_err(reading)?;
-    if whole && &head[12..16] == b"IHDR" {
-        let be = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        limits.check_header(name, be(16), be(20), 0)?;
+fn png_size(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<()> {
+    match bytes.get(..24) {
+        Some(head) if &head[12..16] == b"IHDR" => {
+            let be = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+            limits.check_header(name, be(16), be(20), 0)
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn error(e: ImageError, format: ImageFormat, name: &str) -> DataError {

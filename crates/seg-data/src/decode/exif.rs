@@ -1,7 +1,9 @@
 //! The orientation in EXIF data: a TIFF header and its first directory, in either byte order.
 
-/// 1 to 8, whatever whole-number type it is stored as; `None` without the tag or with another value.
-pub(in crate::decode) fn orientation(tiff: &[u8]) -> Option<u8> {
+/// 1 to 8, whatever whole-number type it is stored as; `None` without the tag or with another value. The six bytes `Exif\0\0` may
+/// stand before the header.
+pub(super) fn orientation(block: &[u8]) -> Option<u8> {
+    let tiff = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
     let big = match tiff.get(..4)? {
         b"MM\0*" => true,
         b"II*\0" => false,

@@ -1,0 +1,125 @@
+//! The chunks of a PNG before it is decoded: what stands behind the pixels, what is cut off at the end, what no decoder reads.
+
+use std::borrow::Cow;
+
+use image::metadata::Orientation;
+
+use super::exif;
+use crate::error::{DataError, Result};
+
+const SIGNATURE: usize = 8;
+const END: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82];
+
+/// A PNG that the decoder takes.
+pub(super) struct Prepared<'b> {
+    /// The file, with an end where it had none.
+    pub bytes: Cow<'b, [u8]>,
+    /// Of `eXIf`, wherever it stands.
+    pub orientation: Option<Orientation>,
+    /// Of `cICP`.
+    pub cicp: Option<[u8; 4]>,
+    pub notes: Vec<String>,
+}
+
+/// Walks over the chunks.
+///
+/// # Errors
+/// Apple's variant, a wrong checksum in a chunk that matters, a file that breaks off in the pixels.
+pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
+    let fail = |reason: String| DataError::Decode { name: name.to_owned(), format: "PNG", reason };
+    let cut = |reason: &str| DataError::Truncated { name: name.to_owned(), format: "PNG", reason: reason.into() };
+    let mut prepared = Prepared { bytes: Cow::Borrowed(bytes), orientation: None, cicp: None, notes: Vec::new() };
+    let (mut at, mut pixels, mut ended, mut animated) = (SIGNATURE, false, false, false);
+    while let Some(chunk) = Chunk::read(bytes, at) {
+        let kind = chunk.kind;
+        if kind == *b"CgBI" {
+            let reason = "it is Apple's variant for iPhones (chunk CgBI), which other programs cannot read; convert it with Xcode's `pngcrush -revert-iphone-optimizations`";
+            return Err(DataError::Unsupported { name: name.to_owned(), format: "PNG", reason: reason.into() });
+        }
+        let shown = kind.escape_ascii();
+        let critical = kind[0].is_ascii_uppercase();
+        if !kind.iter().all(u8::is_ascii_alphabetic) {
+            if pixels {
+                break; // garbage behind the pixels
+            }
+            return Err(fail(format!("where a chunk should begin, at byte {at}, is \"{shown}\"")));
+        }
+        let Some(data) = chunk.data else {
+            match (kind == *b"IDAT", pixels) {
+                (true, _) | (_, false) => return Err(cut(&format!("it ends in the middle of the chunk {shown}"))),
+                // something about the picture, behind its pixels
+                _ => break,
+            }
+        };
+        if !chunk.checksum_is_right {
+            if critical {
+                return Err(fail(format!(
+                    "the checksum of the chunk {shown} at byte {at} is wrong: the file is damaged"
+                )));
+            }
+            prepared.notes.push(format!("the chunk {shown} has a wrong checksum and is left out"));
+        }
+        match &kind {
+            b"IDAT" => pixels = true,
+            b"IEND" => ended = true,
+            b"cICP" if chunk.checksum_is_right => prepared.cicp = data.try_into().ok(),
+            b"acTL" => animated = true,
+            b"eXIf" if chunk.checksum_is_right => {
+                prepared.orientation = exif::orientation(data).and_then(Orientation::from_exif);
+            }
+            _ => {}
+        }
+        if ended {
+            break;
+        }
+        at = chunk.next;
+    }
+    if animated {
+        prepared.notes.push("an animation: only its first picture is used".to_owned());
+    }
+    if !ended {
+        if !pixels {
+            return Err(cut("it ends before its pixels"));
+        }
+        // whether all pixels are there, the decoder finds out
+        let mut whole = bytes[..at].to_vec();
+        whole.extend(END);
+        prepared.bytes = Cow::Owned(whole);
+        prepared.notes.push("it has no end mark (IEND); all its pixels are there".to_owned());
+    }
+    Ok(prepared)
+}
+
+struct Chunk<'b> {
+    kind: [u8; 4],
+    /// None when the file ends before it does.
+    data: Option<&'b [u8]>,
+    checksum_is_right: bool,
+    next: usize,
+}
+
+impl<'b> Chunk<'b> {
+    /// The chunk at `at`; none when not even its head is there.
+    fn read(bytes: &'b [u8], at: usize) -> Option<Self> {
+        let head = bytes.get(at..at.checked_add(8)?)?;
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let kind = [head[4], head[5], head[6], head[7]];
+        let end = (at + 8).checked_add(length)?;
+        let data = bytes.get(at + 8..end);
+        let stored = end.checked_add(4).and_then(|next| bytes.get(end..next));
+        // a checksum cut off at the very end of the file is none that is wrong
+        let checksum_is_right = match (data, stored) {
+            (Some(data), Some(stored)) => checksum(&kind, data).to_be_bytes() == *stored,
+            _ => true,
+        };
+        let data = if kind == *b"IDAT" && stored.is_none() { None } else { data };
+        Some(Self { kind, data, checksum_is_right, next: end.saturating_add(4) })
+    }
+}
+
+fn checksum(kind: &[u8], data: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(kind);
+    hasher.update(data);
+    hasher.finalize()
+}
