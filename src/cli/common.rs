@@ -6,10 +6,12 @@ use std::str::FromStr;
 use anyhow::Context as _;
 use candle_core::{DType, Device};
 use clap::{Args, ValueEnum};
+use seg_data::DecodeLimits;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::UsageError;
+use super::photo::parse_pixels;
 use super::trace::Trace;
 
 /// Prints a line on stderr. Where nobody listens (`2>&1 | head`) it is lost, and the work goes on.
@@ -33,6 +35,10 @@ pub struct Common {
     #[arg(long, global = true, value_name = "N", help_heading = "Common options",
           value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
+
+    /// Refuse images and masks of more pixels than this: 150M, 150000000
+    #[arg(long, global = true, value_name = "N", default_value = "100M", value_parser = parse_pixels, help_heading = "Common options")]
+    pub max_pixels: u64,
 
     /// Say more; twice says everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Common options")]
@@ -75,6 +81,11 @@ impl Common {
             anyhow::bail!("--threads {threads}: rayon's pool was made before, with {there} threads");
         }
         Ok(trace)
+    }
+
+    /// What a file may cost before it is refused.
+    pub(super) fn limits(&self) -> DecodeLimits {
+        DecodeLimits::default().with_max_pixels(self.max_pixels)
     }
 
     /// How many threads the kernels use.

@@ -5,6 +5,7 @@ mod common;
 mod evaluate;
 mod memory;
 mod mgd;
+mod photo;
 mod progress;
 mod segment;
 mod trace;
@@ -72,7 +73,7 @@ impl Cli {
         let outcome = match &self.verb {
             Verb::Segment(args) => segment::run(args, &self.common),
             Verb::Track(args) => track::run(args, &self.common),
-            Verb::Evaluate(args) => evaluate::run(args),
+            Verb::Evaluate(args) => evaluate::run(args, &self.common),
             Verb::Weights(args) => weights::run(args, &self.common),
             Verb::Verify(args) => verify::run(args, &self.common),
             Verb::Bench(args) => bench::run(args, &self.common, trace.as_ref()),

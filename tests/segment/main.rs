@@ -10,6 +10,7 @@ mod common;
 mod files;
 mod models;
 mod outputs;
+mod photos;
 mod prompts;
 mod refusals;
 mod running;

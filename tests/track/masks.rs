@@ -15,6 +15,16 @@ fn grey(level: u8) -> GrayImage {
     GrayImage::from_fn(60, 40, |x, y| [if inside(x, y) { level } else { 0 }].into())
 }
 
+/// In a palette of black and white.
+fn black_white() -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, 60, 40);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_palette(vec![0, 0, 0, 255, 255, 255]);
+    encoder.write_header().unwrap().write_image_data(grey(1).as_raw()).unwrap();
+    out
+}
+
 fn png(image: impl Into<DynamicImage>) -> Vec<u8> {
     let mut out = std::io::Cursor::new(Vec::new());
     image.into().write_to(&mut out, ImageFormat::Png).unwrap();
@@ -37,6 +47,7 @@ fn what_is_inside_however_it_is_stored() {
         .with_file("plain.png", &png(grey(255)))
         .with_file("zero_one.png", &png(grey(1)))
         .with_file("palette.png", &labels::png(&two).unwrap())
+        .with_file("black_white.png", &black_white())
         .with_file("alpha.png", &png(cut))
         .with_file("none.png", &png(grey(0)))
         .with_file("all.png", &png(GrayImage::from_pixel(60, 40, [255].into())));
@@ -55,6 +66,8 @@ fn what_is_inside_however_it_is_stored() {
     for (file, object, note) in [
         ("zero_one.png", 3, "note: zero_one.png: levels 0 and 1 alone"),
         ("palette.png", 2, ""),
+        // one index, which is white and not a number of an object
+        ("black_white.png", 4, ""),
         ("alpha.png", 1, "note: alpha.png: transparent parts"),
     ] {
         let (_, mask, said) = found(file, object);

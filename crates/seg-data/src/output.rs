@@ -7,6 +7,7 @@ use std::path::Path;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ImageBuffer, ImageEncoder, PixelWithColorType};
 
+use crate::decode::ColourProfile;
 use crate::error::{DataError, Result};
 
 /// What to do when the file exists already.
@@ -101,15 +102,30 @@ pub fn png<P>(image: &ImageBuffer<P, Vec<u8>>) -> Result<Vec<u8>>
 where
     P: PixelWithColorType<Subpixel = u8>,
 {
+    png_with_profile(image, None)
+}
+
+/// [`png()`] with the colour profile that the pixels are in.
+///
+/// # Errors
+/// As [`png()`].
+pub fn png_with_profile<P>(image: &ImageBuffer<P, Vec<u8>>, profile: Option<&ColourProfile>) -> Result<Vec<u8>>
+where
+    P: PixelWithColorType<Subpixel = u8>,
+{
     let (w, h) = image.dimensions();
-    let what = || format!("a PNG of {w}x{h} pixels");
+    let fail = |reason: String| DataError::Encode { what: format!("a PNG of {w}x{h} pixels"), reason };
     if w == 0 || h == 0 {
-        return Err(DataError::Encode { what: what(), reason: "it has no pixels".into() });
+        return Err(fail("it has no pixels".into()));
     }
     let mut bytes = Vec::new();
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive)
+    let mut encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
+    if let Some(profile) = profile {
+        encoder.set_icc_profile(profile.icc().to_vec()).map_err(|e| fail(e.to_string()))?;
+    }
+    encoder
         .write_image(image.as_raw(), w, h, P::COLOR_TYPE)
-        .map_err(|e| DataError::Encode { what: what(), reason: crate::error::one_line(&e.to_string()) })?;
+        .map_err(|e| fail(crate::error::one_line(&e.to_string())))?;
     Ok(bytes)
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use anyhow::Context as _;
-use seg_data::{GrayImage, PilFilter, resize_pil};
+use seg_data::{DecodeLimits, GrayImage, PilFilter, resize_pil};
 use seg_metrics::{Accumulator, Evaluator, Plane, Scores, protocol::Resize};
 
 use super::pairs::{Pair, Pairs};
@@ -18,6 +18,7 @@ use crate::cli::progress::Progress;
 pub fn measure(
     pairs: &Pairs,
     evaluator: &Evaluator,
+    limits: &DecodeLimits,
     all: &mut Accumulator,
     found: &mut Found,
     progress: &mut Progress,
@@ -37,7 +38,7 @@ pub fn measure(
             scope.spawn(move || {
                 pool.install(|| {
                     while let Some(pair) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let scores = one(&pair, evaluator);
+                        let scores = one(&pair, evaluator, limits);
                         if results.send((pair.stem, scores)).is_err() {
                             break;
                         }
@@ -65,8 +66,8 @@ pub fn measure(
     Ok(failed)
 }
 
-fn one(pair: &Pair, evaluator: &Evaluator) -> anyhow::Result<(Scores, Facts)> {
-    let Read { mut pred, gt, facts } = read(pair, evaluator.protocol())?;
+fn one(pair: &Pair, evaluator: &Evaluator, limits: &DecodeLimits) -> anyhow::Result<(Scores, Facts)> {
+    let Read { mut pred, gt, facts } = read(pair, evaluator.protocol(), limits)?;
     if evaluator.protocol().resize == Resize::PilBicubic && pred.dimensions() != gt.dimensions() {
         pred = resize_pil(&pred, gt.dimensions(), PilFilter::Bicubic)?;
     }

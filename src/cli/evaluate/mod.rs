@@ -16,6 +16,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context as _;
+use seg_data::DecodeLimits;
 use seg_data::output::{Overwrite, write_with};
 use seg_metrics::{Accumulator, Evaluator};
 
@@ -27,16 +28,16 @@ use report::{Orphans, Part, Parts, Report};
 
 use super::common::say;
 use super::progress::Progress;
-use super::{Outcome, UsageError};
+use super::{Common, Outcome, UsageError};
 
 /// Runs the verb.
-pub fn run(args: &EvaluateArgs) -> anyhow::Result<Outcome> {
+pub fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Outcome> {
     if let Some(Action::Merge(merge)) = &args.action {
-        return join(merge);
+        return join(merge, &common.limits());
     }
     check_outputs(&args.output)?;
     if let Some(task) = args.davis {
-        return video::run(args, task);
+        return video::run(args, task, &common.limits());
     }
     let runs = runs(args)?;
     let evaluator = Evaluator::new(args.protocol.clone(), &args.metrics.0);
@@ -46,11 +47,12 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<Outcome> {
         return Err(UsageError(message).into());
     }
     let mut progress = Progress::new(runs.iter().map(|run| run.found.len()).sum(), false);
+    let limits = common.limits();
     let mut reports = Vec::new();
     for run in &runs {
         let mut all = Accumulator::new(args.protocol.clone(), evaluator.metrics().to_vec(), args.output.curves);
         let mut found = Found::default();
-        let failed = measure::measure(&run.found, &evaluator, &mut all, &mut found, &mut progress)?;
+        let failed = measure::measure(&run.found, &evaluator, &limits, &mut all, &mut found, &mut progress)?;
         reports.push(Report {
             model: run.model.to_owned(),
             dataset: run.dataset.to_owned(),
@@ -65,7 +67,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<Outcome> {
     }
     drop(progress);
     let pairs: Vec<&Pairs> = runs.iter().map(|run| &run.found).collect();
-    write_reports(&reports, &pairs, &args.output)
+    write_reports(&reports, &pairs, &args.output, &limits)
 }
 
 /// A model and a data set.
@@ -110,7 +112,7 @@ fn predictions(pred: &Named, gt: &Named, datasets: usize) -> std::path::PathBuf 
 }
 
 /// Joins the files of shards.
-fn join(args: &MergeArgs) -> anyhow::Result<Outcome> {
+fn join(args: &MergeArgs, limits: &DecodeLimits) -> anyhow::Result<Outcome> {
     check_outputs(&args.output)?;
     let mut joined: BTreeMap<(String, String), Part> = BTreeMap::new();
     let mut shards: BTreeMap<String, usize> = BTreeMap::new();
@@ -156,7 +158,7 @@ fn join(args: &MergeArgs) -> anyhow::Result<Outcome> {
             })
         })
         .collect::<seg_metrics::Result<_>>()?;
-    write_reports(&reports, &[], &args.output)
+    write_reports(&reports, &[], &args.output, limits)
 }
 
 /// Refuses a set of shards that is not whole.
@@ -199,7 +201,12 @@ fn overwrite(output: &OutputArgs) -> Overwrite {
     if output.force { Overwrite::Replace } else { Overwrite::Refuse }
 }
 
-fn write_reports(reports: &[Report], pairs: &[&Pairs], output: &OutputArgs) -> anyhow::Result<Outcome> {
+fn write_reports(
+    reports: &[Report],
+    pairs: &[&Pairs],
+    output: &OutputArgs,
+    limits: &DecodeLimits,
+) -> anyhow::Result<Outcome> {
     let file = |path: &Option<std::path::PathBuf>, fill: &dyn Fn(&mut dyn Write) -> std::io::Result<()>| {
         path.as_ref().map_or(Ok(()), |path| write_with(path, overwrite(output), |w| fill(w)))
     };
@@ -209,7 +216,7 @@ fn write_reports(reports: &[Report], pairs: &[&Pairs], output: &OutputArgs) -> a
     if let Some(folder) = &output.plots {
         let mut written = plots::write_curves(reports, folder, overwrite(output))?;
         for (report, pairs) in reports.iter().zip(pairs) {
-            written.extend(sheet::write_sheet(report, pairs, output.worst.into(), folder, overwrite(output))?);
+            written.extend(sheet::write_sheet(report, pairs, limits, output.worst.into(), folder, overwrite(output))?);
         }
         say(format_args!("{}: {}", folder.display(), written.join(", ")));
     }

@@ -26,16 +26,15 @@ pub struct Facts {
 }
 
 /// Reads both files as the protocol does.
-pub fn read(pair: &Pair, protocol: &Protocol) -> seg_data::Result<Read> {
-    let limits = DecodeLimits::default();
+pub fn read(pair: &Pair, protocol: &Protocol, limits: &DecodeLimits) -> seg_data::Result<Read> {
     let reader = match protocol.reader {
         Reader::Meaning => MaskReader::Meaning,
         Reader::Opencv => MaskReader::OpenCv,
         Reader::Pillow => MaskReader::Pillow,
     };
     let (pred, gt) = rayon::join(
-        || load_levels(&pair.pred, MaskRole::Prediction, reader, &limits),
-        || load_levels(&pair.gt, MaskRole::Truth, reader, &limits),
+        || load_levels(&pair.pred, MaskRole::Prediction, reader, limits),
+        || load_levels(&pair.gt, MaskRole::Truth, reader, limits),
     );
     let (pred, gt) = (pred?, gt?);
     let facts = Facts { pred: pred.meaning, gt: gt.meaning, foreground: has_foreground(&gt.levels, protocol) };

@@ -6,6 +6,7 @@ use std::path::Path;
 use base64::Engine as _;
 use image::imageops::FilterType;
 use image::{GrayImage, Luma, Rgb, RgbImage};
+use seg_data::DecodeLimits;
 use seg_data::output::{Overwrite, png, write};
 
 use super::pairs::Pairs;
@@ -29,6 +30,7 @@ const EXTRA: [u8; 3] = [235, 60, 50];
 pub fn write_sheet(
     report: &Report,
     pairs: &Pairs,
+    limits: &DecodeLimits,
     count: usize,
     folder: &Path,
     overwrite: Overwrite,
@@ -51,7 +53,7 @@ pub fn write_sheet(
     let mut captions = String::new();
     for (row, (stem, mae)) in worst.iter().enumerate() {
         let Some(pair) = pairs.iter().find(|pair| pair.stem == *stem) else { continue };
-        let Read { pred, gt, .. } = read(&pair, report.all.protocol())?;
+        let Read { pred, gt, .. } = read(&pair, report.all.protocol(), limits)?;
         for (column, panel) in panels(&pred, &gt).iter().enumerate() {
             let x = GAP + column as u32 * (PANEL.0 + GAP) + (PANEL.0 - panel.width()) / 2;
             image::imageops::replace(&mut sheet, panel, x.into(), (GAP + row as u32 * step).into());

@@ -18,12 +18,12 @@ use crate::cli::common::say;
 use crate::cli::{Outcome, UsageError};
 
 /// Runs the evaluation of one folder of sequences.
-pub fn run(args: &EvaluateArgs, task: VideoTask) -> anyhow::Result<Outcome> {
+pub fn run(args: &EvaluateArgs, task: VideoTask, limits: &DecodeLimits) -> anyhow::Result<Outcome> {
     let ([pred], [gt]) = (&args.pred[..], &args.gt[..]) else {
         return Err(UsageError("--davis takes one --pred and one --gt".into()).into());
     };
     let found = Sequences::find(&pred.folder, &gt.folder).map_err(|e| UsageError(format!("{e:#}")))?;
-    let measured: Vec<Scored> = found.all.par_iter().map(|sequence| Scored::new(sequence, task)).collect();
+    let measured: Vec<Scored> = found.all.par_iter().map(|sequence| Scored::new(sequence, task, limits)).collect();
     let (mut all, mut failed, mut remarks) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     let [mut in_pred, mut in_gt] = found.left_out;
     for (scored, sequence) in measured.into_iter().zip(&found.all) {
@@ -104,15 +104,15 @@ struct Scored {
 }
 
 impl Scored {
-    fn new(sequence: &Sequence, task: VideoTask) -> Self {
+    fn new(sequence: &Sequence, task: VideoTask, limits: &DecodeLimits) -> Self {
         let mut out = Self::default();
-        if let Err(error) = out.score(sequence, task) {
+        if let Err(error) = out.score(sequence, task, limits) {
             out.failed.push((sequence.name.clone(), error));
         }
         out
     }
 
-    fn score(&mut self, sequence: &Sequence, task: VideoTask) -> anyhow::Result<()> {
+    fn score(&mut self, sequence: &Sequence, task: VideoTask, limits: &DecodeLimits) -> anyhow::Result<()> {
         let Sequence { name, gt, pred } = sequence;
         let [in_pred, in_gt] = &mut self.left_out;
         let truths = Layout::read(gt, in_gt)?;
@@ -141,7 +141,7 @@ impl Scored {
                 for (object, folder) in &objects {
                     let name = format!("{name}_{object}");
                     let pred = pred.join(preds.get(object).unwrap_or(folder));
-                    match masks(&pred, &gt.join(folder), &mut self.left_out) {
+                    match masks(&pred, &gt.join(folder), limits, &mut self.left_out) {
                         Ok((j, f)) => self.objects.push((name, j, f)),
                         Err(error) => self.failed.push((name, error)),
                     }
@@ -149,7 +149,7 @@ impl Scored {
                 return Ok(());
             }
         };
-        let frames = FramePairs::new(gts, preds?.frames(pred)?, pred);
+        let frames = FramePairs::new(gts, preds?.frames(pred)?, pred, limits);
         let lone = frames.lone();
         let objects = match task {
             VideoTask::SaV => self.sa_v(&frames)?,
@@ -208,13 +208,18 @@ fn numbers(labels: &[u8]) -> String {
 }
 
 /// J and F of an object of SA-V's layout, a value a frame.
-fn masks(pred: &Path, gt: &Path, left_out: &mut [LeftOut; 2]) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
+fn masks(
+    pred: &Path,
+    gt: &Path,
+    limits: &DecodeLimits,
+    left_out: &mut [LeftOut; 2],
+) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
     let [in_pred, in_gt] = left_out;
     let gts = Layout::read(gt, in_gt)?.frames(gt)?;
     if !pred.is_dir() {
         bail!("there is no folder {}", pred.display());
     }
-    let frames = FramePairs::new(gts, Layout::read(pred, in_pred)?.frames(pred)?, pred);
+    let frames = FramePairs::new(gts, Layout::read(pred, in_pred)?.frames(pred)?, pred, limits);
     let mut object = SavMasks::new();
     let scored = SavVideo::scored(frames.len());
     frames.each(scored.clone(), |pred, gt| object.add(pred, gt))?;
@@ -229,11 +234,17 @@ struct FramePairs<'a> {
     gts: Vec<(String, PathBuf)>,
     preds: BTreeMap<String, PathBuf>,
     folder: &'a Path,
+    limits: &'a DecodeLimits,
 }
 
 impl<'a> FramePairs<'a> {
-    fn new(gts: Vec<(String, PathBuf)>, preds: Vec<(String, PathBuf)>, folder: &'a Path) -> Self {
-        Self { gts, preds: preds.into_iter().collect(), folder }
+    fn new(
+        gts: Vec<(String, PathBuf)>,
+        preds: Vec<(String, PathBuf)>,
+        folder: &'a Path,
+        limits: &'a DecodeLimits,
+    ) -> Self {
+        Self { gts, preds: preds.into_iter().collect(), folder, limits }
     }
 
     fn len(&self) -> usize {
@@ -247,7 +258,7 @@ impl<'a> FramePairs<'a> {
     }
 
     fn truth(&self, i: usize) -> seg_data::Result<GrayImage> {
-        load_labels(&self.gts[i].1, &DecodeLimits::default())
+        load_labels(&self.gts[i].1, self.limits)
     }
 
     /// Hands the frames that count on, prediction and ground truth; those of the others are not read.
@@ -264,7 +275,7 @@ impl<'a> FramePairs<'a> {
             let name = &self.gts[i].0;
             let path = self.preds.get(name);
             let path = path.with_context(|| format!("frame {name} has no prediction in {}", self.folder.display()))?;
-            let (pred, gt) = (load_labels(path, &DecodeLimits::default())?, self.truth(i)?);
+            let (pred, gt) = (load_labels(path, self.limits)?, self.truth(i)?);
             let added = plane(&pred).and_then(|pred| add(pred, plane(&gt)?));
             if let Err(Error::Label { label: 255, .. }) = added {
                 bail!("frame {name}: the prediction has label 255, which is no object in DAVIS: number them from 1");

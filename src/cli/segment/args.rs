@@ -10,6 +10,7 @@ use seg_models::registry::{ModelKind, ModelName};
 use seg_models::{MaskPrompt, Prompts};
 
 use crate::cli::mgd::MgdArgs;
+use crate::cli::photo::PhotoArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +25,7 @@ Examples:
 Files written, for an image <stem>.jpg:
   DIR/<stem>.mask.png     8-bit grey, 255 inside; with --multimask the best mask, the others <stem>.mask.1.png ...
                           models of IS-Net: the probability, 0..255; DIR/<stem>.coarse.png what their first stage saw
-  DIR/<stem>.cutout.png   the object alone, RGBA
+  DIR/<stem>.cutout.png   the object alone, RGBA, in the photo's own colours
   DIR/<stem>.compare.png  two-stage models: coarse mask and exact mask side by side
   DIR/<stem>.overlay.png  the photo with the mask and the prompts drawn over it
   DIR/<stem>.json         prompts, predicted IoUs, boxes, areas, COCO RLE of every mask
@@ -79,6 +80,9 @@ pub struct SegmentArgs {
 
     #[command(flatten)]
     pub mgd: MgdArgs,
+
+    #[command(flatten)]
+    pub photo: PhotoArgs,
 
     /// Folder for the results, made if it is not there
     #[arg(short, long, default_value = "out", value_name = "DIR")]

@@ -18,10 +18,11 @@ use seg_models::{MaskCleanup, MaskPrompt, Prompts};
 
 pub use args::SegmentArgs;
 use load::{Models, load_models};
-use output::{CANDIDATES, Outputs};
+use output::{CANDIDATES, Outputs, Photo};
 use segmented::{Asked, Segmented};
 
 use super::common::say;
+use super::photo;
 use super::progress::Progress;
 use super::{Common, Outcome, UsageError};
 
@@ -111,7 +112,7 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn new(args: &'a SegmentArgs, common: &Common) -> anyhow::Result<Self> {
-        let limits = DecodeLimits::default();
+        let limits = common.limits();
         let mask = match &args.mask {
             Some(path) => {
                 let read = load_mask(path, &limits)?;
@@ -154,18 +155,26 @@ impl<'a> Session<'a> {
         progress.stage(&format!("{}: reading", file.display()));
         let loaded = load_image(file, &self.limits)?;
         let (width, height) = loaded.dimensions();
-        for note in &loaded.notes {
-            progress.message(&format!("note: {}: {note}", file.display()));
+        let note = |note: &str| progress.message(&format!("note: {}: {note}", file.display()));
+        loaded.notes.iter().for_each(|said| note(said));
+        let (converted, said) = self.args.photo.colours.of(&loaded);
+        said.iter().for_each(|said| note(said));
+        let (mut prompts, moved) = self.prompts.clamped(width, height).with_context(|| file.display().to_string())?;
+        moved.iter().for_each(|said| note(said));
+        if let Some(MaskPrompt::Image(mask)) = &prompts.mask
+            && let Some((turned, said)) = photo::lay(mask, &loaded)
+        {
+            note(&said);
+            if let Some(turned) = turned {
+                prompts.to_mut().mask = Some(MaskPrompt::Image(turned));
+            }
         }
-        let (prompts, moved) = self.prompts.clamped(width, height).with_context(|| file.display().to_string())?;
-        for note in moved {
-            progress.message(&format!("note: {}: {note}", file.display()));
-        }
+        let photo = Photo { seen: converted.as_ref().unwrap_or(&loaded.image), loaded: &loaded };
         let models = match &mut self.models {
             Some(models) => models,
             empty => empty.insert(load_models(self.args, &self.options, progress).map_err(Failure::Model)?),
         };
-        let segmented = masks(self.args, models, &prompts, file, &loaded.image, progress)
+        let segmented = masks(self.args, models, &prompts, file, photo.seen, progress)
             .with_context(|| file.display().to_string())?;
         for note in &segmented.notes {
             progress.message(&format!("note: {}: {note}", file.display()));
@@ -173,7 +182,7 @@ impl<'a> Session<'a> {
         // not before there is something to put in it; without it no image can be done
         seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
         let overwrite = if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse };
-        let written = outputs.write(&loaded, &segmented, overwrite).map_err(|error| match disk_full(&error) {
+        let written = outputs.write(&photo, &segmented, overwrite).map_err(|error| match disk_full(&error) {
             true => Failure::Model(error), // the next image would fare no better
             false => Failure::Image(error),
         })?;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::args::Format;
 use super::segmented::Segmented;
 use anyhow::Context as _;
-use seg_data::output::{Overwrite, write, write_png};
-use seg_data::{LoadedImage, render};
+use seg_data::output::{Overwrite, png_with_profile, write, write_png};
+use seg_data::{LoadedImage, RgbImage, render};
 use seg_models::registry::ModelKind;
 
 /// Masks that `--multimask` asks for.
@@ -22,6 +22,13 @@ pub struct Outputs {
     stem: OsString,
     formats: Vec<Format>,
     kind: ModelKind,
+}
+
+/// A photo, and how the model sees it.
+pub struct Photo<'a> {
+    pub loaded: &'a LoadedImage,
+    /// In sRGB where the photo's colours are converted.
+    pub seen: &'a RgbImage,
 }
 
 impl Outputs {
@@ -68,9 +75,9 @@ impl Outputs {
     }
 
     /// Writes everything; on an error what this image has written already is taken back.
-    pub fn write(&self, image: &LoadedImage, result: &Segmented, overwrite: Overwrite) -> anyhow::Result<Vec<PathBuf>> {
+    pub fn write(&self, photo: &Photo<'_>, result: &Segmented, overwrite: Overwrite) -> anyhow::Result<Vec<PathBuf>> {
         let mut written = Vec::new();
-        let outcome = self.write_all(image, result, overwrite, &mut written);
+        let outcome = self.write_all(photo, result, overwrite, &mut written);
         if outcome.is_err() && overwrite == Overwrite::Refuse {
             for path in &written {
                 // nothing more can be done about a file that cannot be removed
@@ -95,13 +102,13 @@ impl Outputs {
 
     fn write_all(
         &self,
-        loaded: &LoadedImage,
+        photo: &Photo<'_>,
         result: &Segmented,
         overwrite: Overwrite,
         written: &mut Vec<PathBuf>,
     ) -> anyhow::Result<()> {
         let best = result.masks.first().context("the model returned no mask")?;
-        let image = &loaded.image;
+        let Photo { seen, loaded } = *photo;
         if self.has(Format::Mask) {
             for (rank, mask) in result.masks.iter().enumerate() {
                 let path = self.mask_path(rank);
@@ -117,15 +124,15 @@ impl Outputs {
         if self.has(Format::Cutout) {
             let path = self.path("cutout.png");
             let cutout = match &loaded.alpha {
-                Some(alpha) => render::cutout(image, &render::within_alpha(best, alpha)?)?,
-                None => render::cutout(image, best)?,
+                Some(alpha) => render::cutout(&loaded.image, &render::within_alpha(best, alpha)?)?,
+                None => render::cutout(&loaded.image, best)?,
             };
-            write_png(&path, &cutout, overwrite)?;
+            write(&path, &png_with_profile(&cutout, loaded.profile.as_ref())?, overwrite)?;
             written.push(path);
         }
         if self.has(Format::Overlay) {
             let path = self.path("overlay.png");
-            let overlay = render::overlay(image, best, &result.drawn_prompts, &render::OverlayStyle::default())?;
+            let overlay = render::overlay(seen, best, &result.drawn_prompts, &render::OverlayStyle::default())?;
             write_png(&path, &overlay, overwrite)?;
             written.push(path);
         }
@@ -134,7 +141,7 @@ impl Outputs {
             // a line along the edge would hide what is as thin as itself
             let style = render::OverlayStyle { contour_width: 0.0, tint_opacity: 0.7, dim: 0.5, ..Default::default() };
             let drawn = render::Prompts::default();
-            write_png(&path, &render::compare(image, &[coarse, best], &drawn, &style)?, overwrite)?;
+            write_png(&path, &render::compare(seen, &[coarse, best], &drawn, &style)?, overwrite)?;
             written.push(path);
         }
         // last: a JSON says that the image is complete

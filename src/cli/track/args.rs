@@ -8,6 +8,7 @@ use seg_models::Point;
 use seg_models::registry::{ModelKind, ModelName, MpgSam2Size, Sam2Size};
 use seg_models::sam2::Sam2Version;
 
+use crate::cli::photo::PhotoArgs;
 use crate::cli::segment::args::{parse_box, parse_point};
 
 const EXAMPLES: &str = "\
@@ -50,6 +51,9 @@ pub struct TrackArgs {
     /// Checkpoint: a file, a folder that has it, or hub:owner/repo/file; by default the manifest's sources
     #[arg(long, value_name = "FILE|DIR|hub:repo/file")]
     pub weights: Option<String>,
+
+    #[command(flatten)]
+    pub photo: PhotoArgs,
 
     /// What to look for, in words
     #[arg(long, value_name = "SENTENCE", conflicts_with_all = ["points", "boxes", "masks", "direction", "fill_holes"])]

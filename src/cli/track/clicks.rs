@@ -124,7 +124,7 @@ impl<'a> Clicks<'a> {
             Some((at, image, frame)) if *at == index => return Ok(Ok((image.clone(), frame.clone()))),
             _ => self.encoded = None,
         }
-        let image = match self.video.frames.load(index) {
+        let image = match self.video.picture(index) {
             Ok(image) => image,
             Err(error) => return Ok(Err(error)),
         };

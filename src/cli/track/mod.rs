@@ -7,7 +7,7 @@ mod prompts;
 mod sentence;
 mod video;
 
-use seg_data::{DecodeLimits, Frames};
+use seg_data::Frames;
 
 pub use args::TrackArgs;
 
@@ -32,10 +32,11 @@ trait Job {
 /// Runs the verb.
 pub fn run(args: &TrackArgs, common: &Common) -> anyhow::Result<Outcome> {
     args.check().map_err(UsageError)?;
-    let limits = DecodeLimits::default();
-    let prompts = prompts::gather(args, &limits)?;
+    let limits = common.limits();
+    let mut prompts = prompts::gather(args, &limits)?;
     let interrupted = watch_interrupts("frame")?;
     let frames = Frames::open(&args.input, &limits, None)?;
+    prompts::lay_masks(&mut prompts, &frames)?;
     let video = Video::new(args, &limits, &frames, &prompts, interrupted);
     let mut job: Box<dyn Job + '_> = match &args.text {
         Some(text) => Box::new(sentence::Sentence::new(&video, text)),

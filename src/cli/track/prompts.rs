@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
-use seg_data::{DecodeLimits, GrayImage, labels, load_mask, render};
+use anyhow::bail;
+use seg_data::{DecodeLimits, Frames, GrayImage, Meaning, labels, load_mask, render};
 use seg_models::{MaskPrompt, Prompts};
 use sha2::{Digest as _, Sha256};
 
 use super::args::{On, TrackArgs};
 use crate::cli::common::say;
+use crate::cli::photo;
 
 /// What the user points at, frame by frame, object by object.
 pub type PromptsByFrame = BTreeMap<usize, BTreeMap<u8, Prompts>>;
@@ -23,11 +24,16 @@ pub fn gather(args: &TrackArgs, limits: &DecodeLimits) -> anyhow::Result<Prompts
         entry(&mut prompts, on).bbox = Some(on.what);
     }
     for on in &args.masks {
-        let mask = match labels::load(&on.what, limits)? {
-            Some(labels) => of_object(&labels, on.object)
-                .with_context(|| format!("{} has no pixel of object {}", on.what.display(), on.object))?,
+        let labels = labels::load(&on.what, limits)?;
+        let mask = match labels.as_ref().and_then(|labels| of_object(labels, on.object)) {
+            Some(mask) => mask,
             None => {
                 let read = load_mask(&on.what, limits)?;
+                // a palette of black and white is a plain mask
+                let plain = matches!(read.meaning, Meaning::Levels | Meaning::TwoLevels(_));
+                if labels.is_some() && !plain {
+                    bail!("{} has no pixel of object {}", on.what.display(), on.object);
+                }
                 read.notes.iter().for_each(|note| say(format_args!("note: {}: {note}", on.what.display())));
                 read.levels
             }
@@ -35,6 +41,23 @@ pub fn gather(args: &TrackArgs, limits: &DecodeLimits) -> anyhow::Result<Prompts
         entry(&mut prompts, on).mask = Some(MaskPrompt::Image(mask));
     }
     Ok(prompts)
+}
+
+/// Turns masks with frames that are turned for their orientation, and says so.
+pub fn lay_masks(prompts: &mut PromptsByFrame, frames: &Frames) -> anyhow::Result<()> {
+    for (frame, objects) in prompts {
+        for (object, prompts) in objects.iter_mut().filter(|(_, prompts)| prompts.mask.is_some()) {
+            // a frame that is not there or cannot be read is told where it is needed
+            let Ok(photo) = frames.photo(*frame) else { continue };
+            if let Some(MaskPrompt::Image(mask)) = &prompts.mask
+                && let Some((turned, said)) = photo::lay(mask, &photo)
+            {
+                say(format_args!("note: frame {frame}, object {object}: {said}"));
+                prompts.mask = turned.map(MaskPrompt::Image).or(prompts.mask.take());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn entry<'p, T>(prompts: &'p mut PromptsByFrame, on: &On<T>) -> &'p mut Prompts {

@@ -97,11 +97,8 @@ impl<'a> Sentence<'a> {
             }
             if index >= from && readable.binary_search(&index).is_ok() {
                 progress.stage(&format!("frame {index}"));
-                let image = self
-                    .video
-                    .frames
-                    .load(index)
-                    .with_context(|| format!("frame {index} could be read a moment ago"))?;
+                let image =
+                    self.video.picture(index).with_context(|| format!("frame {index} could be read a moment ago"))?;
                 let masks = vec![tracking.segment(&image)?];
                 let masks = FrameMasks { frame: index, size: image.dimensions(), masks };
                 let lines = self.video.write(index, &image, &masks, &render::Prompts::default())?;
@@ -130,7 +127,7 @@ impl<'a> Sentence<'a> {
                 return Ok(None);
             }
             progress.stage(&format!("looking at frame {index}"));
-            match self.video.frames.load(index) {
+            match self.video.picture(index) {
                 Ok(image) => {
                     clip.look(&image)?;
                     readable.push(index);

@@ -47,6 +47,8 @@ pub struct Video<'a> {
     /// What a state says of the prompts of its run.
     asked: String,
     interrupted: Arc<AtomicBool>,
+    /// Whether it was said what becomes of the colours.
+    told: AtomicBool,
 }
 
 impl<'a> Video<'a> {
@@ -59,7 +61,16 @@ impl<'a> Video<'a> {
     ) -> Self {
         let asked = prompts::fingerprint(args, prompts, frames.len());
         let names = (0..frames.len()).map(|frame| frames.name(frame).unwrap_or_default()).collect();
-        Self { args, frames, names, outputs: Outputs::new(args), limits, asked, interrupted }
+        Self {
+            args,
+            frames,
+            names,
+            outputs: Outputs::new(args),
+            limits,
+            asked,
+            interrupted,
+            told: AtomicBool::new(false),
+        }
     }
 
     /// The model that the user asked for, on his device, as `open` makes it of its file.
@@ -100,6 +111,16 @@ impl<'a> Video<'a> {
             ),
             None => Ok(()),
         }
+    }
+
+    /// The frame `index` as the model is to see it; that its colours were converted is told once.
+    pub fn picture(&self, index: usize) -> seg_data::Result<RgbImage> {
+        let photo = self.frames.photo(index)?;
+        let (converted, said) = self.args.photo.colours.of(&photo);
+        if let Some(said) = said.filter(|_| !self.told.swap(true, Ordering::Relaxed)) {
+            say(format_args!("note: frame {index}: {said}"));
+        }
+        Ok(converted.unwrap_or(photo.image))
     }
 
     /// Whether the user has asked to stop.

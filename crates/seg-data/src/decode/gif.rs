@@ -45,7 +45,7 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
         let (w, h) = (pixels.width(), pixels.height());
         notes.push(format!("its picture of {width}x{height} pixels lies at {left},{top} on a canvas of {w}x{h}"));
     }
-    Ok(Decoded { pixels, orientation: Orientation::NoTransforms, notes })
+    Ok(Decoded { pixels, orientation: Orientation::NoTransforms, profile: None, notes })
 }
 
 /// All frames in order, RGBA, each as large as the canvas.

@@ -23,6 +23,12 @@ impl Default for DecodeLimits {
 }
 
 impl DecodeLimits {
+    /// With so many pixels, and memory for them in any format: 24 bytes each where that is more than the default.
+    pub fn with_max_pixels(self, max_pixels: u64) -> Self {
+        let max_decoded_bytes = self.max_decoded_bytes.max(max_pixels.saturating_mul(24));
+        Self { max_pixels, max_decoded_bytes, ..self }
+    }
+
     /// Refuses empty and oversized files by their length.
     pub(crate) fn check_file(&self, name: &str, len: u64) -> Result<()> {
         if len == 0 {
@@ -42,7 +48,7 @@ impl DecodeLimits {
                 name: name.to_owned(),
                 what: "the image's size in pixels",
                 value: format!("{width}x{height} = {:.1} million", pixels as f64 / 1e6),
-                limit: format!("{} million", self.max_pixels as f64 / 1e6),
+                limit: format!("{} million (--max-pixels, DecodeLimits::max_pixels)", self.max_pixels as f64 / 1e6),
             });
         }
         self.compare(name, "the image's longer side in pixels", width.max(height).into(), self.max_side.into())?;

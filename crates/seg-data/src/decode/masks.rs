@@ -1,12 +1,11 @@
 //! Mask files, with what of the file decides about their meaning beside the pixels.
 
-use std::io::Cursor;
 use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageFormat};
 
-use super::{DecodeLimits, Decoded, check_is_file, decode, guarded, jpeg, labels, read, sniff, tiff};
+use super::{DecodeLimits, Decoded, decode_as, guarded, jpeg, labels, read, sniff, tiff};
 use crate::error::Result;
 use crate::inside::MaskReader;
 
@@ -28,7 +27,6 @@ pub(crate) struct RawMask {
 
 /// Reads a mask file.
 pub(crate) fn open_mask(path: &Path, reader: MaskReader, limits: &DecodeLimits) -> Result<RawMask> {
-    check_is_file(path)?;
     let (name, bytes) = read(path, limits)?;
     raw_mask(&bytes, &name, reader, limits)
 }
@@ -47,9 +45,9 @@ pub(crate) fn raw_mask(bytes: &[u8], name: &str, reader: MaskReader, limits: &De
         format @ ImageFormat::Jpeg if reader == MaskReader::OpenCv => {
             (format, guarded(name, "JPEG", || jpeg::opencv_grey(bytes, name, limits))?)
         }
-        _ => decode(Cursor::new(bytes), bytes.len() as u64, name, limits)?,
+        format => (format, decode_as(format, bytes, name, limits)?),
     };
-    let Decoded { pixels, orientation, notes } = decoded;
+    let Decoded { pixels, orientation, notes, .. } = decoded;
     if format == ImageFormat::Png {
         match reader {
             MaskReader::Meaning if labels::is_indexed(bytes) => indices = first_colour(bytes, name, &pixels, limits)?,
@@ -89,7 +87,7 @@ pub(crate) fn load_palette_labels(path: &Path, limits: &DecodeLimits) -> Result<
             (indices, decoded.orientation)
         }
         Ok(ImageFormat::Png) if labels::is_indexed(&bytes) => {
-            let (_, decoded) = decode(Cursor::new(&*bytes), bytes.len() as u64, &name, limits)?;
+            let decoded = decode_as(ImageFormat::Png, &bytes, &name, limits)?;
             let indices = guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))?;
             (Some(indices), decoded.orientation)
         }

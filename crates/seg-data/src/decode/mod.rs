@@ -10,7 +10,7 @@
 //! | several frames (GIF, WebP, APNG, TIFF pages) | the first, on its canvas; a note says so |
 //! | 16-bit BMP | levels of 5 and 6 bits cut as Pillow does, `v·255 / 31` |
 //! | PNG without an end, with a damaged chunk that is not needed; GIF without a trailer | read, a note says so for PNG |
-//! | an embedded colour profile | not applied, as the reference does not either |
+//! | an embedded colour profile | kept, not applied, as the reference does not either: [`LoadedImage::to_srgb`] applies it |
 //! | EXIF / TIFF orientation 1 to 8 | applied: everything else works in the pixels that a viewer shows |
 //!
 //! JPEG pixels are bit-equal to libjpeg-turbo's default decoding (accurate integer IDCT, triangle upsampling), which is
@@ -26,6 +26,7 @@ mod labels;
 mod limits;
 mod masks;
 mod png_chunks;
+mod profile;
 mod raster;
 mod sniff;
 mod tiff;
@@ -41,12 +42,15 @@ use image::{DynamicImage, GrayImage, RgbImage};
 
 use crate::error::{DataError, Result};
 pub use limits::DecodeLimits;
+pub use profile::ColourProfile;
 
 /// A decoded photo.
 #[derive(Debug, Clone)]
 pub struct LoadedImage {
-    /// `height × width` RGB, 8 bits, sRGB as stored, orientation applied.
+    /// `height × width` RGB, 8 bits, as stored, orientation applied.
     pub image: RgbImage,
+    /// What the numbers of `image` mean; none in a file that does not say, which is taken for sRGB.
+    pub profile: Option<ColourProfile>,
     /// The container, recognised by content.
     pub format: ImageFormat,
     /// Transparency, 255 opaque, of the image's size; none where every pixel is opaque. A cut-out must not be more opaque.
@@ -62,12 +66,20 @@ impl LoadedImage {
     pub fn dimensions(&self) -> (u32, u32) {
         self.image.dimensions()
     }
+
+    /// The picture in sRGB, where its colour profile is another one.
+    pub fn to_srgb(&self) -> Option<RgbImage> {
+        let profile = self.profile.as_ref().filter(|profile| !profile.is_srgb())?;
+        profile.to_srgb(&self.image).ok()
+    }
 }
 
 /// What all decoders here give: pixels not yet turned, and what was noticed on the way.
 pub(crate) struct Decoded {
     pub pixels: DynamicImage,
     pub orientation: Orientation,
+    /// Whether there is a profile, and it can be used.
+    pub profile: Option<std::result::Result<ColourProfile, String>>,
     pub notes: Vec<String>,
 }
 
@@ -115,8 +127,7 @@ pub(crate) use tiff::Facts as TiffFacts;
 /// The name and the bytes of a file that is not over the limits.
 fn read(path: &Path, limits: &DecodeLimits) -> Result<(String, Vec<u8>)> {
     let name = path.display().to_string();
-    let len = std::fs::metadata(path).map_err(|e| DataError::io(path, "open it", e))?.len();
-    limits.check_file(&name, len)?;
+    limits.check_file(&name, check_is_file(path)?)?;
     let bytes = std::fs::read(path).map_err(|e| DataError::io(path, "read it", e))?;
     limits.check_file(&name, bytes.len() as u64)?;
     Ok((name, bytes))
@@ -180,12 +191,33 @@ pub(crate) fn guarded<T>(name: &str, format: &'static str, f: impl FnOnce() -> R
 }
 
 fn finish(format: ImageFormat, decoded: Decoded) -> LoadedImage {
-    let Decoded { pixels, orientation, notes } = decoded;
+    let Decoded { pixels, orientation, profile, mut notes } = decoded;
+    if let (ImageFormat::Png, Some(note)) = (format, dark(&pixels)) {
+        notes.push(note);
+    }
+    let profile = match profile.transpose() {
+        Ok(profile) => profile,
+        Err(note) => {
+            notes.push(note);
+            None
+        }
+    };
     let turned = |mut pixels: DynamicImage| {
         pixels.apply_orientation(orientation);
         pixels
     };
     let alpha = raster::alpha(&pixels).map(|alpha| turned(DynamicImage::ImageLuma8(alpha)).into_luma8());
     let image = turned(DynamicImage::ImageRgb8(raster::to_rgb8(pixels))).into_rgb8();
-    LoadedImage { image, alpha, format, orientation, notes }
+    LoadedImage { image, profile, alpha, format, orientation, notes }
+}
+
+/// A note on a 16-bit picture without any bright pixel.
+fn dark(pixels: &DynamicImage) -> Option<String> {
+    match pixels {
+        DynamicImage::ImageLuma16(i) => tiff::dark(i.as_raw(), 1, 1, None),
+        DynamicImage::ImageLumaA16(i) => tiff::dark(i.as_raw(), 2, 1, None),
+        DynamicImage::ImageRgb16(i) => tiff::dark(i.as_raw(), 3, 3, None),
+        DynamicImage::ImageRgba16(i) => tiff::dark(i.as_raw(), 4, 3, None),
+        _ => None,
+    }
 }

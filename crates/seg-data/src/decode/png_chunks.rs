@@ -16,6 +16,8 @@ pub(super) struct Prepared<'b> {
     pub bytes: Cow<'b, [u8]>,
     /// Of `eXIf`, wherever it stands.
     pub orientation: Option<Orientation>,
+    /// Of `cICP`.
+    pub cicp: Option<[u8; 4]>,
     pub notes: Vec<String>,
 }
 
@@ -26,7 +28,7 @@ pub(super) struct Prepared<'b> {
 pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
     let fail = |reason: String| DataError::Decode { name: name.to_owned(), format: "PNG", reason };
     let cut = |reason: &str| DataError::Truncated { name: name.to_owned(), format: "PNG", reason: reason.into() };
-    let mut prepared = Prepared { bytes: Cow::Borrowed(bytes), orientation: None, notes: Vec::new() };
+    let mut prepared = Prepared { bytes: Cow::Borrowed(bytes), orientation: None, cicp: None, notes: Vec::new() };
     let (mut at, mut pixels, mut ended, mut animated) = (SIGNATURE, false, false, false);
     while let Some(chunk) = Chunk::read(bytes, at) {
         let kind = chunk.kind;
@@ -60,6 +62,7 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
         match &kind {
             b"IDAT" => pixels = true,
             b"IEND" => ended = true,
+            b"cICP" if chunk.checksum_is_right => prepared.cicp = data.try_into().ok(),
             b"acTL" => animated = true,
             b"eXIf" if chunk.checksum_is_right => {
                 prepared.orientation = exif::orientation(data).and_then(Orientation::from_exif);

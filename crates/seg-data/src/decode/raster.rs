@@ -7,7 +7,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use rayon::prelude::*;
 
-use super::{DecodeLimits, Decoded, bmp_header, exif, png_chunks, sniff};
+use super::{ColourProfile, DecodeLimits, Decoded, bmp_header, exif, png_chunks, sniff};
 use crate::error::{DataError, Result, one_line};
 
 /// A PNG, prepared.
@@ -16,6 +16,8 @@ pub(super) fn decode_png(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Res
     let prepared = png_chunks::prepare(bytes, name)?;
     let mut decoded = decode(Cursor::new(prepared.bytes), ImageFormat::Png, name, limits)?;
     decoded.orientation = prepared.orientation.unwrap_or(decoded.orientation);
+    // of the two the newer kind counts
+    decoded.profile = prepared.cicp.map(ColourProfile::of_cicp).or(decoded.profile);
     decoded.notes.extend(prepared.notes);
     Ok(decoded)
 }
@@ -57,8 +59,9 @@ pub(super) fn decode<R: BufRead + Seek>(
     let block = decoder.exif_metadata().ok().flatten();
     let orientation =
         block.and_then(|b| exif::orientation(&b)).and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
+    let profile = decoder.icc_profile().ok().flatten().map(ColourProfile::read);
     let pixels = DynamicImage::from_decoder(decoder).map_err(fail)?;
-    Ok(Decoded { pixels, orientation, notes: Vec::new() })
+    Ok(Decoded { pixels, orientation, profile, notes: Vec::new() })
 }
 
 /// Checks the size in a PNG's first chunk, which always stands at the same place: the decoder would otherwise answer

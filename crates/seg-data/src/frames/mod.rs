@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use image::{ImageFormat, RgbImage};
 use tempfile::TempDir;
 
-use crate::decode::{DecodeLimits, load_image};
+use crate::decode::{DecodeLimits, LoadedImage, load_image};
 use crate::error::{DataError, Result};
 use crate::inputs;
 
@@ -112,15 +112,23 @@ impl Frames {
         self.files.get(index).map(|file| inputs::stem(file))
     }
 
-    /// Decodes a frame.
+    /// The pixels of a frame.
+    ///
+    /// # Errors
+    /// As [`Self::photo`].
+    pub fn load(&self, index: usize) -> Result<RgbImage> {
+        Ok(self.photo(index)?.image)
+    }
+
+    /// A frame with all that its file says of it.
     ///
     /// # Errors
     /// As [`load_image`]; [`DataError::Size`] beyond the last frame.
-    pub fn load(&self, index: usize) -> Result<RgbImage> {
+    pub fn photo(&self, index: usize) -> Result<LoadedImage> {
         let file = self.files.get(index).ok_or_else(|| {
             DataError::size("the frame's number", index.to_string(), format!("less than {}", self.files.len()))
         })?;
-        Ok(load_image(file, &self.limits)?.image)
+        load_image(file, &self.limits)
     }
 
     /// What the caller may want to tell the user, such as numbers missing in the frames' names.

@@ -124,6 +124,7 @@ rgb.save(OUT / "rgb8.bmp")
 image.save(OUT / "palette8.bmp")
 one.save(OUT / "grey1.bmp")
 image.save(OUT / "palette8.gif")
+Image.fromarray(flat).save(OUT / "rgba8.bmp")
 rgb.save(OUT / "rgb8.webp", lossless=True)
 Image.fromarray(flat).save(OUT / "rgba8.webp", lossless=True, exact=True)
 for sampling in (0, 1, 2):

@@ -94,6 +94,8 @@ pub(super) struct Stream {
     pub frame: Frame,
     pub colour: Colour,
     pub orientation: Option<u8>,
+    /// The parts of an ICC profile, put together.
+    pub profile: Option<Vec<u8>>,
     pub lost: Vec<Lost>,
     pub notes: Vec<String>,
     /// Whether the end-of-image marker was there.
@@ -114,6 +116,7 @@ pub(super) fn read(file: &[u8], check: &dyn Fn(&Frame) -> Result<(), DataError>)
         jfif: false,
         adobe: None,
         orientation: None,
+        profile: Vec::new(),
         interval: 0,
         full_tables: false,
         missing: Vec::new(),
@@ -148,10 +151,20 @@ pub(super) fn read(file: &[u8], check: &dyn Fn(&Frame) -> Result<(), DataError>)
         frame,
         colour,
         orientation: s.orientation,
+        profile: put_together(s.profile),
         lost: s.lost,
         notes: s.notes,
         ended,
     })
+}
+
+/// The parts in order; nothing, which no profile is, where one of them is missing.
+fn put_together(mut parts: Vec<(u8, u8, &[u8])>) -> Option<Vec<u8>> {
+    let count = usize::from(parts.first()?.1);
+    parts.sort_by_key(|part| part.0);
+    parts.dedup_by_key(|part| part.0);
+    let whole = parts.len() == count && parts.iter().enumerate().all(|(i, part)| usize::from(part.0) == i + 1);
+    Some(if whole { parts.iter().flat_map(|part| part.2).copied().collect() } else { Vec::new() })
 }
 
 /// libjpeg's guess: JFIF is YCbCr, then Adobe's transform, then the component ids.
@@ -176,6 +189,8 @@ struct Reader<'a> {
     jfif: bool,
     adobe: Option<u8>,
     orientation: Option<u8>,
+    /// Parts of an ICC profile: which of how many, and its bytes.
+    profile: Vec<(u8, u8, &'a [u8])>,
     interval: usize,
     full_tables: bool,
     /// Per component and coefficient: the lowest bit not yet sent; 99 for nothing sent.
@@ -221,6 +236,11 @@ impl Reader<'_> {
                 0xe1 if self.orientation.is_none() && self.scans == 0 => {
                     self.orientation =
                         body.strip_prefix(b"Exif\0").and_then(|b| b.get(1..)).and_then(exif::orientation);
+                }
+                0xe2 if self.scans == 0 => {
+                    if let Some([part, parts, data @ ..]) = body.strip_prefix(b"ICC_PROFILE\0") {
+                        self.profile.push((*part, *parts, data));
+                    }
                 }
                 0xee if self.scans == 0 && body.len() >= 12 && body.starts_with(b"Adobe") => {
                     self.adobe = Some(body[11]);
@@ -325,7 +345,10 @@ impl Reader<'_> {
                 starved = true;
             } else {
                 starved = false;
-                self.out.extend(&self.file[data]);
+                let data = &self.file[data];
+                // The decoder looks for the marker behind what it has read, which may be less than there is. Zeros at the end it
+                // would make up by itself.
+                self.out.extend(if frame.arithmetic() { without_zeros(data) } else { data });
                 self.out.extend(pad);
             }
         }
@@ -343,6 +366,12 @@ impl Reader<'_> {
         }
         Ok(end)
     }
+}
+
+/// Arithmetic coding ends in zeros without end, of which an encoder may write some. The one behind 255 belongs to it.
+fn without_zeros(data: &[u8]) -> &[u8] {
+    let kept = data.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1 + usize::from(data[last] == 0xff));
+    &data[..kept.min(data.len())]
 }
 
 /// The next marker at or behind `at`, with the place behind it. Stray bytes and fill bytes are skipped.

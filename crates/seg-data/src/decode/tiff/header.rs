@@ -111,6 +111,8 @@ pub(super) struct Header {
     pub fax_options: u64,
     /// MaxSampleValue, if it is smaller than the type's.
     pub largest: Option<u64>,
+    /// An ICC profile.
+    pub profile: Option<Vec<u8>>,
 }
 
 impl Header {
@@ -183,6 +185,7 @@ impl Header {
             reference: reference.map(|v: f64| v as f32),
             fax_options: number(directory, Tag::Unknown(292), 0)?,
             largest,
+            profile: directory.find_tag(Tag::IccProfile).ok().flatten().and_then(|v| v.into_u8_vec().ok()),
         })
     }
 

@@ -28,10 +28,11 @@ use std::io::Cursor;
 use image::GrayImage;
 use tiff::decoder::{Decoder, Limits};
 
-use super::{DecodeLimits, Decoded};
+use super::{ColourProfile, DecodeLimits, Decoded};
 use crate::error::Result;
 use fault::Fault;
 use header::{Format, Header, Photometric};
+pub(super) use scale::dark;
 
 /// One file.
 struct Source<'f> {
@@ -62,7 +63,7 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
     let source = Source { bytes, name, limits };
     let (header, notes) = source.header()?;
     let raw = Raw::read(&header, &source)?;
-    picture(&source, &header, raw, notes)
+    picture(&source, header, raw, notes)
 }
 
 /// The same of a mask, and the indices of a palette of at most 256 colours (not turned). `as_stored`: the alpha is not divided out.
@@ -90,12 +91,13 @@ pub(super) fn mask(
         }
         _ => None,
     };
-    Ok((picture(&source, &header, raw, notes)?, facts, indices))
+    Ok((picture(&source, header, raw, notes)?, facts, indices))
 }
 
-fn picture(source: &Source<'_>, header: &Header, raw: Raw, mut notes: Vec<String>) -> Result<Decoded> {
-    let pixels = colour::picture(header, raw, &mut notes).map_err(|f| f.of(source.name))?;
-    Ok(Decoded { pixels, orientation: header.orientation, notes })
+fn picture(source: &Source<'_>, header: Header, raw: Raw, mut notes: Vec<String>) -> Result<Decoded> {
+    let pixels = colour::picture(&header, raw, &mut notes).map_err(|f| f.of(source.name))?;
+    let profile = header.profile.map(ColourProfile::read);
+    Ok(Decoded { pixels, orientation: header.orientation, profile, notes })
 }
 
 impl Raw {

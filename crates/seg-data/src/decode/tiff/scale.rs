@@ -210,7 +210,7 @@ fn shown(v: f64) -> f64 {
 }
 
 /// A note on 16-bit samples of which the two highest bits are never used: a camera's 12 or 14 bits, or levels of 8.
-fn dark(values: &[u16], samples: usize, colours: usize, largest: Option<u64>) -> Option<String> {
+pub(in crate::decode) fn dark(values: &[u16], samples: usize, colours: usize, largest: Option<u64>) -> Option<String> {
     const DARK: u16 = 16383;
     let colours = || values.chunks_exact(samples).flat_map(|pixel| &pixel[..colours]);
     // of most pictures the first pixels decide
