@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hrseg::seg_data;
+use image::{DynamicImage, GrayImage, ImageFormat};
 use serde_json::Value;
 
 fn data() -> PathBuf {
@@ -100,5 +102,94 @@ fn unicode_forms_and_stray_masks_pair_up() {
         let (json, _) = evaluate(&pred, &gt, ["--metrics", "mae"], 0);
         assert_eq!(json["pairs"].as_object().unwrap().len(), pairs, "{name}");
         assert_eq!(json["aggregate"]["mae"], 0.0, "{name}");
+    }
+}
+
+/// Frame `t` of `make_sav_labels.py`: a rectangle that moves right and one that moves down, `shift` pixels away and narrower by it.
+fn labelled(t: u32, shift: u32, labels: [u8; 2], (width, height): (u32, u32)) -> GrayImage {
+    GrayImage::from_fn(width, height, |x, y| {
+        let second = (12 + t..20 + t - shift).contains(&y) && (24 + shift..33).contains(&x);
+        let first = (5 + shift..15).contains(&y) && (4 + 2 * t + shift..16 + 2 * t).contains(&x);
+        [if second { labels[1] } else { u8::from(first) * labels[0] }].into()
+    })
+}
+
+/// PNG bytes of levels of 0 and another in one bit.
+fn one_bit(image: &GrayImage) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, image.width(), image.height());
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    let bits = |row: &[u8]| {
+        row.chunks(8).map(|b| b.iter().rev().fold(0, |n, v| n >> 1 | u8::from(*v > 0) << 7)).collect::<Vec<u8>>()
+    };
+    let packed: Vec<u8> = image.as_raw().chunks(image.width() as usize).flat_map(bits).collect();
+    encoder.write_header().unwrap().write_image_data(&packed).unwrap();
+    out
+}
+
+fn encoded(image: impl Into<DynamicImage>) -> Vec<u8> {
+    let mut out = std::io::Cursor::new(Vec::new());
+    image.into().write_to(&mut out, ImageFormat::Png).unwrap();
+    out.into_inner()
+}
+
+/// Two folders of six frames each, one for predictions (`shift` 2), one for ground truths (0).
+fn sequence(make: impl Fn(u32, u32) -> Vec<u8>) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (side, shift) in [("gt", 0), ("pred", 2)] {
+        std::fs::create_dir_all(folder.path().join(side).join("v")).unwrap();
+        for t in 0..6 {
+            std::fs::write(folder.path().join(side).join(format!("v/{t:05}.png")), make(t, shift)).unwrap();
+        }
+    }
+    folder
+}
+
+fn sav(folder: &tempfile::TempDir, task: &str, code: i32) -> (Value, String) {
+    evaluate(&folder.path().join("pred"), &folder.path().join("gt"), ["--davis", task], code)
+}
+
+/// J and F of objects as sav_evaluator prints them: `make_sav_labels.py`.
+#[test]
+fn label_images_of_odd_kinds_in_sa_v() {
+    const SIZE: (u32, u32) = (48, 32);
+    let (first, second) = ([66.6667, 52.5], [58.3333, 53.3333]);
+    let void = |t, shift| seg_data::labels::png(&labelled(t, shift, [255, 2], SIZE)).unwrap();
+    let bits = |t, shift| one_bit(&labelled(t, shift, [1, 0], SIZE));
+    // the ground truth in one bit, the prediction in eight: 1 is the same object
+    let mixed = |t, shift| if shift > 0 { encoded(labelled(t, shift, [1, 0], SIZE)) } else { bits(t, shift) };
+    let sizes = |t, shift| encoded(labelled(t, shift, [1, 2], (48 + 16 * (t % 2), 32 + 32 * (t % 2))));
+    for (name, folder, expected) in [
+        ("255", sequence(void), vec![("v_255", first), ("v_2", second)]),
+        ("one bit", sequence(bits), vec![("v_1", first)]),
+        ("one bit, 8 bits", sequence(mixed), vec![("v_1", first)]),
+        ("sizes", sequence(sizes), vec![("v_1", first), ("v_2", second)]),
+    ] {
+        let (json, _) = sav(&folder, "sa-v", 0);
+        assert_eq!(json["pairs"].as_object().unwrap().len(), expected.len(), "{name}");
+        for (object, [j, f]) in expected {
+            for (key, theirs) in [("J-Mean", j), ("F-Mean", f)] {
+                let ours = json["pairs"][object][key].as_f64().unwrap();
+                assert!((ours - theirs).abs() < 5.1e-5, "{name} {object} {key}: {ours}, expected {theirs}");
+            }
+        }
+    }
+    // davis2017 stacks the frames of a sequence, and so do we: one size
+    let (_, said) = sav(&sequence(sizes), "semi-supervised", 1);
+    assert!(said.contains("frame 00001") && said.contains("64x64") && said.contains("48x32"), "{said}");
+}
+
+#[test]
+fn colours_are_no_labels() {
+    let rgb = |t, shift| {
+        let labels = labelled(t, shift, [128, 255], (48, 32));
+        encoded(image::RgbImage::from_fn(48, 32, |x, y| [labels.get_pixel(x, y).0[0], 0, 0].into()))
+    };
+    let folder = sequence(rgb);
+    for task in ["sa-v", "semi-supervised", "unsupervised"] {
+        let (_, said) = sav(&folder, task, 1);
+        assert!(said.contains("error: v: ") && said.contains("palette or 8-bit gray"), "{said}");
+        assert!(said.contains("nothing could be scored"), "{said}");
     }
 }

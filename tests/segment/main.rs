@@ -14,3 +14,5 @@ mod photos;
 mod prompts;
 mod refusals;
 mod running;
+mod transparent;
+mod wrapped;

@@ -106,5 +106,8 @@ fn twelve_bits_in_sixteen_are_told() {
     let dark = ImageBuffer::<Luma<u16>, _>::from_fn(40, 30, |x, y| Luma([(x * 100 + y) as u16]));
     dark.save(sandbox.path("a.png")).unwrap();
     let run = sandbox.segment(&["a.png", CLICK[0], CLICK[1], "--format", "mask"]).exits(0);
-    assert!(run.stderr.contains("note: a.png: its 16-bit samples go up to 3929 of 65535: the picture is dark"), "{run:?}");
+    assert!(
+        run.stderr.contains("note: a.png: its 16-bit samples go up to 3929 of 65535: the picture is dark"),
+        "{run:?}"
+    );
 }

@@ -6,6 +6,7 @@
 mod common;
 
 mod clicks;
+mod masks;
 mod sentence;
 
 use common::Sandbox;

@@ -2,11 +2,12 @@
 
 use crate::backend::FileBackend;
 use crate::dtype::FileDtype;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, shorten};
 use crate::parts;
 use crate::place::Place;
 use crate::read::{self, Reader};
 use crate::transformers;
+use crate::wrappers::Unwrapped;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use std::collections::BTreeMap;
@@ -75,7 +76,8 @@ struct Inner {
     places: BTreeMap<String, Place>,
     metadata: BTreeMap<String, String>,
     nested: Option<String>,
-    stripped: Option<&'static str>,
+    stripped: Option<String>,
+    skipped: BTreeMap<String, String>,
     renamed: Option<&'static str>,
     notes: Vec<String>,
 }
@@ -86,8 +88,8 @@ struct Part {
     reader: Reader,
 }
 
-/// Prefixes that wrappers put before every key: MPG-SAM 2's training, data-parallel training, `torch.compile`. The longer ones first.
-const WRAPPERS: [&str; 4] = ["module.evf_model.", "evf_model.", "module.", "_orig_mod."];
+/// Skipped tensors that are named in notes.
+const NAMED: usize = 20;
 
 impl Checkpoint {
     /// Opens a file and reads its directory; recognised by content, not by name. Of a folder that transformers saved (`model.safetensors`,
@@ -100,7 +102,7 @@ impl Checkpoint {
         let path = path.as_ref();
         let mut parts = Vec::new();
         let mut places = BTreeMap::new();
-        let (mut metadata, mut notes) = (BTreeMap::new(), Vec::new());
+        let (mut metadata, mut notes, mut skipped) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         let (mut formats, mut nested) = (Vec::new(), None);
         for file in parts::files(path)? {
             let (reader, index, format) = open_part(&file)?;
@@ -112,6 +114,7 @@ impl Checkpoint {
             }
             metadata.extend(index.metadata);
             notes.extend(index.notes);
+            skipped.extend(index.skipped);
             nested = nested.or(index.nested);
             formats.push(format);
             parts.push(Part { path: file, reader });
@@ -120,15 +123,26 @@ impl Checkpoint {
         let Some(&format) = formats.first() else {
             return Err(Fault::NotACheckpoint("it has no parts".into()).at(path));
         };
-        let stripped = strip_wrapper(&mut places);
-        let renamed = transformers::rename(&mut places).map_err(|fault| fault.at(path))?;
+        let unwrapped = Unwrapped::find(&infos(&places), skipped.keys());
+        let (mut places, mut skipped) = (unwrapped.apply(places), unwrapped.apply(skipped));
+        let renamed = transformers::rename(&mut places, &mut skipped).map_err(|fault| fault.at(path))?;
+        notes.extend(skipped.iter().take(NAMED).map(|(name, what)| format!("skipped '{}': {what}", shorten(name))));
+        if skipped.len() > NAMED {
+            notes.push(format!("… and {} more tensors skipped", skipped.len() - NAMED));
+        }
+        notes.extend(unwrapped.notes);
         if let Some(renamed) = &renamed {
             notes.push(renamed.note(|part| &parts[part].reader));
         }
         let renamed = renamed.map(|renamed| renamed.family);
-        let infos = places.iter().map(|(name, place)| (name.clone(), place.info())).collect();
-        let path = path.to_path_buf();
-        let inner = Inner { path, format, parts, infos, places, metadata, nested, stripped, renamed, notes };
+        let infos = infos(&places);
+        notes.extend(FileDtype::SMALL_FLOATS.into_iter().filter_map(|dtype| {
+            let count = infos.values().filter(|info| info.dtype == dtype).count();
+            (count > 0)
+                .then(|| format!("{count} tensors of 8-bit floats ({dtype}) read as 32-bit ones of the same values"))
+        }));
+        let (path, stripped) = (path.to_path_buf(), unwrapped.prefix);
+        let inner = Inner { path, format, parts, infos, places, metadata, nested, stripped, skipped, renamed, notes };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -177,9 +191,15 @@ impl Checkpoint {
         self.inner.nested.as_deref()
     }
 
-    /// The prefix that was taken off every name (`module.` of data-parallel training), if any.
-    pub fn stripped_prefix(&self) -> Option<&'static str> {
-        self.inner.stripped
+    /// What was taken off the beginning of every name (`module.` of data-parallel training, `module._orig_mod.` when the model was compiled,
+    /// too), if any. [`Checkpoint::notes`] tell what was taken out of the middle of names.
+    pub fn stripped_prefix(&self) -> Option<&str> {
+        self.inner.stripped.as_deref()
+    }
+
+    /// Tensors that are there and cannot be read, by name, and as what they are there: `a sparse tensor`.
+    pub fn skipped(&self) -> &BTreeMap<String, String> {
+        &self.inner.skipped
     }
 
     /// transformers' classes that a file's names are of, when they were brought under the authors' names: `SamModel (SAM)`.
@@ -187,7 +207,7 @@ impl Checkpoint {
         self.inner.renamed
     }
 
-    /// What was skipped while reading, in plain words.
+    /// What was left out, taken off or read in another way, in plain words.
     pub fn notes(&self) -> &[String] {
         &self.inner.notes
     }
@@ -205,9 +225,13 @@ impl Checkpoint {
     /// Reads one tensor, in [`FileDtype::candle`]'s type, onto `device`.
     ///
     /// # Errors
-    /// [`Error::NoTensor`] when there is none of that name; [`Error::File`] when the file cannot be read any more.
+    /// [`Error::NoTensor`] when there is none of that name; [`Error::File`] when it is one of [`Checkpoint::skipped`], or the file cannot be
+    /// read any more.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
         let inner = &*self.inner;
+        if let Some(what) = inner.skipped.get(name) {
+            return Err(Fault::Unsupported(format!("tensor '{}', which is {what}", shorten(name))).at(&inner.path));
+        }
         let place = inner.places.get(name).ok_or_else(|| Error::NoTensor {
             path: inner.path.clone(),
             name: name.to_owned(),
@@ -240,11 +264,6 @@ fn open_part(path: &Path) -> Result<(Reader, read::Index, Format)> {
     Ok((reader, index, format))
 }
 
-/// Takes a wrapper's prefix off all names, if all have it.
-fn strip_wrapper<T>(tensors: &mut BTreeMap<String, T>) -> Option<&'static str> {
-    let prefix = WRAPPERS
-        .into_iter()
-        .find(|p| !tensors.is_empty() && tensors.keys().all(|k| k.len() > p.len() && k.starts_with(p)))?;
-    *tensors = std::mem::take(tensors).into_iter().map(|(k, v)| (k[prefix.len()..].to_owned(), v)).collect();
-    Some(prefix)
+fn infos(places: &BTreeMap<String, Place>) -> BTreeMap<String, TensorInfo> {
+    places.iter().map(|(name, place)| (name.clone(), place.info())).collect()
 }

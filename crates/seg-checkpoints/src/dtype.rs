@@ -22,13 +22,21 @@ pub enum FileDtype {
     BF16,
     F32,
     F64,
+    F8E4M3,
+    F8E5M2,
+    F8E4M3FNUZ,
+    F8E5M2FNUZ,
 }
 
 impl FileDtype {
+    /// The floating-point types of 8 bits, which candle computes nothing with.
+    pub(crate) const SMALL_FLOATS: [Self; 4] = [Self::F8E4M3, Self::F8E5M2, Self::F8E4M3FNUZ, Self::F8E5M2FNUZ];
+
     /// Bytes of one element.
     pub fn size(self) -> usize {
         match self {
             Self::Bool | Self::U8 | Self::I8 => 1,
+            Self::F8E4M3 | Self::F8E5M2 | Self::F8E4M3FNUZ | Self::F8E5M2FNUZ => 1,
             Self::U16 | Self::I16 | Self::F16 | Self::BF16 => 2,
             Self::U32 | Self::I32 | Self::F32 => 4,
             Self::U64 | Self::I64 | Self::F64 => 8,
@@ -37,7 +45,7 @@ impl FileDtype {
 
     /// The candle type that [`crate::Checkpoint::tensor`] gives. candle lacks some integer types: booleans become
     /// `U8`, and what has no equal is widened to the next larger type that holds every value (`U64` to `I64`, where a
-    /// value above `i64::MAX` is an error).
+    /// value above `i64::MAX` is an error; floats of 8 bits to `F32`).
     pub fn candle(self) -> DType {
         match self {
             Self::Bool | Self::U8 => DType::U8,
@@ -47,14 +55,14 @@ impl FileDtype {
             Self::U64 | Self::I64 => DType::I64,
             Self::F16 => DType::F16,
             Self::BF16 => DType::BF16,
-            Self::F32 => DType::F32,
+            Self::F32 | Self::F8E4M3 | Self::F8E5M2 | Self::F8E4M3FNUZ | Self::F8E5M2FNUZ => DType::F32,
             Self::F64 => DType::F64,
         }
     }
 
     /// Whether it is a floating-point type.
     pub fn is_float(self) -> bool {
-        matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
+        matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64) || Self::SMALL_FLOATS.contains(&self)
     }
 
     /// The name that safetensors uses.
@@ -73,6 +81,10 @@ impl FileDtype {
             Self::BF16 => "BF16",
             Self::F32 => "F32",
             Self::F64 => "F64",
+            Self::F8E4M3 => "F8_E4M3",
+            Self::F8E5M2 => "F8_E5M2",
+            Self::F8E4M3FNUZ => "F8_E4M3FNUZ",
+            Self::F8E5M2FNUZ => "F8_E5M2FNUZ",
         }
     }
 
@@ -91,6 +103,10 @@ impl FileDtype {
             "BF16" => Self::BF16,
             "F32" => Self::F32,
             "F64" => Self::F64,
+            "F8_E4M3" => Self::F8E4M3,
+            "F8_E5M2" => Self::F8E5M2,
+            "F8_E4M3FNUZ" => Self::F8E4M3FNUZ,
+            "F8_E5M2FNUZ" => Self::F8E5M2FNUZ,
             _ => return None,
         })
     }
@@ -128,6 +144,10 @@ impl FileDtype {
             "bfloat16" => Self::BF16,
             "float32" | "float" => Self::F32,
             "float64" | "double" => Self::F64,
+            "float8_e4m3fn" => Self::F8E4M3,
+            "float8_e5m2" => Self::F8E5M2,
+            "float8_e4m3fnuz" => Self::F8E4M3FNUZ,
+            "float8_e5m2fnuz" => Self::F8E5M2FNUZ,
             _ => return None,
         })
     }
@@ -189,3 +209,28 @@ widen!(WideU64, u64, i64, |v| i64::try_from(v).map_err(|_| Fault::Unsupported(fo
     "the unsigned 64-bit value {v}: the largest that can be read is {}",
     i64::MAX
 ))));
+
+widen!(WideF8E4M3, u8, f32, |v| Ok(match v & 0x7f {
+    0x7f => f32::NAN,
+    _ => small_float(v, 3, 7),
+}));
+widen!(WideF8E5M2, u8, f32, |v| Ok(match v & 0x7f {
+    0x7d..=0x7f => f32::NAN,
+    0x7c => f32::INFINITY.copysign(sign(v)),
+    _ => small_float(v, 2, 15),
+}));
+widen!(WideF8E4M3Fnuz, u8, f32, |v| Ok(if v == 0x80 { f32::NAN } else { small_float(v, 3, 8) }));
+widen!(WideF8E5M2Fnuz, u8, f32, |v| Ok(if v == 0x80 { f32::NAN } else { small_float(v, 2, 16) }));
+
+fn sign(bits: u8) -> f32 {
+    if bits & 0x80 == 0 { 1. } else { -1. }
+}
+
+/// A finite float of 8 bits with so many bits of mantissa; every one is a 32-bit float, too.
+fn small_float(bits: u8, mantissa: i32, bias: i32) -> f32 {
+    let exponent = i32::from(bits & 0x7f) >> mantissa;
+    let fraction = i32::from(bits & 0x7f) - (exponent << mantissa);
+    // below the smallest normal number there is no leading one
+    let (whole, exponent) = if exponent == 0 { (fraction, 1) } else { (fraction + (1 << mantissa), exponent) };
+    sign(bits) * whole as f32 * 2f32.powi(exponent - bias - mantissa)
+}

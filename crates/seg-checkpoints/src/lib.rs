@@ -17,6 +17,7 @@ mod report;
 mod training;
 mod transformers;
 mod variables;
+mod wrappers;
 mod write;
 
 pub use checkpoint::{Checkpoint, Format, TensorInfo};

@@ -109,7 +109,8 @@ impl SimpleBackend for Recorder {
         let mut record = self.lock();
         record.requested.insert(name.to_owned());
         let Some(info) = self.checkpoint.get(name) else {
-            if covers(&self.optional, name) {
+            // what is there and cannot be read must not become zeros
+            if covers(&self.optional, name) && !self.checkpoint.skipped().contains_key(name) {
                 record.zero_filled.insert(name.to_owned());
                 return if record.hopeless() {
                     placeholder(&shape, dtype, device)
@@ -200,10 +201,12 @@ pub fn load_strict<M>(
 
 fn report(checkpoint: &Checkpoint, policy: &LoadPolicy, record: &Record) -> LoadReport {
     let identity = identify(checkpoint);
-    let unrequested = || checkpoint.keys().filter(|k| !record.requested.contains(*k));
+    let all = || checkpoint.keys().chain(checkpoint.skipped().keys().map(String::as_str));
+    let unrequested = || all().filter(|k| !record.requested.contains(*k));
     // a batch norm's counter serves torch's training alone: no model here asks for it
     let unused = |k: &str| covers(&policy.unused, k) || k.ends_with(".num_batches_tracked");
     let mut notes = checkpoint.notes().to_vec();
+    notes.extend(checkpoint.stripped_prefix().map(|prefix| format!("prefix '{prefix}' taken off every name")));
     let mut wrong_model = false;
     if let (Some(found), Some(wanted)) = (&identity, &policy.expected) {
         wrong_model = !found.may_be(wanted);
@@ -228,7 +231,8 @@ fn report(checkpoint: &Checkpoint, policy: &LoadPolicy, record: &Record) -> Load
         ignored: unrequested().filter(|k| unused(k)).map(str::to_owned).collect(),
         mis_shaped: record.mis_shaped.values().cloned().collect(),
         mis_typed: record.mis_typed.values().cloned().collect(),
-        stripped_prefix: checkpoint.stripped_prefix(),
+        skipped: checkpoint.skipped().clone(),
+        stripped_prefix: checkpoint.stripped_prefix().map(str::to_owned),
         nested_key: checkpoint.nested_key().map(str::to_owned),
         notes,
         wrong_model,

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 /// What transformers calls its files in a saved folder, in the order in which it looks for them.
 const NAMES: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// The list of parts of `torch.distributed.checkpoint`, as FSDP and accelerate save sharded weights.
+const DISTRIBUTED: &str = ".metadata";
 /// How the list of a checkpoint's parts ends.
 const INDEX: &str = ".index.json";
 /// Bytes of such a list, and files in it, that no checkpoint has.
@@ -18,7 +20,13 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let kind = std::fs::metadata(path).map_err(Error::io(path, "open it"))?;
     if kind.is_dir() {
         let found = NAMES.iter().map(|name| path.join(name)).find(|file| file.is_file());
-        let none = || Fault::NotACheckpoint(format!("it is a folder with none of {}", NAMES.join(", "))).at(path);
+        let none = || {
+            let spread = path.join(DISTRIBUTED).is_file();
+            let how = "torch.distributed.checkpoint saved it: make one file of it with 'python -m torch.distributed.checkpoint.format_utils dcp_to_torch'";
+            let found =
+                if spread { how.to_owned() } else { format!("it is a folder with none of {}", NAMES.join(", ")) };
+            Fault::NotACheckpoint(found).at(path)
+        };
         let file = found.ok_or_else(none)?;
         return if is_index(&file) { listed(&file) } else { Ok(vec![file]) };
     }

@@ -3,6 +3,7 @@
 use crate::error::shorten;
 use crate::identify::Identity;
 use candle_core::DType;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
@@ -56,8 +57,11 @@ pub struct LoadReport {
     pub mis_shaped: Vec<ShapeMismatch>,
     /// Of another kind of type.
     pub mis_typed: Vec<TypeMismatch>,
-    /// Prefix taken off every name in the file (`module.`), if any.
-    pub stripped_prefix: Option<&'static str>,
+    /// In the file, and not read: the tensor's name, and as what it is there (`a sparse tensor`). They are among `missing` when the model asks
+    /// for them, and else among `extra` or `ignored`.
+    pub skipped: BTreeMap<String, String>,
+    /// Prefix taken off every name in the file (`module.`), if any; a note says so, too.
+    pub stripped_prefix: Option<String>,
     /// The key under which the state dict was found, if not at the top.
     pub nested_key: Option<String>,
     /// Remarks that are no errors.
@@ -92,14 +96,15 @@ impl LoadReport {
             _ => format!("{} tensors loaded", self.loaded),
         };
         let mut parts = Vec::new();
-        push_part(&mut parts, "missing", &self.missing, |n| shorten(n));
+        push_part(&mut parts, "missing", &self.unread_first(&self.missing), |n| self.named(n));
         push_part(&mut parts, "of another shape", &self.mis_shaped, |m| {
             format!("{}: {:?} instead of {:?}", shorten(&m.name), m.got, m.expected)
         });
         push_part(&mut parts, "of another type", &self.mis_typed, |m| {
             format!("{}: {} instead of {:?}", shorten(&m.name), m.got, m.expected)
         });
-        push_part(&mut parts, if self.extra_allowed { "unused" } else { "unexpected" }, &self.extra, |n| shorten(n));
+        let extra = self.unread_first(&self.extra);
+        push_part(&mut parts, if self.extra_allowed { "unused" } else { "unexpected" }, &extra, |n| self.named(n));
         if self.is_ok() {
             push_part(&mut parts, "optional and missing", &self.zero_filled, |n| shorten(n));
         }
@@ -107,6 +112,22 @@ impl LoadReport {
             let _ = write!(text, ": {}", parts.join("; "));
         }
         text
+    }
+}
+
+impl LoadReport {
+    /// The names with those first that are there and not read: they are the ones to say something about.
+    fn unread_first<'n>(&self, names: &'n [String]) -> Vec<&'n String> {
+        let (unread, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| self.skipped.contains_key(*name));
+        unread.into_iter().chain(others).collect()
+    }
+
+    /// A name, and why it is not read, if it is there.
+    fn named(&self, name: &str) -> String {
+        match self.skipped.get(name) {
+            Some(what) => format!("{}: there, but as {what}, which is not read", shorten(name)),
+            None => shorten(name),
+        }
     }
 }
 
@@ -131,19 +152,16 @@ impl fmt::Display for LoadReport {
         if let Some(key) = &self.nested_key {
             writeln!(f, "  state dict found under '{key}'")?;
         }
-        if let Some(prefix) = self.stripped_prefix {
-            writeln!(f, "  prefix '{prefix}' taken off every name")?;
-        }
         writeln!(f, "  {} tensors loaded", self.loaded)?;
         let mut parts = Vec::new();
-        push_part(&mut parts, "missing", &self.missing, |n| shorten(n));
+        push_part(&mut parts, "missing", &self.unread_first(&self.missing), |n| self.named(n));
         push_part(&mut parts, "of another shape", &self.mis_shaped, |m| {
             format!("{}: {:?} instead of {:?}", shorten(&m.name), m.got, m.expected)
         });
         push_part(&mut parts, "of another type", &self.mis_typed, |m| {
             format!("{}: {} instead of {:?}", shorten(&m.name), m.got, m.expected)
         });
-        push_part(&mut parts, "unexpected", &self.extra, |n| shorten(n));
+        push_part(&mut parts, "unexpected", &self.unread_first(&self.extra), |n| self.named(n));
         push_part(&mut parts, "optional, missing, set to zero", &self.zero_filled, |n| shorten(n));
         push_part(&mut parts, "absent, the model does without", &self.absent, |n| shorten(n));
         push_part(&mut parts, "known to be unused", &self.ignored, |n| shorten(n));

@@ -1,7 +1,10 @@
 //! Fingerprints, on names and shapes alone.
 #![allow(clippy::unwrap_used)] // in tests a panic is the report, in their helpers too
 
+mod common;
+
 use candle_core::{DType, Device, Tensor};
+use common::state_dicts;
 use seg_checkpoints::{
     Checkpoint, Error, FileDtype, LoadPolicy, TensorInfo, identify_tensors, load_strict, write_safetensors,
 };
@@ -114,16 +117,9 @@ fn official_state_dicts() {
             continue;
         }
         seen += 1;
-        let text = std::fs::read_to_string(path).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let list = json["modules"][module]["state_dict"].as_array().unwrap();
-        let keys: Keys = list
-            .iter()
-            .map(|row| {
-                let shape = row[1].as_array().unwrap().iter().map(|d| d.as_u64().unwrap() as usize).collect();
-                (row[0].as_str().unwrap().to_owned(), TensorInfo { shape, dtype: FileDtype::F32 })
-            })
-            .collect();
+        let (_, list) = state_dicts(&path).into_iter().find(|(name, _)| name == module).unwrap();
+        let keys: Keys =
+            list.into_iter().map(|(name, shape)| (name, TensorInfo { shape, dtype: FileDtype::F32 })).collect();
         let found = identify_tensors(&keys).map_or("none", |i| i.model());
         assert_eq!(found, expected, "{case}");
     }

@@ -159,7 +159,7 @@ fn ways_of_storing() {
         (vec![1., -2.], vec![1., -2.], vec![5., 300.])
     );
     let notes = c.notes().join("\n");
-    for part in ["'text': elements of ONNX type 8", "'loose': its numbers are not stored as plain bytes"] {
+    for part in ["'text': a tensor of ONNX's type 8", "'loose': a tensor whose numbers are not plain bytes"] {
         assert!(notes.contains(part), "expected «{part}» in «{notes}»");
     }
 }

@@ -73,6 +73,14 @@ fn lists_that_lead_nowhere() {
 }
 
 #[test]
+fn a_folder_of_shards_is_named() {
+    let dir = tempdir().unwrap();
+    put(&dir, ".metadata", b"x");
+    put(&dir, "__0_0.distcp", b"x");
+    refused(&dir, &["torch.distributed.checkpoint", "dcp_to_torch"]);
+}
+
+#[test]
 fn a_tensor_in_two_parts() {
     let dir = folder(GOOD);
     write(&dir.path().join("b.safetensors"), &[("module.evf_model.x", 3.)]);

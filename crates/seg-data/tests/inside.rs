@@ -174,6 +174,44 @@ fn readers_of_toolkits() {
     }
 }
 
+/// A palette PNG of 8 bits, 3x2, with an `eXIf` chunk of orientation 6.
+fn turned_palette(colours: &[[u8; 3]], indices: [u8; 6]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, 3, 2);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_palette(colours.concat());
+    let mut writer = encoder.write_header().unwrap();
+    let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    writer.write_chunk(png::chunk::eXIf, exif).unwrap();
+    writer.write_image_data(&indices).unwrap();
+    writer.finish().unwrap();
+    out
+}
+
+#[test]
+fn palettes_turned_by_exif() {
+    let folder = Folder::new();
+    let path = folder.0.path().join("turned.png");
+    // 1 0 0      the first row becomes the last column: 0 1
+    // 0 0 2                                             0 0
+    let shown = [0, 255, 0, 0, 255, 0]; //               2 0
+    for (colours, meaning) in [
+        (vec![[0, 0, 0], [128, 0, 0], [0, 128, 0]], Meaning::Palette),
+        // the first colour twice
+        (vec![[0, 0, 0], [128, 0, 0], [0, 128, 0], [0, 0, 0]], Meaning::Palette),
+        (vec![[200, 9, 9], [128, 0, 0], [0, 128, 0]], Meaning::Palette),
+    ] {
+        std::fs::write(&path, turned_palette(&colours, [1, 0, 0, 0, 0, 2])).unwrap();
+        assert_eq!(read(&path, MaskRole::Truth), (meaning, shown.to_vec()), "{colours:?}");
+        let labels = seg_data::labels::load(&path, &DecodeLimits::default()).unwrap().unwrap();
+        assert_eq!((labels.dimensions(), labels.into_raw()), ((2, 3), vec![0, 1, 0, 0, 2, 0]), "{colours:?}");
+    }
+    // black is another index: all but black
+    let colours = [[9, 200, 9], [0, 0, 0], [0, 128, 0]];
+    std::fs::write(&path, turned_palette(&colours, [1, 0, 0, 0, 0, 2])).unwrap();
+    assert_eq!(read(&path, MaskRole::Truth), (Meaning::Colours, vec![255, 0, 255, 255, 255, 255]));
+}
+
 #[test]
 fn prompts_with_nothing_or_everything_inside() {
     let file = |levels: Vec<u8>| {

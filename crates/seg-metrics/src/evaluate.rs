@@ -167,9 +167,9 @@ impl Evaluator {
                 let named = thresholded::smoothed(whole, values);
                 named.into_iter().for_each(|(name, value)| scores.push(name, value));
             }
-            Metric::ContextMeasure => scores.push("context_measure", context_measure(pair)),
+            Metric::ContextMeasure => scores.push("context_measure", context_measure(pair, protocol.context)),
             Metric::SizeInvariance => {
-                let found = size_invariant(pair, whole);
+                let found = size_invariant(pair, whole, protocol.covered);
                 scores.push("size_invariance.components", found.components as f64);
                 scores.push("size_invariance.mae", found.mae);
                 for ratio in Ratio::ALL {

@@ -2,8 +2,8 @@
 
 use crate::hce::HceRule;
 use crate::protocol::{
-    Clamp, EPS, ERule, EmptyGt, EmptyPart, FRule, GtRule, HceProtocol, MaeRule, MaxF, Metric, MsiouRule, Protocol,
-    Reader, Resize, SRule, Stretch, Thresholds, Undefined, WeightedFRule,
+    Clamp, ContextRule, Covered, EPS, ERule, EmptyGt, EmptyPart, FRule, GtRule, HceProtocol, MaeRule, MaxF, Metric,
+    MsiouRule, Protocol, Reader, Resize, SRule, Stretch, Thresholds, Undefined, WeightedFRule,
 };
 
 /// Names that [`Protocol::named`] knows.
@@ -32,7 +32,7 @@ const S_CLEAN: SRule = SRule {
 
 impl Default for Protocol {
     /// The clean definitions: PySODMetrics' formulas without its accidents (an empty part of the S-measure makes a whole
-    /// data set NaN; multi-scale IoU counts in half precision).
+    /// data set NaN; multi-scale IoU counts in half precision, the context measure filters in single precision).
     fn default() -> Self {
         Self {
             name: "default".into(),
@@ -47,6 +47,8 @@ impl Default for Protocol {
             weighted_f: WeightedFRule { beta2: vec![1., 0.3], eps: EPS, empty_undefined: false },
             hce: HceProtocol { stretched: true, rule: HceRule::default() },
             msiou: MsiouRule::Exact,
+            context: ContextRule::Exact,
+            covered: Covered::Zero,
             undefined: Undefined::IsCounted,
             metrics: Metric::ALL
                 .into_iter()
@@ -78,6 +80,8 @@ impl Protocol {
             reader: Reader::Opencv,
             smeasure: SRule { empty_part: EmptyPart::Undefined, ..S_CLEAN },
             msiou: MsiouRule::HalfNumpy2,
+            context: ContextRule::Single,
+            covered: Covered::Undefined,
             undefined: Undefined::Spreads,
             ..Self::default()
         }

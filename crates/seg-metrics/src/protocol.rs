@@ -37,6 +37,10 @@ pub struct Protocol {
     pub hce: HceProtocol,
     /// Multi-scale IoU.
     pub msiou: MsiouRule,
+    /// Context measure.
+    pub context: ContextRule,
+    /// Size-invariant MAE of an image that its targets' rectangles cover.
+    pub covered: Covered,
     /// Pairs for which a metric is undefined.
     pub undefined: Undefined,
     /// Metrics that exist under this protocol, in the order of the table.
@@ -253,6 +257,27 @@ pub enum MsiouRule {
     HalfNumpy1,
     /// The same under NumPy 2: the 1 is added in half precision, too.
     HalfNumpy2,
+}
+
+/// How the context measure filters the ground truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContextRule {
+    /// In double precision.
+    Exact,
+    /// As PySODMetrics does with OpenCV on x86: weights and results rounded to single precision, and kernels of fewer than
+    /// 130 weights summed in it.
+    Single,
+}
+
+/// What the background's part of the size-invariant MAE is where the targets' rectangles cover the whole image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Covered {
+    /// 0: the result is the mean over the targets.
+    Zero,
+    /// Undefined, and with it the result (NaN): PySODMetrics divides by the area 0.
+    Undefined,
 }
 
 /// A metric, or a family of metrics that are computed together.

@@ -49,7 +49,8 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "I/N", value_parser = Shard::from_str)]
     pub shard: Option<Shard>,
 
-    /// Video: sequences of label images, by the rules of DAVIS 2017 or of SA-V
+    /// Video: a folder a film, in it a PNG a frame in which a pixel's number is its object (of a palette the index, 0 is no object);
+    /// scored by the rules of
     #[arg(long, value_enum, value_name = "TASK", conflicts_with_all = ["protocol", "metrics", "shard", "csv", "markdown", "latex", "plots", "curves"])]
     pub davis: Option<VideoTask>,
 
@@ -114,11 +115,14 @@ pub struct MergeArgs {
 /// The rules of a video evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum VideoTask {
-    /// DAVIS: objects of the first frame, first and last frame not counted.
+    /// DAVIS 2017 for models that were given the objects of the first frame, which have the same numbers in the prediction: all
+    /// frames but the first and the last count.
     SemiSupervised,
-    /// DAVIS: proposals matched to objects, void pixels left out.
+    /// DAVIS 2017 for models that found the objects themselves: their numbers are matched to the true ones, all frames count, and
+    /// pixels of 255 in the ground truth do not.
     Unsupervised,
-    /// SA-V: objects count from the frame in which they appear.
+    /// The benchmark of SAM 2 (SA-V): as semi-supervised, but an object counts from the frame on in which it appears. A film may
+    /// also have a folder an object, in it a mask a frame.
     SaV,
 }
 

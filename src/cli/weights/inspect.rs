@@ -59,6 +59,7 @@ fn as_json(checkpoint: &Checkpoint, brief: bool) -> serde_json::Value {
         "tensor_bytes": checkpoint.tensor_bytes(),
         "nested_key": checkpoint.nested_key(),
         "stripped_prefix": checkpoint.stripped_prefix(),
+        "skipped": checkpoint.skipped(),
         "transformers": checkpoint.transformers(),
         "metadata": checkpoint.metadata(),
         "notes": checkpoint.notes(),

@@ -10,7 +10,7 @@ mod proto;
 mod tensors;
 
 use crate::error::{Fault, shorten};
-use crate::read::{Index, Placed, Reader};
+use crate::read::{Index, Placed, Reader, skip};
 use nodes::Node;
 use proto::{Message, Value};
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ fn named(nodes: &[Node], tensors: Vec<Initialiser>, path: &Path) -> Result<Index
         }
         let placed = match data {
             Data::Skipped(why) => {
-                index.notes.push(format!("skipped '{}': {why}", shorten(&name)));
+                skip(&mut index.skipped, name, why);
                 continue;
             }
             Data::Here(placed) => placed,

@@ -46,7 +46,7 @@ pub(super) fn tensor(message: &mut Message<'_>) -> Result<Initialiser, Fault> {
     let too_large = |_| Fault::malformed(format!("tensor '{shown}': shape {dims:?} is too large"));
     let shape: Vec<usize> = dims.iter().map(|&d| usize::try_from(d)).collect::<Result<_, _>>().map_err(too_large)?;
     let Some(dtype) = dtype(code) else {
-        return Ok((name, Data::Skipped(format!("elements of ONNX type {code} are not supported"))));
+        return Ok((name, Data::Skipped(format!("a tensor of ONNX's type {code}"))));
     };
     let named = |f| match f {
         Fault::Malformed(m) => Fault::Malformed(format!("tensor '{shown}': {m}")),
@@ -74,7 +74,7 @@ pub(super) fn tensor(message: &mut Message<'_>) -> Result<Initialiser, Fault> {
             let bytes = numbers.iter().flat_map(|n| n.to_le_bytes().into_iter().take(dtype.size())).collect();
             Placed::held(dtype, shape, bytes).map_err(named)?
         }
-        _ => return Ok((name, Data::Skipped("its numbers are not stored as plain bytes".into()))),
+        _ => return Ok((name, Data::Skipped("a tensor whose numbers are not plain bytes".into()))),
     };
     Ok((name, Data::Here(placed)))
 }
@@ -104,6 +104,10 @@ fn dtype(code: u64) -> Option<FileDtype> {
         12 => FileDtype::U32,
         13 => FileDtype::U64,
         16 => FileDtype::BF16,
+        17 => FileDtype::F8E4M3,
+        18 => FileDtype::F8E4M3FNUZ,
+        19 => FileDtype::F8E5M2,
+        20 => FileDtype::F8E5M2FNUZ,
         _ => return None,
     })
 }

@@ -1,36 +1,41 @@
 //! The stack machine: instructions to a [`Tree`].
 
-use super::tree::{Id, Node, Span, Tree};
-use super::{MAX_MARKS, MAX_OPS};
+use super::source::Source;
+use super::tree::{Bytes, Id, Node, Span, Tree};
+use super::{MAX_KEPT, MAX_OPS};
 use crate::error::{Fault, shorten};
+use crate::read::{Latin1, Reader};
 use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 
-/// Reads one pickle from the start of `bytes`; also says how many bytes it took.
-pub(crate) fn parse(bytes: &[u8]) -> Result<(Tree<'_>, usize), Fault> {
-    if u32::try_from(bytes.len()).is_err() {
-        return Err(Fault::limit(format!("a pickle of {} bytes", bytes.len())));
-    }
+/// Reads one pickle that begins at the start of `range` of the file; also says where it ends. Positions in messages
+/// count from `origin`.
+pub(crate) fn parse(reader: &Reader, range: Range<u64>, origin: u64) -> Result<(Tree, u64), Fault> {
     let mut machine = Machine {
-        bytes,
-        at: 0,
+        source: Source::new(reader, range.start, range.end, origin),
+        kept: Vec::new(),
         nodes: Vec::new(),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        states: HashMap::new(),
         copied: 0,
     };
     let root = machine.run()?;
-    let used = machine.at;
-    Ok((Tree { bytes, nodes: machine.nodes, root }, used))
+    let end = machine.source.at();
+    Ok((Tree { kept: Arc::new(machine.kept), nodes: machine.nodes, states: machine.states, root }, end))
 }
 
-struct Machine<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    nodes: Vec<Node>,
-    stack: Vec<Id>,
-    marks: Vec<usize>,
-    memo: HashMap<u32, Id>,
+pub(super) struct Machine<'r> {
+    pub source: Source<'r>,
+    /// Names and short texts.
+    pub kept: Vec<u8>,
+    pub nodes: Vec<Node>,
+    pub stack: Vec<Id>,
+    pub marks: Vec<usize>,
+    pub memo: HashMap<u32, Id>,
+    states: HashMap<Id, Id>,
     /// Pairs copied from lists into dictionaries: one list may be named many times.
     copied: usize,
 }
@@ -38,8 +43,8 @@ struct Machine<'a> {
 impl Machine<'_> {
     fn run(&mut self) -> Result<Id, Fault> {
         for _ in 0..MAX_OPS {
-            let start = self.at;
-            let op = self.take(1)?[0];
+            let start = self.source.shown();
+            let [op] = self.source.take()?;
             if op == b'.' {
                 return self.pop();
             }
@@ -48,309 +53,102 @@ impl Machine<'_> {
         Err(Fault::limit(format!("the pickle has more than {MAX_OPS} instructions")))
     }
 
-    fn step(&mut self, op: u8, start: usize) -> Result<(), Fault> {
-        match op {
-            // frames and protocol
-            0x80 => {
-                let version = self.take(1)?[0];
-                if version > 5 {
-                    return Err(Fault::Unsupported(format!("pickle protocol {version} (the newest known is 5)")));
-                }
-            }
-            0x95 => {
-                self.take(8)?;
-            }
-            // constants
-            b'N' => self.push(Node::None),
-            0x88 => self.push(Node::Bool(true)),
-            0x89 => self.push(Node::Bool(false)),
-            b'K' => {
-                let v = self.take(1)?[0];
-                self.push(Node::Int(v.into()));
-            }
-            b'M' => {
-                let v = self.uint(2)?;
-                self.push(Node::Int(v as i64));
-            }
-            b'J' => {
-                let v = self.uint(4)? as u32;
-                self.push(Node::Int(i64::from(v as i32)));
-            }
-            0x8a => {
-                let n = self.uint(1)?;
-                self.long(n)?;
-            }
-            0x8b => {
-                let n = self.uint(4)?;
-                self.long(n)?;
-            }
-            b'G' => {
-                self.take(8)?;
-                self.push(Node::Float);
-            }
-            // text and bytes
-            0x8c => {
-                let n = self.uint(1)?;
-                self.text(n)?;
-            }
-            b'X' => {
-                let n = self.uint(4)?;
-                self.text(n)?;
-            }
-            0x8d => {
-                let n = self.uint(8)?;
-                self.text(n)?;
-            }
-            b'U' | b'C' => {
-                let n = self.uint(1)?;
-                self.raw(n, op == b'U')?;
-            }
-            b'T' | b'B' => {
-                let n = self.uint(4)?;
-                self.raw(n, op == b'T')?;
-            }
-            0x8e | 0x96 => {
-                let n = self.uint(8)?;
-                self.raw(n, false)?;
-            }
-            // containers
-            b'(' => {
-                if self.marks.len() >= MAX_MARKS {
-                    return Err(Fault::limit(format!("the pickle nests deeper than {MAX_MARKS} levels")));
-                }
-                self.marks.push(self.stack.len());
-            }
-            b')' => self.push(Node::Tuple(Vec::new())),
-            b']' => self.push(Node::List(Vec::new())),
-            b'}' => self.push(Node::Dict(Vec::new())),
-            0x8f => self.push(Node::Set),
-            b't' => {
-                let items = self.pop_mark()?;
-                self.push(Node::Tuple(items));
-            }
-            b'l' => {
-                let items = self.pop_mark()?;
-                self.push(Node::List(items));
-            }
-            b'd' => {
-                let items = self.pop_mark()?;
-                let pairs = pairs(&items)?;
-                self.push(Node::Dict(pairs));
-            }
-            0x85..=0x87 => {
-                let n = usize::from(op - 0x84);
-                let from = self.depth_for(n)?;
-                let items = self.stack.split_off(from);
-                self.push(Node::Tuple(items));
-            }
-            b'a' => {
-                let item = self.pop()?;
-                self.append(&[item])?;
-            }
-            b'e' => {
-                let items = self.pop_mark()?;
-                self.append(&items)?;
-            }
-            b's' => {
-                let value = self.pop()?;
-                let key = self.pop()?;
-                self.insert(&[(key, value)])?;
-            }
-            b'u' => {
-                let items = self.pop_mark()?;
-                let pairs = pairs(&items)?;
-                self.insert(&pairs)?;
-            }
-            0x90 => {
-                self.pop_mark()?;
-                self.top()?;
-            }
-            0x91 => {
-                self.pop_mark()?;
-                self.push(Node::Set);
-            }
-            // the stack and the memo
-            b'0' => {
-                // POP takes a mark off when nothing lies above it
-                if self.marks.last() == Some(&self.stack.len()) {
-                    self.marks.pop();
-                } else {
-                    self.pop()?;
-                }
-            }
-            b'1' => {
-                self.pop_mark()?;
-            }
-            b'2' => {
-                let top = self.top()?;
-                self.stack.push(top);
-            }
-            b'q' => {
-                let key = self.uint(1)?;
-                self.memoize(key)?;
-            }
-            b'r' => {
-                let key = self.uint(4)?;
-                self.memoize(key)?;
-            }
-            0x94 => self.memoize(self.memo.len() as u64)?,
-            b'h' => {
-                let key = self.uint(1)?;
-                self.recall(key)?;
-            }
-            b'j' => {
-                let key = self.uint(4)?;
-                self.recall(key)?;
-            }
-            // names, calls, objects: noted, not made
-            b'c' => {
-                let module = self.line()?;
-                let name = self.line()?;
-                self.global(module, name)?;
-            }
-            0x93 => {
-                let (name, module) = (self.pop()?, self.pop()?);
-                match (self.node(module), self.node(name)) {
-                    (Node::Str(m), Node::Str(n)) => {
-                        let (m, n) = (m.clone(), n.clone());
-                        self.global(m, n)?;
-                    }
-                    _ => return Err(Fault::malformed("a name in the pickle is not made of two strings")),
-                }
-            }
-            b'R' | 0x81 => {
-                let args = self.pop()?;
-                let callee = self.pop()?;
-                self.call(callee, args)?;
-            }
-            0x92 => {
-                self.pop()?; // keyword arguments
-                let args = self.pop()?;
-                let callee = self.pop()?;
-                self.call(callee, args)?;
-            }
-            b'b' => {
-                // the state of an object (an OrderedDict's `_metadata`, for instance): of no use here
-                self.pop()?;
-                self.top()?;
-            }
-            b'Q' => {
-                let id = self.pop()?;
-                self.push(Node::Persistent(id));
-            }
-            other => {
-                return Err(Fault::Unsupported(format!("pickle instruction 0x{other:02x} at byte {start}")));
-            }
+    /// Bytes of what is kept.
+    pub fn bytes(&self, span: &Span) -> &[u8] {
+        &self.kept[span.start as usize..span.end as usize]
+    }
+
+    fn str(&self, span: &Span) -> &str {
+        // Spans of texts are checked to be UTF-8 when they are made.
+        std::str::from_utf8(self.bytes(span)).unwrap_or_default()
+    }
+
+    /// Room for `n` more bytes.
+    pub fn room(&self, n: u64) -> Result<(), Fault> {
+        if self.kept.len() as u64 + n > MAX_KEPT as u64 {
+            return Err(Fault::limit(format!("the names and texts of the pickle have more than {MAX_KEPT} bytes")));
         }
         Ok(())
     }
 
-    fn take(&mut self, n: usize) -> Result<&[u8], Fault> {
-        let end = self.at.checked_add(n).filter(|&e| e <= self.bytes.len()).ok_or_else(|| Fault::Truncated {
-            expected: (self.at as u64).saturating_add(n as u64),
-            actual: self.bytes.len() as u64,
-        })?;
-        let part = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(part)
+    /// What was kept from `begin` on; [`MAX_KEPT`] is far below `u32::MAX`.
+    pub fn span(&self, begin: usize) -> Span {
+        begin as u32..self.kept.len() as u32
     }
 
-    fn uint(&mut self, n: usize) -> Result<u64, Fault> {
-        Ok(self.take(n)?.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b)))
+    pub fn keep(&mut self, bytes: &[u8]) -> Result<Span, Fault> {
+        self.room(bytes.len() as u64)?;
+        let begin = self.kept.len();
+        self.kept.extend_from_slice(bytes);
+        Ok(self.span(begin))
     }
 
-    fn span(&mut self, n: u64) -> Result<Span, Fault> {
-        let start = self.at as u32;
-        self.take(usize::try_from(n).unwrap_or(usize::MAX))?;
-        Ok(start..self.at as u32)
+    /// A line, kept.
+    pub fn line(&mut self) -> Result<Span, Fault> {
+        let begin = self.kept.len();
+        let most = MAX_KEPT - begin.min(MAX_KEPT);
+        self.source.line(most, &mut self.kept, "the pickle has lines")?;
+        Ok(self.span(begin))
     }
 
-    fn utf8(&self, span: Span) -> Result<Span, Fault> {
-        match std::str::from_utf8(&self.bytes[span.start as usize..span.end as usize]) {
+    /// A line that is a name.
+    pub fn name(&mut self) -> Result<Span, Fault> {
+        let span = self.line()?;
+        match std::str::from_utf8(self.bytes(&span)) {
             Ok(_) => Ok(span),
-            Err(_) => Err(Fault::malformed(format!("the text at byte {} of the pickle is not UTF-8", span.start))),
+            Err(_) => {
+                let at = self.source.shown();
+                Err(Fault::malformed(format!("the name before byte {at} of the pickle is not UTF-8")))
+            }
         }
     }
 
-    fn text(&mut self, n: u64) -> Result<(), Fault> {
-        let span = self.span(n)?;
-        let span = self.utf8(span)?;
-        self.push(Node::Str(span));
-        Ok(())
-    }
-
-    /// Python 2's strings may be text (`keep`) or bytes.
-    fn raw(&mut self, n: u64, keep: bool) -> Result<(), Fault> {
-        let span = self.span(n)?;
-        let node = if keep { self.utf8(span).map_or(Node::Opaque, Node::Str) } else { Node::Opaque };
-        self.push(node);
-        Ok(())
-    }
-
-    fn line(&mut self) -> Result<Span, Fault> {
-        let rest = &self.bytes[self.at..];
-        let n = rest.iter().position(|&b| b == b'\n').ok_or_else(|| Fault::Truncated {
-            expected: self.bytes.len() as u64 + 1,
-            actual: self.bytes.len() as u64,
-        })?;
-        let span = self.span(n as u64)?;
-        self.at += 1;
-        self.utf8(span)
-    }
-
-    /// An integer of `n` bytes, two's complement.
-    fn long(&mut self, n: u64) -> Result<(), Fault> {
-        let span = self.span(n)?;
-        let bytes = &self.bytes[span.start as usize..span.end as usize];
-        let node = match bytes.last() {
-            None => Node::Int(0),
-            Some(_) if bytes.len() > 8 => Node::Opaque,
-            Some(&last) => {
-                let sign = if last & 0x80 == 0 { 0 } else { -1 };
-                Node::Int(bytes.iter().rev().fold(sign, |v, &b| v << 8 | i64::from(b)))
-            }
-        };
-        self.push(node);
-        Ok(())
-    }
-
-    fn node(&self, id: Id) -> &Node {
+    pub fn node(&self, id: Id) -> &Node {
         &self.nodes[id as usize]
     }
 
-    fn push(&mut self, node: Node) {
+    /// A value that is not on the stack.
+    pub fn make(&mut self, node: Node) -> Id {
         // MAX_OPS bounds the count far below u32::MAX
-        self.stack.push(self.nodes.len() as Id);
         self.nodes.push(node);
+        self.nodes.len() as Id - 1
+    }
+
+    pub fn push(&mut self, node: Node) {
+        let id = self.make(node);
+        self.stack.push(id);
     }
 
     /// The stack's length less `n`, if that much lies above the last mark.
-    fn depth_for(&self, n: usize) -> Result<usize, Fault> {
+    pub fn depth_for(&self, n: usize) -> Result<usize, Fault> {
         let floor = self.marks.last().copied().unwrap_or(0);
         self.stack.len().checked_sub(n).filter(|&d| d >= floor).ok_or_else(|| {
-            Fault::malformed(format!("the pickle takes more values than it made, before byte {}", self.at))
+            Fault::malformed(format!("the pickle takes more values than it made, before byte {}", self.source.shown()))
         })
     }
 
-    fn pop(&mut self) -> Result<Id, Fault> {
+    pub fn pop(&mut self) -> Result<Id, Fault> {
         let at = self.depth_for(1)?;
         let id = self.stack[at];
         self.stack.truncate(at);
         Ok(id)
     }
 
-    fn top(&self) -> Result<Id, Fault> {
+    pub fn top(&self) -> Result<Id, Fault> {
         Ok(self.stack[self.depth_for(1)?])
     }
 
-    fn pop_mark(&mut self) -> Result<Vec<Id>, Fault> {
+    pub fn pop_mark(&mut self) -> Result<Vec<Id>, Fault> {
         let mark = self.marks.pop().ok_or_else(|| {
-            Fault::malformed(format!("the pickle closes a group that it did not open, before byte {}", self.at))
+            Fault::malformed(format!(
+                "the pickle closes a group that it did not open, before byte {}",
+                self.source.shown()
+            ))
         })?;
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }
 
-    fn append(&mut self, items: &[Id]) -> Result<(), Fault> {
+    pub fn append(&mut self, items: &[Id]) -> Result<(), Fault> {
         let list = self.top()?;
         if let Node::List(v) = &mut self.nodes[list as usize] {
             v.extend_from_slice(items);
@@ -358,7 +156,7 @@ impl Machine<'_> {
         Ok(()) // what an unknown object does with its items does not matter
     }
 
-    fn insert(&mut self, items: &[(Id, Id)]) -> Result<(), Fault> {
+    pub fn insert(&mut self, items: &[(Id, Id)]) -> Result<(), Fault> {
         let dict = self.top()?;
         if let Node::Dict(v) = &mut self.nodes[dict as usize] {
             v.extend_from_slice(items);
@@ -366,13 +164,13 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn memoize(&mut self, key: u64) -> Result<(), Fault> {
+    pub fn memoize(&mut self, key: u64) -> Result<(), Fault> {
         let top = self.top()?;
         self.memo.insert(key as u32, top);
         Ok(())
     }
 
-    fn recall(&mut self, key: u64) -> Result<(), Fault> {
+    pub fn recall(&mut self, key: u64) -> Result<(), Fault> {
         let id = self.memo.get(&(key as u32)).copied();
         self.stack.push(
             id.ok_or_else(|| Fault::malformed(format!("the pickle refers to value {key}, which it never made")))?,
@@ -380,39 +178,82 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn global(&mut self, module: Span, name: Span) -> Result<(), Fault> {
-        let text = |s: &Span| std::str::from_utf8(&self.bytes[s.start as usize..s.end as usize]).unwrap_or_default();
-        let (m, n) = (text(&module), text(&name));
+    /// The state of an object, noted of those that a call made. (An OrderedDict's `_metadata` is of no use here.)
+    pub fn build(&mut self) -> Result<(), Fault> {
+        let state = self.pop()?;
+        let object = self.top()?;
+        if let Node::Call(..) = self.node(object) {
+            self.states.insert(object, state);
+        }
+        Ok(())
+    }
+
+    pub fn global(&mut self, module: Span, name: Span) -> Result<Id, Fault> {
+        let (m, n) = (self.str(&module), self.str(&name));
         if is_hostile(m, n) {
             return Err(Fault::limit(format!(
                 "the pickle asks to run {}: no checkpoint does that, do not open this file in Python",
                 shorten(&format!("{m}.{n}"))
             )));
         }
-        self.push(Node::Global(module, name));
-        Ok(())
+        Ok(self.make(Node::Global(module, name)))
     }
 
-    fn call(&mut self, callee: Id, args: Id) -> Result<(), Fault> {
+    pub fn call(&mut self, callee: Id, args: Id) -> Result<(), Fault> {
         let name = match self.node(callee) {
-            Node::Global(m, n) => {
-                let text = |s: &Span| &self.bytes[s.start as usize..s.end as usize];
-                Some((text(m), text(n)))
-            }
+            Node::Global(m, n) => Some((self.str(m), self.str(n))),
             _ => None,
         };
         let node = match name {
             // OrderedDict() is filled afterwards; OrderedDict([(k, v), …]) is how Python 2 wrote it
-            Some((b"collections", b"OrderedDict" | b"defaultdict") | (b"builtins" | b"__builtin__", b"dict")) => {
+            Some(("collections", "OrderedDict" | "defaultdict") | ("builtins" | "__builtin__", "dict")) => {
                 let pairs = self.initial_pairs(args)?;
                 self.copied += pairs.len();
                 Node::Dict(pairs)
             }
-            Some((b"builtins" | b"__builtin__", b"set" | b"frozenset")) => Node::Set,
+            Some(("builtins" | "__builtin__", "set" | "frozenset")) => Node::Set,
+            // how protocols 0 to 2 write bytes
+            Some(("_codecs", "encode") | ("builtins" | "__builtin__", "bytes" | "bytearray")) => {
+                self.encoded(args)?.map_or(Node::Call(callee, args), Node::Bytes)
+            }
             _ => Node::Call(callee, args),
         };
         self.push(node);
         Ok(())
+    }
+
+    /// The bytes that `(text, 'latin1')`, `(bytes,)` or `()` stand for.
+    fn encoded(&mut self, args: Id) -> Result<Option<Bytes>, Fault> {
+        let Node::Tuple(args) = self.node(args) else { return Ok(None) };
+        let text = match *args.as_slice() {
+            [] => return Ok(Some(Bytes::Kept(0..0))),
+            [bytes] => match self.node(bytes) {
+                Node::Bytes(bytes) => return Ok(Some(bytes.clone())),
+                _ => return Ok(None),
+            },
+            [text, encoding] => match self.node(encoding) {
+                Node::Str(s) if matches!(self.str(s), "latin1" | "latin-1" | "iso-8859-1") => text,
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        match self.node(text) {
+            &Node::LongText { at, len, latin1: Some(bytes) } => Ok(Some(Bytes::Latin1 { at, len, bytes })),
+            Node::Str(span) => {
+                let span = span.clone();
+                self.room(u64::from(span.end - span.start))?;
+                let begin = self.kept.len();
+                let mut latin1 = Latin1::default();
+                for i in span {
+                    match latin1.push(self.kept[i as usize]) {
+                        Ok(byte) => self.kept.extend(byte),
+                        Err(_) => return Ok(None),
+                    }
+                }
+                Ok(Some(Bytes::Kept(self.span(begin))))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn initial_pairs(&self, args: Id) -> Result<Vec<(Id, Id)>, Fault> {
@@ -429,7 +270,7 @@ impl Machine<'_> {
     }
 }
 
-fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, Fault> {
+pub(super) fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, Fault> {
     if !items.len().is_multiple_of(2) {
         return Err(Fault::malformed("a dictionary in the pickle has a key without a value"));
     }

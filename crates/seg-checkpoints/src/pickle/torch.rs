@@ -1,23 +1,36 @@
 //! From a pickle's values to the state dict that torch meant.
 
-use super::tree::{Id, Node, Tree};
+use super::numpy;
+use super::tree::{Bytes, Id, Node, Tree};
 use super::{MAX_DEPTH, MAX_NAME, MAX_RANK};
 use crate::dtype::FileDtype;
 use crate::error::{Fault, shorten};
+use crate::read::skip;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// A tensor as the pickle describes it: a view into a storage that lies elsewhere.
+/// A tensor as the pickle describes it: a view of numbers that lie elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct RawTensor<'a> {
+    /// How the numbers are stored.
+    pub stored: FileDtype,
+    /// What the tensor is made of, mostly the same.
     pub dtype: FileDtype,
-    /// The storage's name in the container.
-    pub key: &'a str,
-    /// Length that the pickle claims for the storage, in bytes.
-    pub storage_bytes: u64,
-    /// First element, in elements of `dtype`.
+    pub data: Data<'a>,
+    /// First element, in elements of `stored`.
     pub first: usize,
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,
+    /// torch's negative bit: the tensor is what is stored with the other sign.
+    pub negative: bool,
+}
+
+/// Where the numbers of a tensor lie.
+#[derive(Debug, Clone)]
+pub(crate) enum Data<'a> {
+    /// In a storage of the container: its name, and the length that the pickle claims for it, in bytes.
+    Storage { key: &'a str, bytes: u64 },
+    /// In the pickle, as numpy writes them.
+    Pickle { bytes: Bytes, big_endian: bool },
 }
 
 /// The dictionary of tensors of a file, and where it was found.
@@ -26,13 +39,16 @@ pub(crate) struct StateDict<'a> {
     pub tensors: BTreeMap<String, RawTensor<'a>>,
     pub nested: Option<String>,
     pub notes: Vec<String>,
+    /// Tensors that are not read, and as what they are there.
+    pub skipped: BTreeMap<String, String>,
 }
 
 /// Names under which trainers keep the weights, the likeliest first.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "model",
     "state_dict",
     "model_state_dict",
+    "model_state",
     "net",
     "network",
     "params_ema",
@@ -49,7 +65,7 @@ const KNOWN: [&str; 14] = [
 const MAX_NOTES: usize = 20;
 
 /// Finds the dictionary of tensors, at the top or nested.
-pub(crate) fn state_dict<'a>(tree: &Tree<'a>) -> Result<StateDict<'a>, Fault> {
+pub(crate) fn state_dict(tree: &Tree) -> Result<StateDict<'_>, Fault> {
     let mut finder = Finder { tree, counts: HashMap::new(), visiting: HashSet::new() };
     let Node::Dict(_) = tree.node(tree.root) else {
         return Err(Fault::NotACheckpoint(match tree.node(tree.root) {
@@ -60,7 +76,7 @@ pub(crate) fn state_dict<'a>(tree: &Tree<'a>) -> Result<StateDict<'a>, Fault> {
             _ => format!("it holds {}, not a dictionary of tensors", tree.describe(tree.root)),
         }));
     };
-    let mut path = Vec::new();
+    let mut path: Vec<(Id, &str)> = Vec::new();
     let mut at = tree.root;
     let mut passed = HashSet::new();
     // Step down while a dictionary inside holds more tensors than the present one does itself.
@@ -83,7 +99,7 @@ pub(crate) fn state_dict<'a>(tree: &Tree<'a>) -> Result<StateDict<'a>, Fault> {
             // several dictionaries, none of a known name: all of them are the model
             Some((key, _, _)) if others > 1 && !KNOWN.contains(&key) => break,
             Some((key, child, total)) if total > own => {
-                path.push(shorten(key));
+                path.push((at, key));
                 at = child;
             }
             _ => break,
@@ -92,11 +108,15 @@ pub(crate) fn state_dict<'a>(tree: &Tree<'a>) -> Result<StateDict<'a>, Fault> {
             return Err(too_deep());
         }
     }
-    let mut out = StateDict { tensors: BTreeMap::new(), nested: None, notes: Vec::new() };
+    let mut out = StateDict { tensors: BTreeMap::new(), nested: None, notes: Vec::new(), skipped: BTreeMap::new() };
     finder.collect(at, "", 0, &mut HashSet::new(), &mut out)?;
     if at != tree.root {
-        finder.note_skipped(tree.root, &path, &mut out);
-        out.nested = Some(path.join("."));
+        finder.note_beside(&path, &mut out)?;
+        out.nested = Some(path.iter().map(|(_, key)| shorten(key)).collect::<Vec<_>>().join("."));
+    }
+    if let (true, Some((name, what))) = (out.tensors.is_empty(), out.skipped.first_key_value()) {
+        let count = out.skipped.len();
+        return Err(Fault::Unsupported(format!("the types of all its {count} tensors: '{}' is {what}", shorten(name))));
     }
     if out.tensors.is_empty() {
         return Err(Fault::NotACheckpoint("it is a pickle without any named tensor".into()));
@@ -108,15 +128,15 @@ fn too_deep() -> Fault {
     Fault::limit(format!("dictionaries nested deeper than {MAX_DEPTH} levels"))
 }
 
-struct Finder<'t, 'a> {
-    tree: &'t Tree<'a>,
+struct Finder<'a> {
+    tree: &'a Tree,
     /// Tensors in a dictionary and all below it.
     counts: HashMap<Id, usize>,
     visiting: HashSet<Id>,
 }
 
-impl<'t, 'a> Finder<'t, 'a> {
-    fn entries(&self, id: Id) -> &'t [(Id, Id)] {
+impl<'a> Finder<'a> {
+    fn entries(&self, id: Id) -> &'a [(Id, Id)] {
         match self.tree.node(id) {
             Node::Dict(v) => v,
             _ => &[],
@@ -192,7 +212,7 @@ impl<'t, 'a> Finder<'t, 'a> {
                     out.tensors.insert(name, t);
                 }
                 Ok(None) => note(out, || format!("skipped '{}': {}", shorten(&name), self.tree.describe(v))),
-                Err(Fault::Unsupported(why)) => note(out, || format!("skipped '{}': {why}", shorten(&name))),
+                Err(Fault::Unsupported(what)) => skip(&mut out.skipped, name, what),
                 Err(Fault::Malformed(why)) => {
                     return Err(Fault::Malformed(format!("tensor '{}': {why}", shorten(&name))));
                 }
@@ -202,88 +222,154 @@ impl<'t, 'a> Finder<'t, 'a> {
         Ok(())
     }
 
-    /// Says what lies beside the state dict (an optimiser's state, the number of the epoch…).
-    fn note_skipped(&self, root: Id, path: &[String], out: &mut StateDict<'a>) {
-        for &(k, v) in self.entries(root) {
-            let key = self.tree.str(k).map_or_else(|| self.tree.describe(k), shorten);
-            if path.first() != Some(&key) {
-                note(out, || format!("skipped '{key}' beside the weights: {}", self.tree.describe(v)));
+    /// Says what lies beside the state dict (an optimiser's state, the number of the epoch, another state dict…), on the whole way to it.
+    fn note_beside(&mut self, path: &[(Id, &str)], out: &mut StateDict<'a>) -> Result<(), Fault> {
+        let (mut taken, mut others) = (String::new(), Vec::new());
+        for &(dict, chosen) in path {
+            for (key, child) in self.dicts(dict) {
+                let tensors = self.total(child, 0)?;
+                if key != chosen && tensors > 0 && others.len() < MAX_NOTES {
+                    others.push(format!("'{taken}{}' ({tensors} tensors)", shorten(key)));
+                }
+            }
+            taken += &format!("{}.", shorten(chosen));
+        }
+        if !others.is_empty() {
+            let (taken, read) = (taken.trim_end_matches('.'), out.tensors.len() + out.skipped.len());
+            let others = others.join(", ");
+            out.notes.insert(0, format!("the weights are those of '{taken}' ({read} tensors); not read: {others}"));
+        }
+        for &(dict, chosen) in path {
+            for &(k, v) in self.entries(dict) {
+                let key = self.tree.str(k);
+                let told = matches!(self.tree.node(v), Node::Dict(_)) && self.counts.get(&v).is_some_and(|&n| n > 0);
+                if key != Some(chosen) && !(key.is_some() && told) {
+                    let key = key.map_or_else(|| self.tree.describe(k), shorten);
+                    note(out, || format!("skipped '{key}' beside the weights: {}", self.tree.describe(v)));
+                }
             }
         }
+        Ok(())
     }
 
     fn looks_like_tensor(&self, id: Id) -> bool {
         match self.tree.node(id) {
-            Node::Call(f, _) => {
-                matches!(
-                    self.tree.global(*f),
-                    Some(("torch._utils", name)) if name.starts_with("_rebuild_")
-                ) || self.tree.global(*f) == Some(("torch._tensor", "_rebuild_from_type_v2"))
-            }
+            Node::Call(f, _) => self.tree.global(*f).is_some_and(|called| {
+                matches!(called, ("torch._utils", name) if name.starts_with("_rebuild_"))
+                    || is_subclass(called)
+                    || numpy::is_array(called)
+            }),
             _ => false,
         }
     }
 
-    /// The tensor that a value describes; none when it describes something else.
+    /// The tensor that a value describes; none when it describes something else. [`Fault::Unsupported`] says as what it is there.
     fn tensor(&self, id: Id) -> Result<Option<RawTensor<'a>>, Fault> {
+        if let Some(array) = numpy::array(self.tree, id)? {
+            return Ok(Some(array));
+        }
         let (mut callee, mut args) = match self.tree.node(id) {
             Node::Call(f, a) => (*f, *a),
             _ => return Ok(None),
         };
+        let mut converted = None;
         // A parameter wraps a tensor, a subclass wraps its parent's call: a few times at most.
-        for _ in 0..8 {
+        for wrapped in 0..8 {
             let list = self.tree.seq(args).unwrap_or_default();
-            match self.tree.global(callee) {
-                Some(("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2")) => {
-                    return self.view(list, None).map(Some);
-                }
+            let tensor = match self.tree.global(callee) {
+                Some(("torch._utils", "_rebuild_tensor")) => self.view(list, None, None)?,
+                Some(("torch._utils", "_rebuild_tensor_v2")) => self.view(list, None, list.get(6))?,
                 Some(("torch._utils", "_rebuild_tensor_v3")) => {
-                    let dtype = list.get(6).and_then(|&d| self.tree.global(d)).filter(|(m, _)| *m == "torch");
-                    let (_, name) = dtype.ok_or_else(|| Fault::malformed("a tensor without an element type"))?;
-                    let dtype = FileDtype::from_torch(name)
-                        .ok_or_else(|| Fault::Unsupported(format!("elements of type torch.{}", shorten(name))))?;
-                    return self.view(list, Some(dtype)).map(Some);
+                    self.view(list, Some(self.dtype(list.get(6))?), list.get(7))?
+                }
+                // what has no storage, as XLA's tensors: (array, element type, device, …)
+                Some(("torch._utils", "_rebuild_device_tensor_from_numpy" | "_rebuild_xla_tensor")) => {
+                    converted = Some(self.dtype(list.get(1))?);
+                    let array = list.first().map(|&array| numpy::array(self.tree, array)).transpose()?.flatten();
+                    array.ok_or_else(|| Fault::malformed("a tensor without the array that it was saved as"))?
+                }
+                // the same of later versions: (tensor, element type, device, …)
+                Some(("torch._utils", "_rebuild_device_tensor_from_cpu_tensor")) => {
+                    converted = Some(self.dtype(list.get(1))?);
+                    (callee, args) = self.wrapped(list)?;
+                    continue;
                 }
                 Some(("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state")) => {
-                    match list.first().map(|&inner| self.tree.node(inner)) {
-                        Some(Node::Call(f, a)) => (callee, args) = (*f, *a),
-                        _ => return Err(Fault::malformed("a parameter without a tensor")),
-                    }
+                    (callee, args) = self.wrapped(list)?;
+                    continue;
                 }
-                Some(("torch._tensor", "_rebuild_from_type_v2")) => match list {
-                    [f, _, a, ..] => (callee, args) = (*f, *a),
+                Some(called) if is_subclass(called) => match list {
+                    [f, _, a, ..] => {
+                        (callee, args) = (*f, *a);
+                        continue;
+                    }
                     _ => return Err(Fault::malformed("a tensor subclass without a tensor")),
                 },
                 Some(("torch._utils", name)) if name.starts_with("_rebuild_") => {
-                    return Err(Fault::Unsupported(format!("this kind of tensor ({})", shorten(name))));
+                    return Err(Fault::Unsupported(kind(name)));
+                }
+                // what a subclass is made by (jagged nested tensors, for one)
+                Some((_, name)) if wrapped > 0 => {
+                    return Err(Fault::Unsupported(format!("a tensor of class {}", shorten(name))));
                 }
                 _ => return Ok(None),
-            }
+            };
+            return match converted {
+                Some(dtype) if !converts(tensor.stored, dtype) => {
+                    Err(Fault::Unsupported(format!("a tensor of {dtype} that was saved as {}", tensor.stored)))
+                }
+                Some(dtype) => Ok(Some(RawTensor { dtype, ..tensor })),
+                None => Ok(Some(tensor)),
+            };
         }
         Err(Fault::malformed("a tensor wrapped more than 8 times"))
     }
 
-    /// `(storage, first element, shape, strides, …)`.
-    fn view(&self, args: &[Id], dtype: Option<FileDtype>) -> Result<RawTensor<'a>, Fault> {
+    /// The call that makes the tensor which comes first in `list`.
+    fn wrapped(&self, list: &[Id]) -> Result<(Id, Id), Fault> {
+        match list.first().map(|&inner| self.tree.node(inner)) {
+            Some(Node::Call(f, a)) => Ok((*f, *a)),
+            _ => Err(Fault::malformed("a parameter without a tensor")),
+        }
+    }
+
+    /// A `torch.dtype`.
+    fn dtype(&self, id: Option<&Id>) -> Result<FileDtype, Fault> {
+        let dtype = id.and_then(|&d| self.tree.global(d)).filter(|(m, _)| *m == "torch");
+        let (_, name) = dtype.ok_or_else(|| Fault::malformed("a tensor without an element type"))?;
+        FileDtype::from_torch(name).ok_or_else(|| Fault::Unsupported(of_type("torch", name)))
+    }
+
+    /// torch's negative bit, out of what it notes about a tensor. As in torch the name counts, whatever stands with it.
+    fn negative(&self, metadata: Option<&Id>) -> Result<bool, Fault> {
+        let notes = metadata.map(|&m| self.entries(m)).unwrap_or_default();
+        let has = |name| notes.iter().any(|&(key, _)| self.tree.str(key) == Some(name));
+        if has("conj") {
+            return Err(Fault::Unsupported("the conjugate of a tensor of real numbers".into()));
+        }
+        Ok(has("neg"))
+    }
+
+    /// `(storage, first element, shape, strides, …)`; `dtype` when the storage has no type of its own.
+    fn view(&self, args: &[Id], dtype: Option<FileDtype>, metadata: Option<&Id>) -> Result<RawTensor<'a>, Fault> {
         let [storage, first, shape, strides, ..] = *args else {
             return Err(Fault::malformed("a tensor with too few fields"));
         };
         let (stored, key, bytes, view_offset) = self.storage(storage)?;
         let dtype = dtype.unwrap_or(stored);
-        let size = |id: Id| self.tree.int(id).and_then(|v| usize::try_from(v).ok());
-        let sizes = |id: Id| self.tree.seq(id).and_then(|s| s.iter().map(|&d| size(d)).collect::<Option<Vec<_>>>());
         let bad = |what: &str| Fault::malformed(format!("its {what} is not made of whole numbers from 0 up"));
         if self.tree.seq(shape).is_some_and(|s| s.len() > MAX_RANK) {
             return Err(Fault::limit(format!("a tensor has more than {MAX_RANK} axes")));
         }
-        let first = size(first).ok_or_else(|| bad("offset"))?;
+        let first = self.tree.size(first).ok_or_else(|| bad("offset"))?;
         Ok(RawTensor {
+            stored: dtype,
             dtype,
-            key,
-            storage_bytes: bytes,
+            data: Data::Storage { key, bytes },
             first: first.checked_add(view_offset).ok_or_else(|| bad("offset"))?,
-            shape: sizes(shape).ok_or_else(|| bad("shape"))?,
-            strides: sizes(strides).ok_or_else(|| bad("stride"))?,
+            shape: self.tree.sizes(shape).ok_or_else(|| bad("shape"))?,
+            strides: self.tree.sizes(strides).ok_or_else(|| bad("stride"))?,
+            negative: self.negative(metadata)?,
         })
     }
 
@@ -302,8 +388,7 @@ impl<'t, 'a> Finder<'t, 'a> {
         if !matches!(module, "torch" | "torch.storage" | "torch.cuda") {
             return Err(bad());
         }
-        let dtype = FileDtype::from_storage(class)
-            .ok_or_else(|| Fault::Unsupported(format!("elements of {}.{}", shorten(module), shorten(class))))?;
+        let dtype = FileDtype::from_storage(class).ok_or_else(|| Fault::Unsupported(of_type(module, class)))?;
         let count = self.tree.int(*count).and_then(|v| u64::try_from(v).ok()).ok_or_else(bad)?;
         let bytes = count.checked_mul(dtype.size() as u64).ok_or_else(bad)?;
         let key = self.tree.str(*key).ok_or_else(bad)?;
@@ -312,6 +397,35 @@ impl<'t, 'a> Finder<'t, 'a> {
             _ => 0,
         };
         Ok((dtype, key, bytes, view))
+    }
+}
+
+/// Whether numbers of one type are read as another: floats of 16 bits and more.
+fn converts(from: FileDtype, to: FileDtype) -> bool {
+    let wide = |t: FileDtype| t.is_float() && t.size() > 1;
+    from == to || (wide(from) && wide(to))
+}
+
+/// How torch notes tensors of other classes: function, class, arguments.
+fn is_subclass(called: (&str, &str)) -> bool {
+    matches!(called, ("torch._tensor" | "torch.tensor", "_rebuild_from_type" | "_rebuild_from_type_v2"))
+}
+
+/// A tensor whose elements are of a type that is not read, in words.
+fn of_type(module: &str, name: &str) -> String {
+    let complex = if name.to_ascii_lowercase().starts_with("complex") { "complex " } else { "" };
+    format!("a {complex}tensor of {}.{}", shorten(module), shorten(name))
+}
+
+/// What torch rebuilds by this function, in words.
+fn kind(function: &str) -> String {
+    match function {
+        "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor" => "a sparse tensor".into(),
+        "_rebuild_qtensor" => "a quantised tensor".into(),
+        "_rebuild_nested_tensor" => "a nested tensor".into(),
+        "_rebuild_meta_tensor_no_storage" => "a tensor on the meta device, without numbers".into(),
+        "_rebuild_wrapper_subclass" => "a tensor of a class that keeps its numbers in parts".into(),
+        other => format!("a tensor made by {}", shorten(other)),
     }
 }
 

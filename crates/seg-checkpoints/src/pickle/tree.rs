@@ -1,13 +1,26 @@
 //! The values of a pickle, in one arena: cycles and shared values cost nothing, and nothing recurses.
 
 use crate::error::shorten;
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Index of a value.
 pub(crate) type Id = u32;
 
-/// A piece of the pickle's own bytes.
+/// A piece of what was kept of the pickle.
 pub(crate) type Span = Range<u32>;
+
+/// Where bytes of the pickle are.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Bytes {
+    /// Short ones, in [`Tree::kept`].
+    Kept(Span),
+    /// In the file, from its start.
+    File { at: u64, len: u64 },
+    /// In the file, as a text of `len` bytes in UTF-8, each character of which is one of `bytes` bytes.
+    Latin1 { at: u64, len: u64, bytes: u64 },
+}
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Node {
@@ -16,10 +29,17 @@ pub(crate) enum Node {
     Int(i64),
     /// The value itself is of no use here.
     Float,
-    /// Bytes, or an integer beyond 64 bits.
+    /// An integer beyond 64 bits, or a text that is no Unicode.
     Opaque,
     /// Valid UTF-8.
     Str(Span),
+    /// A text too long for a name, left in the file: `len` bytes at `at`, and how many bytes it is in Latin-1.
+    LongText {
+        at: u64,
+        len: u64,
+        latin1: Option<u64>,
+    },
+    Bytes(Bytes),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
@@ -34,23 +54,26 @@ pub(crate) enum Node {
 
 /// A parsed pickle. Every id in it is valid.
 #[derive(Debug)]
-pub(crate) struct Tree<'a> {
-    pub bytes: &'a [u8],
+pub(crate) struct Tree {
+    /// Names and short texts; the rest stays in the file.
+    pub kept: Arc<Vec<u8>>,
     pub nodes: Vec<Node>,
+    /// What the pickle sets as the state of the object that a call gives.
+    pub states: HashMap<Id, Id>,
     pub root: Id,
 }
 
-impl<'a> Tree<'a> {
+impl Tree {
     pub fn node(&self, id: Id) -> &Node {
         &self.nodes[id as usize]
     }
 
-    pub fn text(&self, span: &Span) -> &'a str {
+    pub fn text(&self, span: &Span) -> &str {
         // Spans are checked to be UTF-8 when they are made.
-        std::str::from_utf8(&self.bytes[span.start as usize..span.end as usize]).unwrap_or_default()
+        std::str::from_utf8(&self.kept[span.start as usize..span.end as usize]).unwrap_or_default()
     }
 
-    pub fn str(&self, id: Id) -> Option<&'a str> {
+    pub fn str(&self, id: Id) -> Option<&str> {
         match self.node(id) {
             Node::Str(span) => Some(self.text(span)),
             _ => None,
@@ -79,10 +102,28 @@ impl<'a> Tree<'a> {
         }
     }
 
-    pub fn global(&self, id: Id) -> Option<(&'a str, &'a str)> {
+    /// A whole number from 0 up.
+    pub fn size(&self, id: Id) -> Option<usize> {
+        self.int(id).and_then(|v| usize::try_from(v).ok())
+    }
+
+    /// Whole numbers from 0 up.
+    pub fn sizes(&self, id: Id) -> Option<Vec<usize>> {
+        self.seq(id)?.iter().map(|&d| self.size(d)).collect()
+    }
+
+    pub fn global(&self, id: Id) -> Option<(&str, &str)> {
         match self.node(id) {
             Node::Global(module, name) => Some((self.text(module), self.text(name))),
             _ => None,
+        }
+    }
+
+    /// The class of which a call makes an object: protocols 0 and 1 have one function that makes all.
+    fn made_of<'s>(&'s self, called: (&'s str, &'s str), args: Id) -> Option<(&'s str, &'s str)> {
+        match called {
+            ("copy_reg" | "copyreg", "_reconstructor") => self.global(*self.seq(args)?.first()?),
+            other => Some(other),
         }
     }
 
@@ -91,15 +132,15 @@ impl<'a> Tree<'a> {
         match self.node(id) {
             Node::None => "None".into(),
             Node::Bool(_) => "a boolean".into(),
-            Node::Int(_) | Node::Opaque => "a number or bytes".into(),
+            Node::Int(_) | Node::Opaque | Node::Bytes(_) => "a number or bytes".into(),
             Node::Float => "a number".into(),
-            Node::Str(_) => "a string".into(),
+            Node::Str(_) | Node::LongText { .. } => "a string".into(),
             Node::Tuple(_) => "a tuple".into(),
             Node::List(_) => "a list".into(),
             Node::Dict(_) => "a dictionary".into(),
             Node::Set => "a set".into(),
             Node::Global(m, n) => format!("the name {}", shorten(&format!("{}.{}", self.text(m), self.text(n)))),
-            Node::Call(f, _) => match self.global(*f) {
+            Node::Call(f, args) => match self.global(*f).and_then(|called| self.made_of(called, *args)) {
                 Some((m, n)) => format!("a Python object ({})", shorten(&format!("{m}.{n}"))),
                 None => "a Python object".into(),
             },

@@ -4,37 +4,14 @@
 use super::torch_zip::place;
 use super::{Index, Reader};
 use crate::error::{Fault, shorten};
-use crate::pickle::{self, Id, MAX_PICKLE, Node, Tree};
+use crate::pickle::{self, Id, Node, Tree};
 use std::collections::HashMap;
 
-/// First try at how many bytes the pickles take; more are read when that is too few.
-const FIRST_READ: u64 = 1 << 20;
-
 pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
-    let most = reader.len().min(MAX_PICKLE as u64);
-    let mut size = FIRST_READ.min(most);
-    loop {
-        let bytes = reader.bytes(0, size as usize)?;
-        match with_pickles(reader, &bytes) {
-            Err(Fault::Truncated { .. }) if size < most => size = size.saturating_mul(8).min(most),
-            Err(Fault::Truncated { .. }) if most < reader.len() => {
-                return Err(Fault::limit(format!("the pickle has more than {MAX_PICKLE} bytes")));
-            }
-            other => return other,
-        }
-    }
-}
-
-fn with_pickles(reader: &Reader, bytes: &[u8]) -> Result<Index, Fault> {
     let mut at = 0;
-    let mut next = || -> Result<Tree<'_>, Fault> {
-        let (tree, used) = pickle::parse(&bytes[at..]).map_err(|fault| match fault {
-            Fault::Truncated { expected, actual } => {
-                Fault::Truncated { expected: expected + at as u64, actual: actual + at as u64 }
-            }
-            other => other,
-        })?;
-        at += used;
+    let mut next = || -> Result<Tree, Fault> {
+        let (tree, end) = pickle::parse(reader, at..reader.len(), 0)?;
+        at = end;
         Ok(tree)
     };
     next()?; // the magic number, which brought us here
@@ -53,7 +30,7 @@ fn with_pickles(reader: &Reader, bytes: &[u8]) -> Result<Index, Fault> {
     // Storages follow in the order of the keys; their element size is in the object's pickle.
     let sizes = element_sizes(&object);
     let mut places = HashMap::new();
-    let mut offset = at as u64;
+    let mut offset = at;
     for &key in keys.seq(keys.root).ok_or_else(|| Fault::malformed("the list of storages is not a list"))? {
         let key = keys.str(key).ok_or_else(|| Fault::malformed("a storage's key is not a string"))?;
         let mut count = [0u8; 8];
@@ -71,18 +48,18 @@ fn with_pickles(reader: &Reader, bytes: &[u8]) -> Result<Index, Fault> {
         }
         places.insert(key.to_owned(), (begin, len));
     }
-    let mut index = Index { nested: state.nested, notes: state.notes, ..Index::default() };
+    let mut index = Index { nested: state.nested, notes: state.notes, skipped: state.skipped, ..Index::default() };
     for (name, raw) in state.tensors {
-        let &(offset, len) = places.get(raw.key).ok_or_else(|| {
-            Fault::malformed(format!("tensor '{}': storage '{}' is not in the file", shorten(&name), shorten(raw.key)))
+        let placed = place(&name, raw, &object, |key| {
+            let storage = places.get(key).copied();
+            storage.ok_or_else(|| Fault::malformed(format!("storage '{}' is not in the file", shorten(key))))
         })?;
-        let placed = place(&name, raw, offset, len)?;
         index.tensors.insert(name, placed);
     }
     Ok(index)
 }
 
-fn lookup(tree: &Tree<'_>, key: &str) -> Option<Id> {
+fn lookup(tree: &Tree, key: &str) -> Option<Id> {
     match tree.node(tree.root) {
         Node::Dict(pairs) => pairs.iter().find(|(k, _)| tree.str(*k) == Some(key)).map(|&(_, v)| v),
         _ => None,
@@ -90,7 +67,7 @@ fn lookup(tree: &Tree<'_>, key: &str) -> Option<Id> {
 }
 
 /// Bytes an element of every storage that the pickle names, by key.
-fn element_sizes<'a>(tree: &Tree<'a>) -> HashMap<&'a str, u64> {
+fn element_sizes(tree: &Tree) -> HashMap<&str, u64> {
     let size = |node: &Node| match node {
         Node::Persistent(id) => match tree.seq(*id)? {
             [_, class, key, ..] => {
@@ -100,7 +77,7 @@ fn element_sizes<'a>(tree: &Tree<'a>) -> HashMap<&'a str, u64> {
                     "ComplexDoubleStorage" => 16,
                     "ComplexFloatStorage" => 8,
                     "QInt32Storage" => 4,
-                    "QInt8Storage" | "QUInt8Storage" => 1,
+                    "QInt8Storage" | "QUInt8Storage" | "QUInt4x2Storage" | "QUInt2x4Storage" => 1,
                     _ => crate::dtype::FileDtype::from_storage(class)?.size() as u64,
                 };
                 Some((tree.str(*key)?, size))

@@ -1,5 +1,6 @@
 //! Files to tensors: positioned reads, one tensor at a time, every length checked before memory is taken.
 
+mod latin1;
 mod layout;
 mod legacy;
 mod reader;
@@ -7,6 +8,7 @@ mod safetensors;
 mod sniff;
 mod torch_zip;
 
+pub(crate) use latin1::Latin1;
 pub(crate) use layout::{Placed, ReadError};
 pub(crate) use reader::Reader;
 pub(crate) use sniff::{Container, sniff};
@@ -16,6 +18,9 @@ use crate::error::Fault;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// Most skipped tensors that are kept by name: a hostile file could make millions.
+const MAX_SKIPPED: usize = 1 << 16;
+
 /// What a container holds: where each tensor lies, and what was noticed on the way.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -24,9 +29,18 @@ pub(crate) struct Index {
     /// The key under which the state dict was found, as `a.b`.
     pub nested: Option<String>,
     pub notes: Vec<String>,
+    /// Tensors that are there and not read, and as what: `a sparse tensor`.
+    pub skipped: BTreeMap<String, String>,
     /// Further files that tensors are in, and which of them a tensor is in, by its name.
     pub files: Vec<(PathBuf, Reader)>,
     pub elsewhere: BTreeMap<String, usize>,
+}
+
+/// Writes down a tensor that is not read, and as what it is there.
+pub(crate) fn skip(skipped: &mut BTreeMap<String, String>, name: String, what: String) {
+    if skipped.len() < MAX_SKIPPED {
+        skipped.insert(name, what);
+    }
 }
 
 /// Reads the directory of the file at `path`, whose container is known.

@@ -1,6 +1,6 @@
 //! The safetensors container: 8 bytes header length, a JSON header, then the bytes of all tensors without gaps.
 
-use super::{Index, Placed, Reader};
+use super::{Index, Placed, Reader, skip};
 use crate::dtype::FileDtype;
 use crate::error::{Fault, shorten};
 use serde::Deserialize;
@@ -76,9 +76,7 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
         })?;
         let Some(dtype) = FileDtype::from_safetensors(&entry.dtype) else {
             ranges.push((begin, end, name.clone()));
-            index
-                .notes
-                .push(format!("skipped '{shown}': elements of type {} are not supported", shorten(&entry.dtype)));
+            skip(&mut index.skipped, name, format!("a tensor of {}", shorten(&entry.dtype)));
             continue;
         };
         let shape = entry.shape.iter().map(|&d| usize::try_from(d)).collect::<Result<Vec<_>, _>>();

@@ -11,8 +11,10 @@ pub(crate) enum Container {
     Onnx,
 }
 
-/// A pickle that holds torch's magic number: how files began before torch 1.6.
-const LEGACY: [u8; 15] = [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+/// torch's magic number in a pickle of protocol 2 or later, behind the protocol; how files began before torch 1.6.
+const MAGIC: [u8; 13] = [0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+/// The same in protocols 0 and 1.
+const MAGIC_TEXT: &[u8] = b"L119547037146038801333356L\n.";
 /// Enough for every mark, a tar's at byte 257 included.
 const HEAD: u64 = 512;
 
@@ -25,7 +27,7 @@ pub(crate) fn sniff(reader: &Reader) -> Result<Container, Fault> {
     if head.starts_with(b"PK\x03\x04") {
         return Ok(Container::TorchZip);
     }
-    if head.starts_with(&LEGACY) {
+    if is_legacy(&head, |head, form| head.starts_with(form)) {
         return Ok(Container::TorchLegacy);
     }
     if head.len() > 8 && head[8] == b'{' && (head[7] == 0 || !is_text(&head[..8])) {
@@ -34,7 +36,7 @@ pub(crate) fn sniff(reader: &Reader) -> Result<Container, Fault> {
     if is_onnx(&head) {
         return Ok(Container::Onnx);
     }
-    if LEGACY.starts_with(&head) || (head.len() < 9 && !is_text(&head)) {
+    if is_legacy(&head, |head, form| form.starts_with(head)) || (head.len() < 9 && !is_text(&head)) {
         return Err(Fault::Malformed(format!("cut off after {} bytes, before anything could be read", head.len())));
     }
     let trimmed: Vec<u8> = head.iter().skip_while(|b| b.is_ascii_whitespace()).take(64).copied().collect();
@@ -56,18 +58,32 @@ pub(crate) fn sniff(reader: &Reader) -> Result<Container, Fault> {
         () if head.get(257..262) == Some(b"ustar") => {
             not("it is a tar archive: unpack it first (torch files of 2017 are such archives and are not supported)")
         }
-        () if head[0] == 0x80 && head.get(1).is_some_and(|&p| (1..=5).contains(&p)) => {
-            not("it is a Python pickle that torch.save did not write")
-        }
+        () if is_pickle(&head) => not("it is a Python pickle that torch.save did not write"),
         () if is_text(&head) => not("it is a text file"),
         () => not("its first bytes are neither safetensors, torch's .pt/.pth nor ONNX"),
     }
+}
+
+/// Whether the file begins in a form of torch's old container, by `compare`.
+fn is_legacy(head: &[u8], compare: impl Fn(&[u8], &[u8]) -> bool) -> bool {
+    // protocols 4 and 5 say first how long the pickle is
+    let mut frame = vec![0x95];
+    frame.extend((MAGIC.len() as u64).to_le_bytes());
+    let framed = [&frame, MAGIC.as_slice()].concat();
+    let plain = |body: &[u8]| (2..=5).any(|protocol| compare(head, &[&[0x80, protocol], body].concat()));
+    plain(&MAGIC) || plain(&framed) || compare(head, MAGIC_TEXT)
 }
 
 /// The version of the format, then one of the next fields of ONNX's `ModelProto`: producer, its version, domain, model version,
 /// documentation, graph, or the operators' versions.
 fn is_onnx(head: &[u8]) -> bool {
     matches!(head, [0x08, 3..=64, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42, ..])
+}
+
+/// A pickle: protocols 2 to 5 begin with their number, 0 and 1 with a dictionary if it is a state dict.
+fn is_pickle(head: &[u8]) -> bool {
+    const STARTS: [&[u8]; 4] = [b"(dp", b"}q\0", b"ccollections\n", b"(lp"];
+    matches!(head, [0x80, 1..=5, ..]) || STARTS.iter().any(|start| head.starts_with(start))
 }
 
 fn is_text(bytes: &[u8]) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{Index, Placed, Reader};
 use crate::error::{Fault, shorten};
-use crate::pickle::{self, MAX_PICKLE, RawTensor};
+use crate::pickle::{self, Bytes, Data, RawTensor, Tree};
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -74,11 +74,7 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
         }
     }
     let Stored { offset, len, .. } = get("data.pkl")?.ok_or_else(|| Fault::malformed("no data.pkl"))?;
-    if len > MAX_PICKLE as u64 {
-        return Err(Fault::limit(format!("the pickle has {len} bytes, the limit is {MAX_PICKLE}")));
-    }
-    let bytes = reader.bytes(offset, len as usize)?;
-    let (tree, _) = pickle::parse(&bytes)?;
+    let (tree, _) = pickle::parse(reader, offset..offset + len, offset)?;
     let state = pickle::state_dict(&tree).map_err(|fault| match fault {
         Fault::NotACheckpoint(_) if has("constants.pkl") => {
             Fault::Unsupported("TorchScript programs: save the module's state_dict() instead".into())
@@ -86,36 +82,56 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
         other => other,
     })?;
 
-    let mut index = Index { nested: state.nested, notes: state.notes, ..Index::default() };
+    let mut index = Index { nested: state.nested, notes: state.notes, skipped: state.skipped, ..Index::default() };
     for (name, raw) in state.tensors {
-        let storage = get(&format!("data/{}", raw.key))?.ok_or_else(|| {
-            Fault::malformed(format!(
-                "tensor '{}': storage '{}' is not in the archive",
-                shorten(&name),
-                shorten(raw.key)
-            ))
+        let placed = place(&name, raw, &tree, |key| {
+            let storage = get(&format!("data/{key}"))?
+                .ok_or_else(|| Fault::malformed(format!("storage '{}' is not in the archive", shorten(key))))?;
+            Ok((storage.offset, storage.len))
         })?;
-        let placed = place(&name, raw, storage.offset, storage.len)?;
         index.tensors.insert(name, placed);
     }
     Ok(index)
 }
 
-/// A tensor's place, given where its storage lies.
-pub(super) fn place(name: &str, raw: RawTensor<'_>, offset: u64, len: u64) -> Result<Placed, Fault> {
+/// A tensor's place, given where a storage lies: its offset and length in bytes.
+pub(super) fn place(
+    name: &str,
+    raw: RawTensor<'_>,
+    tree: &Tree,
+    storage: impl FnOnce(&str) -> Result<(u64, u64), Fault>,
+) -> Result<Placed, Fault> {
     let name = shorten(name);
-    if raw.storage_bytes > len {
-        return Err(Fault::malformed(format!(
-            "tensor '{name}': its storage should have {} bytes, the file has {len}",
-            raw.storage_bytes
-        )));
-    }
-    let elements = usize::try_from(raw.storage_bytes).unwrap_or(usize::MAX) / raw.dtype.size();
-    Placed::strided(raw.dtype, raw.shape, raw.strides, raw.first, offset, elements).map_err(|fault| match fault {
+    let (size, negative, dtype) = (raw.stored.size(), raw.negative, raw.dtype);
+    let strided = |offset, bytes: u64| {
+        let elements = usize::try_from(bytes).unwrap_or(usize::MAX) / size;
+        Placed::strided(raw.stored, raw.shape, raw.strides, raw.first, offset, elements)
+    };
+    let placed = match raw.data {
+        Data::Storage { key, bytes } => storage(key).and_then(|(offset, len)| {
+            if bytes > len {
+                return Err(Fault::malformed(format!("its storage should have {bytes} bytes, the file has {len}")));
+            }
+            strided(offset, bytes)
+        }),
+        Data::Pickle { bytes, big_endian } => {
+            let placed = match bytes {
+                Bytes::Kept(span) => {
+                    strided(span.start.into(), (span.end - span.start).into()).map(|p| p.within(tree.kept.clone()))
+                }
+                Bytes::File { at, len } => strided(at, len),
+                Bytes::Latin1 { at, len, bytes } => strided(at, bytes).map(|p| p.in_text(len)),
+            };
+            if big_endian { placed.map(Placed::big_endian) } else { placed }
+        }
+    };
+    let placed = placed.map_err(|fault| match fault {
         Fault::Malformed(m) => Fault::Malformed(format!("tensor '{name}': {m}")),
         Fault::Limit(m) => Fault::Limit(format!("tensor '{name}': {m}")),
         other => other,
-    })
+    })?;
+    let placed = placed.converted(dtype);
+    Ok(if negative { placed.negated() } else { placed })
 }
 
 /// All files of the archive, checked to be stored as they are, inside the file, and apart from each other.

@@ -46,20 +46,33 @@ impl Renamed {
 }
 
 /// Brings tensors that are called as transformers calls them under the authors' names; leaves others alone.
-pub(crate) fn rename(places: &mut BTreeMap<String, Place>) -> Result<Option<Renamed>, Fault> {
+///
+/// `skipped` are tensors of the same file that are not read; of what becomes several tensors the name stays.
+pub(crate) fn rename(
+    places: &mut BTreeMap<String, Place>,
+    skipped: &mut BTreeMap<String, String>,
+) -> Result<Option<Renamed>, Fault> {
     let Some((family, before, part)) = FAMILIES.iter().find_map(|family| of(family, places)) else {
         return Ok(None);
     };
     let mut out = BTreeMap::new();
     let mut pieces: BTreeMap<String, Vec<Option<(String, Place)>>> = BTreeMap::new();
     let (mut tensors, mut tables) = (0, Vec::new());
-    for (name, place) in std::mem::take(places) {
-        let inner = format!("{part}{}", name.strip_prefix(before).unwrap_or(&name));
-        let fit = family.rules.iter().flat_map(|rules| rules.iter()).find_map(|rule| {
-            let authors = fill(rule, &inner)?.replacen('~', family.prompts, 1);
+    let inner = |name: &str| format!("{part}{}", name.strip_prefix(before).unwrap_or(name));
+    let fit = |inner: &str| {
+        family.rules.iter().flat_map(|rules| rules.iter()).find_map(|rule| {
+            let authors = fill(rule, inner)?.replacen('~', family.prompts, 1);
             Some((rule, authors))
-        });
-        let Some((rule, authors)) = fit else {
+        })
+    };
+    let authors = |name: String| match fit(&inner(&name)) {
+        Some((rule, authors)) if rule.how != How::Rows => authors,
+        _ => name,
+    };
+    *skipped = std::mem::take(skipped).into_iter().map(|(name, what)| (authors(name), what)).collect();
+    for (name, place) in std::mem::take(places) {
+        let inner = inner(&name);
+        let Some((rule, authors)) = fit(&inner) else {
             insert(&mut out, name, place)?;
             continue;
         };
@@ -109,6 +122,11 @@ pub(crate) fn rename(places: &mut BTreeMap<String, Place>) -> Result<Option<Rena
     }
     *places = out;
     Ok(Some(Renamed { family: family.name, tensors, positions }))
+}
+
+/// Whether the names are those of a model that transformers saved.
+pub(crate) fn is_known<T>(names: &BTreeMap<String, T>) -> bool {
+    FAMILIES.iter().any(|family| of(family, names).is_some())
 }
 
 /// Whether the names are of this family; if so, what to take off before them, and what to put there.

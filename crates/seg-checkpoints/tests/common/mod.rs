@@ -1,8 +1,9 @@
 //! Small writers of checkpoints, so that tests can make good and bad ones byte by byte.
 #![allow(dead_code)] // each test file uses its part
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zip::write::SimpleFileOptions;
 
 /// A file beside this folder, made by `data/make_fixtures.py`.
@@ -108,4 +109,16 @@ pub fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
     out.extend_from_slice(header.as_bytes());
     out.extend_from_slice(data);
     out
+}
+
+/// The state dicts that a golden case tells of: the module, then names and shapes.
+pub fn state_dicts(case: &Path) -> Vec<(String, BTreeMap<String, Vec<usize>>)> {
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(case).unwrap()).unwrap();
+    let row = |row: &serde_json::Value| {
+        let shape = row[1].as_array().unwrap().iter().map(|d| d.as_u64().unwrap() as usize).collect();
+        (row[0].as_str().unwrap().to_owned(), shape)
+    };
+    let modules = json["modules"].as_object().into_iter().flatten();
+    let listed = modules.filter_map(|(module, value)| Some((module, value["state_dict"].as_array()?)));
+    listed.map(|(module, list)| (module.clone(), list.iter().map(row).collect())).collect()
 }

@@ -9,13 +9,31 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use libjpeg_turbo_rs::{DecodeLimits as JpegLimits, Decoder, JpegError, PixelFormat, RawImage};
 
 use self::stream::{Colour, Frame, Refusal, Stream};
-use super::{ColourProfile, DecodeLimits, Decoded};
+use super::{DecodeLimits, Decoded, StoredProfile};
 use crate::error::{DataError, Result, one_line};
 
 /// More scans than any encoder writes; each costs a pass over all coefficients.
 const MAX_SCANS: usize = 256;
 
 pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
+    decode_as(bytes, name, limits, Output::Picture)
+}
+
+/// Grey as OpenCV has it: the file's luma, not one made of red, green and blue.
+pub(super) fn opencv_grey(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
+    decode_as(bytes, name, limits, Output::OpencvGrey)
+}
+
+/// What is made of the components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    /// RGB, or grey where the file has no colours.
+    Picture,
+    /// One level a pixel.
+    OpencvGrey,
+}
+
+fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, output: Output) -> Result<Decoded> {
     let check = |frame: &Frame| {
         let pixels = frame.width as u64 * frame.height as u64;
         let channels = frame.components.len() as u64;
@@ -52,7 +70,7 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
         return Err(unsupported(format!("it has {} components, expected 1, 3 or 4", stream.frame.components.len())));
     }
     let (width, height) = (stream.frame.width, stream.frame.height);
-    let grey = stream.colour == Colour::Grey;
+    let grey = stream.colour == Colour::Grey || output == Output::OpencvGrey;
     let mut notes = Vec::new();
     let data = if stream.frame.lossless() || !stream.complete {
         if !stream.complete {
@@ -64,7 +82,7 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
     } else {
         let mut raw = decoder.decode_raw().map_err(fail)?;
         clear_lost(&mut raw, &stream);
-        planes::to_pixels(&raw, &stream.frame, stream.colour).map_err(unsupported)?
+        planes::to_pixels(&raw, &stream.frame, stream.colour, output).map_err(unsupported)?
     };
     let got = data.len();
     let (w, h) = (width as u32, height as u32);
@@ -81,7 +99,7 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
     };
     let orientation = stream.orientation.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
     notes.extend(stream.notes);
-    let profile = stream.profile.map(ColourProfile::read);
+    let profile = stream.profile.map(StoredProfile::Icc);
     Ok(Decoded { pixels, orientation, profile, notes })
 }
 

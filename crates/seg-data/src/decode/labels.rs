@@ -8,9 +8,23 @@ use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
 use super::DecodeLimits;
 use crate::error::{DataError, Result, one_line};
 
-/// Whether these are the bytes of a PNG whose header can be read, with a palette.
-pub(super) fn has_palette(bytes: &[u8], limits: &DecodeLimits) -> bool {
-    decoder(bytes, limits).read_info().is_ok_and(|reader| reader.info().color_type == ColorType::Indexed)
+/// Whether the head of a PNG says that it has a palette.
+pub(super) fn is_indexed(bytes: &[u8]) -> bool {
+    bytes.get(12..16) == Some(b"IHDR") && bytes.get(25) == Some(&(ColorType::Indexed as u8))
+}
+
+/// The colours of a PNG's palette, one after the other.
+pub(super) fn colours(bytes: &[u8], limits: &DecodeLimits) -> Option<Vec<u8>> {
+    let reader = decoder(bytes, limits).read_info().ok()?;
+    reader.info().palette.as_ref().map(|palette| palette.to_vec())
+}
+
+/// The gamma that a PNG names, or that of sRGB where it says so, times 100,000.
+pub(super) fn gamma(bytes: &[u8], limits: &DecodeLimits) -> Option<u32> {
+    const SRGB: u32 = 45_455;
+    let reader = decoder(bytes, limits).read_info().ok()?;
+    let info = reader.info();
+    info.srgb.map(|_| SRGB).or(info.gama_chunk.map(|gamma| gamma.into_scaled()))
 }
 
 fn decoder<'b>(bytes: &'b [u8], limits: &DecodeLimits) -> Decoder<Cursor<&'b [u8]>> {

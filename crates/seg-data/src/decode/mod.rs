@@ -24,6 +24,7 @@ mod gif_blocks;
 mod jpeg;
 mod labels;
 mod limits;
+mod masks;
 mod png_chunks;
 mod profile;
 mod raster;
@@ -42,6 +43,7 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use crate::error::{DataError, Result};
 pub use limits::DecodeLimits;
 pub use profile::ColourProfile;
+use profile::StoredProfile;
 
 /// A decoded photo.
 #[derive(Debug, Clone)]
@@ -77,8 +79,7 @@ impl LoadedImage {
 pub(crate) struct Decoded {
     pub pixels: DynamicImage,
     pub orientation: Orientation,
-    /// Whether there is a profile, and it can be used.
-    pub profile: Option<std::result::Result<ColourProfile, String>>,
+    pub profile: Option<StoredProfile>,
     pub notes: Vec<String>,
 }
 
@@ -114,63 +115,14 @@ pub fn load_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Gray
     guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))
 }
 
-/// The indices of a PNG or TIFF with a palette, not yet turned; `None` for any other file.
-fn palette_indices(bytes: &[u8], name: &str, format: ImageFormat, limits: &DecodeLimits) -> Result<Option<GrayImage>> {
-    match format {
-        ImageFormat::Tiff => guarded(name, "TIFF", || tiff::indices(bytes, name, limits)),
-        ImageFormat::Png if labels::has_palette(bytes, limits) => {
-            guarded(name, "PNG", || labels::decode(bytes, name, limits)).map(Some)
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The indices of a PNG or TIFF with a palette, turned as a viewer shows them; `None` for any other file.
-pub(crate) fn load_palette_labels(path: &Path, limits: &DecodeLimits) -> Result<Option<GrayImage>> {
-    let (name, bytes) = read(path, limits)?;
-    match sniff::format(&bytes[..bytes.len().min(sniff::HEAD)], &name) {
-        Ok(format) => palette_indices(&bytes, &name, format, limits),
-        Err(_) => Ok(None),
-    }
-}
-
-/// A mask file before it is decided what it means.
-pub(crate) struct RawMask {
-    pub name: String,
-    pub format: ImageFormat,
-    /// Not yet turned.
-    pub pixels: DynamicImage,
-    pub orientation: Orientation,
-    /// Of a file with a palette; turned.
-    pub indices: Option<GrayImage>,
-    /// Whether the file had other numbers than levels of 8 or 16 bits.
-    pub scaled: bool,
-    pub notes: Vec<String>,
-}
-
-/// Reads a mask file.
-pub(crate) fn open_mask(path: &Path, limits: &DecodeLimits) -> Result<RawMask> {
-    check_is_file(path)?;
-    let (name, bytes) = read(path, limits)?;
-    raw_mask(&bytes, &name, limits)
-}
-
-/// [`open_mask`] from memory.
-pub(crate) fn raw_mask(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<RawMask> {
-    limits.check_file(name, bytes.len() as u64)?;
-    let (format, decoded) = decode(Cursor::new(bytes), bytes.len() as u64, name, limits)?;
-    let Decoded { pixels, orientation, notes, .. } = decoded;
-    let indices = palette_indices(bytes, name, format, limits)?;
-    let scaled = format == ImageFormat::Tiff && guarded(name, "TIFF", || tiff::is_scaled(bytes, name, limits))?;
-    Ok(RawMask { name: name.to_owned(), format, pixels, orientation, indices, scaled, notes })
-}
-
 /// RGB, and the alpha where not every pixel is opaque.
 pub(crate) fn rgb_and_alpha(pixels: &DynamicImage) -> (RgbImage, Option<GrayImage>) {
     (raster::to_rgb8(pixels.clone()), raster::alpha(pixels))
 }
 
+pub(crate) use masks::{RawMask, load_palette_labels, open_mask, raw_mask, turned};
 pub(crate) use raster::high_bytes;
+pub(crate) use tiff::Facts as TiffFacts;
 
 /// The name and the bytes of a file that is not over the limits.
 fn read(path: &Path, limits: &DecodeLimits) -> Result<(String, Vec<u8>)> {
@@ -244,7 +196,7 @@ fn finish(format: ImageFormat, decoded: Decoded) -> LoadedImage {
     if let (ImageFormat::Png, Some(note)) = (format, dark(&pixels)) {
         notes.push(note);
     }
-    let profile = match profile.transpose() {
+    let profile = match profile.map(StoredProfile::read).transpose() {
         Ok(profile) => profile,
         Err(note) => {
             notes.push(note);

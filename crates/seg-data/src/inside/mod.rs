@@ -20,6 +20,7 @@
 //! [`MaskReader`] has the readers of evaluation toolkits beside it: where one reproduces their numbers, a file must mean what it means there.
 
 mod colours;
+mod libpng;
 mod plane;
 mod readers;
 
@@ -28,7 +29,7 @@ use std::path::Path;
 
 use image::{DynamicImage, GrayImage};
 
-use crate::decode::{DecodeLimits, RawMask, open_mask};
+use crate::decode::{DecodeLimits, RawMask, open_mask, turned};
 use crate::error::{DataError, Result};
 
 /// How a file becomes grey levels.
@@ -37,9 +38,11 @@ pub enum MaskReader {
     /// By what the file means: the table of this module.
     #[default]
     Meaning,
-    /// OpenCV's `imread` with `IMREAD_GRAYSCALE` (4.x, 5.0): the low byte of 16 bits cut off, colours to grey, alpha dropped.
+    /// OpenCV's `imread` with `IMREAD_GRAYSCALE` (4.x, 5.0): the low byte of 16 bits cut off, colours to grey as the format's
+    /// library does (of a JPEG its luma, of a PNG by its gamma), alpha dropped, but a TIFF's colours multiplied by it.
     OpenCv,
-    /// Pillow's `convert("L")`: levels above 255 of 16-bit grey clipped at 255, colours to grey, alpha dropped, orientation not applied.
+    /// Pillow's `convert("L")`: levels above 255 of 16-bit grey clipped at 255, colours to grey, alpha dropped, orientation applied to
+    /// TIFF alone.
     Pillow,
 }
 
@@ -122,7 +125,7 @@ pub fn load_levels(
     reader: MaskReader,
     limits: &DecodeLimits,
 ) -> Result<MaskImage> {
-    let raw = open_mask(path.as_ref(), limits)?;
+    let raw = open_mask(path.as_ref(), reader, limits)?;
     levels(raw, role, reader)
 }
 
@@ -140,8 +143,9 @@ pub fn load_mask(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<MaskIm
 /// # Errors
 /// As [`load_mask`].
 pub fn decode_mask(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<MaskImage> {
-    let raw = crate::decode::raw_mask(bytes, name, limits)?;
-    binary_image(levels(raw, MaskRole::Prompt, MaskReader::Meaning)?, name)
+    let reader = MaskReader::Meaning;
+    let raw = crate::decode::raw_mask(bytes, name, reader, limits)?;
+    binary_image(levels(raw, MaskRole::Prompt, reader)?, name)
 }
 
 /// A mask image of a caller, row by row: 1 inside (128 and more, or the higher of two levels of which the lower is 0), 0 outside.
@@ -185,7 +189,7 @@ fn levels(raw: RawMask, role: MaskRole, reader: MaskReader) -> Result<MaskImage>
     let RawMask { name, mut pixels, orientation, indices, notes, .. } = raw;
     pixels.apply_orientation(orientation);
     let (meaning, levels) = match indices {
-        Some(indices) => match colours::palette(&pixels, &indices) {
+        Some(indices) => match colours::palette(&pixels, &turned(indices, orientation)) {
             Some(found) => found,
             None => meaning(&name, pixels, role)?,
         },

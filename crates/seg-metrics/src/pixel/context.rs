@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::plane::bands;
 use crate::prepare::{Foreground, Level, Prepared, Ramp, with_pixels};
-use crate::protocol::EPS;
+use crate::protocol::{ContextRule, EPS};
 use crate::wide::{Wide, widest};
 
 /// Standard deviations of the kernel, both axes together.
@@ -16,26 +16,30 @@ const BAND: usize = 32;
 const BLOCK: usize = 32;
 /// Weights below this share of the largest are left out: all of them together are under 1e-9.
 const NEGLIGIBLE: f64 = 1e-13;
+/// From so many weights on OpenCV filters single precision by a Fourier transform, in double precision (on x86).
+const BY_TRANSFORM: usize = 130;
 
 /// The context measure of one pair, both directions weighted alike.
-pub(crate) fn context_measure(pair: &Prepared<'_>) -> f64 {
-    with_pixels!(pair, pixels => measure(pixels, pair))
+pub(crate) fn context_measure(pair: &Prepared<'_>, rule: ContextRule) -> f64 {
+    with_pixels!(pair, pixels => measure(pixels, pair, rule))
 }
 
-fn measure<L: Level>(pixels: &[L], pair: &Prepared<'_>) -> f64 {
+fn measure<L: Level>(pixels: &[L], pair: &Prepared<'_>, rule: ContextRule) -> f64 {
     let (gt, ramp) = (pair.gt, Ramp::new(&pair.values));
     let (kernel, truth) = (Kernel::new(gt), gt.plane().data());
+    let single = (rule == ContextRule::Single).then(|| kernel.single());
+    let round = |near: f64| if single.is_some() { f64::from(near as f32) } else { near };
     let inside = |levels: &[u8], out: &mut [f64]| {
         out.iter_mut().zip(levels).for_each(|(out, &level)| *out = f64::from(u8::from(gt.holds(level))));
     };
     let predicted = |levels: &[L], out: &mut [f64]| L::values(levels, &ramp, out);
     let least = ramp.above_zero::<L>();
-    let (hit, sum) = Grid::new(truth, pair, &kernel).sums(
+    let (hit, sum) = Grid::new(truth, pair, single.as_ref().unwrap_or(&kernel)).sums(
         inside,
         |i| least.is_some_and(|least| pixels[i] >= least),
         |i, near| {
             let p = pair.values[pixels[i].index()];
-            (p * f64::from(near as f32), p)
+            (p * round(near), p)
         },
     );
     let (covered, all) =
@@ -46,9 +50,16 @@ fn measure<L: Level>(pixels: &[L], pair: &Prepared<'_>) -> f64 {
 }
 
 /// The Gaussian whose axes are those of the foreground, of sum 1.
+#[derive(Clone)]
 struct Kernel {
     /// Rows and columns to either side.
     half: (usize, usize),
+    /// What a window of ones gives.
+    total: f64,
+    /// Whether the products are summed in single precision.
+    sums_single: bool,
+    /// The sum of the weights that were left out.
+    left_out: f64,
     /// Of each row from the top: the first column with a weight that counts, and the weights from there on.
     rows: Vec<(usize, Vec<f64>)>,
 }
@@ -75,7 +86,23 @@ impl Kernel {
             weights.drain(..*first);
             weights.iter_mut().for_each(|weight| *weight /= sum);
         }
-        Self { half, rows }
+        let left_out = 1. - rows.iter().flat_map(|row| &row.1).sum::<f64>();
+        Self { half, total: 1., sums_single: false, left_out, rows }
+    }
+
+    /// The weights in single precision. Their sum is no longer 1.
+    fn single(&self) -> Self {
+        let mut kernel = self.clone();
+        let (rows, columns) = kernel.half;
+        kernel.sums_single = (2 * rows + 1) * (2 * columns + 1) < BY_TRANSFORM;
+        let weights = kernel.rows.iter_mut().flat_map(|(_, weights)| weights);
+        weights.for_each(|weight| *weight = f64::from(*weight as f32));
+        let all = kernel.rows.iter().flat_map(|(_, weights)| weights);
+        kernel.total = match kernel.sums_single {
+            true => f64::from(all.fold(0f32, |sum, &weight| sum + weight as f32)),
+            false => all.sum::<f64>() + kernel.left_out,
+        };
+        kernel
     }
 }
 
@@ -161,13 +188,14 @@ impl<'a, T: Copy + PartialEq + Sync> Grid<'a, T> {
                 *out = None;
                 if wanted(from + i) {
                     match self.flat((y, from + i), &mut known) {
-                        Some(x) => *out = Some(rows.at(at, x)),
+                        Some(x) => *out = Some(rows.at(at, x) * self.kernel.total),
                         None => *left = true,
                     }
                 }
             }
             if left.contains(&true) {
-                let sums = widest(Weigh { rows, kernel: self.kernel, at, from });
+                let weigh = Weigh { rows, kernel: self.kernel, at, from };
+                let sums = if self.kernel.sums_single { widest(Single(weigh)) } else { widest(weigh) };
                 for (out, (sum, _)) in out.iter_mut().zip(sums.iter().zip(left)).filter(|(_, (_, left))| *left) {
                     *out = Some(*sum);
                 }
@@ -243,16 +271,43 @@ impl Wide for Weigh<'_> {
     #[inline(always)]
     fn run(self) -> [f64; BLOCK] {
         let mut sums = [0.; BLOCK];
-        for (row, (first, weights)) in
-            self.rows.values[self.at * self.rows.stride..].chunks_exact(self.rows.stride).zip(&self.kernel.rows)
-        {
+        self.each(|weight, values| {
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum = weight.mul_add(*value, *sum);
+            }
+        });
+        sums
+    }
+}
+
+impl Weigh<'_> {
+    /// Each weight, row by row, with the values that it meets.
+    #[inline(always)]
+    fn each(&self, mut take: impl FnMut(f64, &[f64])) {
+        let rows = self.rows.values[self.at * self.rows.stride..].chunks_exact(self.rows.stride);
+        for (row, (first, weights)) in rows.zip(&self.kernel.rows) {
             for (weight, values) in weights.iter().zip(row[self.from + first..].windows(BLOCK)) {
-                for (sum, value) in sums.iter_mut().zip(values) {
-                    *sum = weight.mul_add(*value, *sum);
-                }
+                take(*weight, values);
             }
         }
-        sums
+    }
+}
+
+/// The same, summed in single precision: one weight after the other.
+struct Single<'a>(Weigh<'a>);
+
+impl Wide for Single<'_> {
+    type Output = [f64; BLOCK];
+
+    #[inline(always)]
+    fn run(self) -> [f64; BLOCK] {
+        let mut sums = [0f32; BLOCK];
+        self.0.each(|weight, values| {
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += (weight * value) as f32;
+            }
+        });
+        sums.map(f64::from)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::pixel::confusion::{Confusion, Ratio};
 use crate::pixel::fmeasure::{above, adaptive_threshold, at_least, dynamic};
 use crate::prepare::{Level, Prepared, with_pixels};
+use crate::protocol::Covered;
 use crate::regions::regions4;
 use crate::tally::{Tally, count_box};
 
@@ -14,7 +15,8 @@ const LEAST_AREA: u64 = 50;
 pub(crate) struct SizeInvariant {
     /// Targets in the ground truth.
     pub(crate) components: usize,
-    /// Mean absolute error, each target's rectangle and the rest weighted by the paper's rule.
+    /// Mean absolute error, each target's rectangle and the rest weighted by the paper's rule. NaN where there is no rest and
+    /// the protocol says so.
     pub(crate) mae: f64,
     /// Counts of each target at 256 thresholds, at its adaptive threshold, above a half. A pair without targets has one
     /// entry for the whole image.
@@ -45,7 +47,7 @@ impl SizeInvariant {
 }
 
 /// Measures one pair.
-pub(crate) fn size_invariant(pair: &Prepared<'_>, whole: &Tally) -> SizeInvariant {
+pub(crate) fn size_invariant(pair: &Prepared<'_>, whole: &Tally, covered: Covered) -> SizeInvariant {
     let boxes = targets(pair);
     // outside a target's rectangle everything is 0, which needs not be a level of the image
     let values: Vec<f64> = std::iter::once(0.).chain(pair.values.iter().copied()).collect();
@@ -64,7 +66,7 @@ pub(crate) fn size_invariant(pair: &Prepared<'_>, whole: &Tally) -> SizeInvarian
         return SizeInvariant { components: 0, mae, targets: vec![measure(padded(whole))] };
     }
     let tallies: Vec<Tally> = boxes.iter().map(|&at| count_box(pair, at)).collect();
-    let mae = weighted_mae(pair, &boxes, &tallies);
+    let mae = weighted_mae(pair, &boxes, &tallies, covered);
     SizeInvariant { components: boxes.len(), mae, targets: tallies.iter().map(|t| measure(padded(t))).collect() }
 }
 
@@ -76,7 +78,7 @@ fn targets(pair: &Prepared<'_>) -> Vec<[usize; 4]> {
     regions.into_iter().filter(|r| r.area >= least).map(|r| r.bounds).collect()
 }
 
-fn weighted_mae(pair: &Prepared<'_>, boxes: &[[usize; 4]], tallies: &[Tally]) -> f64 {
+fn weighted_mae(pair: &Prepared<'_>, boxes: &[[usize; 4]], tallies: &[Tally], covered: Covered) -> f64 {
     let (width, pixels) = (pair.width(), pair.width() * pair.height());
     let mut inside = vec![false; pixels];
     for &[x0, y0, x1, y1] in boxes {
@@ -93,7 +95,11 @@ fn weighted_mae(pair: &Prepared<'_>, boxes: &[[usize; 4]], tallies: &[Tally]) ->
     });
     let ratio = outside as f64 / (pixels - outside) as f64;
     let factor = 1. / (boxes.len() as f64 + ratio);
-    let rest = if outside == 0 { 0. } else { ratio * sum / outside as f64 };
+    let rest = match (outside, covered) {
+        (0, Covered::Zero) => 0.,
+        (0, Covered::Undefined) => f64::NAN,
+        _ => ratio * sum / outside as f64,
+    };
     let each = tallies.iter().map(|t| crate::pixel::errors::mae(t, &pair.values)).sum::<f64>();
     (rest + each) * factor
 }

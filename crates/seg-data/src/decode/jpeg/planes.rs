@@ -3,6 +3,7 @@
 use libjpeg_turbo_rs::RawImage;
 use rayon::prelude::*;
 
+use super::Output;
 use super::stream::{Colour, Frame};
 
 /// Rows that one task converts.
@@ -26,7 +27,7 @@ struct Plane<'a> {
 }
 
 /// `height × width` grey or RGB pixels. The error says which sampling cannot be read.
-pub(super) fn to_pixels(raw: &RawImage, frame: &Frame, colour: Colour) -> Result<Vec<u8>, String> {
+pub(super) fn to_pixels(raw: &RawImage, frame: &Frame, colour: Colour, output: Output) -> Result<Vec<u8>, String> {
     let (width, height) = (frame.width, frame.height);
     if colour == Colour::Grey {
         let rows = raw.planes[0].chunks_exact(raw.plane_widths[0]).take(height);
@@ -55,13 +56,21 @@ pub(super) fn to_pixels(raw: &RawImage, frame: &Frame, colour: Colour) -> Result
             filter,
         });
     }
-    let mut out = vec![0; width * height * 3];
-    out.par_chunks_mut(width * 3 * BAND).enumerate().for_each(|(band, pixels)| {
+    let channels = if output == Output::OpencvGrey { 1 } else { 3 };
+    if output == Output::OpencvGrey && colour == Colour::YCbCr {
+        planes.truncate(1);
+    }
+    let mut out = vec![0; width * height * channels];
+    out.par_chunks_mut(width * channels * BAND).enumerate().for_each(|(band, pixels)| {
         let mut rows = vec![vec![0u8; width + 2]; planes.len()];
         let mut sums = Vec::new();
-        for (i, pixels) in pixels.chunks_exact_mut(width * 3).enumerate() {
+        for (i, pixels) in pixels.chunks_exact_mut(width * channels).enumerate() {
             for (plane, row) in planes.iter().zip(&mut rows) {
                 plane.row(band * BAND + i, row, &mut sums);
+            }
+            if output == Output::OpencvGrey {
+                opencv_grey(&rows, colour, pixels);
+                continue;
             }
             match colour {
                 Colour::Rgb => interleave(&rows, pixels),
@@ -161,6 +170,29 @@ fn cmyk(rows: &[Vec<u8>], pixels: &mut [u8], ycck: bool) {
         for (out, ink) in pixel.iter_mut().zip(ink) {
             let product = u32::from(ink) * white + 128;
             *out = white.saturating_sub((product + (product >> 8)) >> 8) as u8;
+        }
+    }
+}
+
+/// The grey that OpenCV asks libjpeg for: luma as stored, or of red, green and blue; of inks it is OpenCV's own.
+fn opencv_grey(rows: &[Vec<u8>], colour: Colour, pixels: &mut [u8]) {
+    let at = |x: usize| [0, 1, 2].map(|i| rows[i][x]);
+    match colour {
+        Colour::YCbCr | Colour::Grey => pixels.copy_from_slice(&rows[0][..pixels.len()]),
+        Colour::Rgb => {
+            for (x, pixel) in pixels.iter_mut().enumerate() {
+                let [r, g, b] = at(x).map(u32::from);
+                *pixel = ((19_595 * r + 38_470 * g + 7_471 * b + (1 << 15)) >> 16) as u8;
+            }
+        }
+        Colour::Cmyk | Colour::Ycck => {
+            for (x, pixel) in pixels.iter_mut().enumerate() {
+                let [a, b, c] = at(x);
+                let ink = if colour == Colour::Ycck { rgb(a, b, c).map(|v| 255 - v) } else { [a, b, c] };
+                let black = i32::from(rows[3][x]);
+                let [c, m, y] = ink.map(|v| black - (((255 - i32::from(v)) * black) >> 8));
+                *pixel = ((1_868 * y + 9_617 * m + 4_899 * c + (1 << 13)) >> 14).clamp(0, 255) as u8;
+            }
         }
     }
 }

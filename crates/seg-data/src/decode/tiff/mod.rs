@@ -25,10 +25,10 @@ mod ycbcr;
 
 use std::io::Cursor;
 
-use image::{DynamicImage, GrayImage};
+use image::GrayImage;
 use tiff::decoder::{Decoder, Limits};
 
-use super::{ColourProfile, DecodeLimits, Decoded};
+use super::{DecodeLimits, Decoded, StoredProfile};
 use crate::error::Result;
 use fault::Fault;
 use header::{Format, Header, Photometric};
@@ -49,36 +49,64 @@ enum Raw {
 
 type Directory<'f> = Decoder<Cursor<&'f [u8]>>;
 
+/// What decides about the meaning of a mask, beside its pixels.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    /// The samples are other numbers than unsigned ones of at most 16 bits.
+    pub scaled: bool,
+    /// Whether colours are multiplied by the alpha; none without alpha.
+    pub premultiplied: Option<bool>,
+    pub white_is_zero: bool,
+}
+
 pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
     let source = Source { bytes, name, limits };
-    let (header, mut notes) = source.header()?;
-    let raw = match header.is_words() {
-        true => Raw::Words(chunks::read(&header, &source)?),
-        false => Raw::Bytes(chunks::read(&header, &source)?),
+    let (header, notes) = source.header()?;
+    let raw = Raw::read(&header, &source)?;
+    picture(&source, &header, raw, notes)
+}
+
+/// The same of a mask, and the indices of a palette of at most 256 colours (not turned). `as_stored`: the alpha is not divided out.
+pub(super) fn mask(
+    bytes: &[u8],
+    name: &str,
+    limits: &DecodeLimits,
+    as_stored: bool,
+) -> Result<(Decoded, Facts, Option<GrayImage>)> {
+    let source = Source { bytes, name, limits };
+    let (mut header, notes) = source.header()?;
+    let facts = Facts {
+        scaled: header.format != Format::Unsigned || header.bits > 16,
+        premultiplied: header.alpha.map(|alpha| alpha.associated),
+        white_is_zero: header.photometric == Photometric::WhiteIsZero,
     };
-    let pixels = colour::picture(&header, raw, &mut notes).map_err(|f| f.of(name))?;
-    let profile = header.profile.map(ColourProfile::read);
+    if let (true, Some(alpha)) = (as_stored, &mut header.alpha) {
+        alpha.associated = false;
+    }
+    let raw = Raw::read(&header, &source)?;
+    let indices = match &raw {
+        Raw::Bytes(raw) if header.photometric == Photometric::Palette && header.bits <= 8 => {
+            let first = raw.chunks_exact(header.samples).map(|pixel| pixel[0]).collect();
+            GrayImage::from_raw(header.width, header.height, first)
+        }
+        _ => None,
+    };
+    Ok((picture(&source, &header, raw, notes)?, facts, indices))
+}
+
+fn picture(source: &Source<'_>, header: &Header, raw: Raw, mut notes: Vec<String>) -> Result<Decoded> {
+    let pixels = colour::picture(header, raw, &mut notes).map_err(|f| f.of(source.name))?;
+    let profile = header.profile.clone().map(StoredProfile::Icc);
     Ok(Decoded { pixels, orientation: header.orientation, profile, notes })
 }
 
-/// The indices of a file with a palette of at most 256 colours, turned as a viewer shows them; `None` of any other.
-pub(super) fn indices(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Option<GrayImage>> {
-    let source = Source { bytes, name, limits };
-    let (header, _) = source.header()?;
-    if header.photometric != Photometric::Palette || header.bits > 8 {
-        return Ok(None);
+impl Raw {
+    fn read(header: &Header, source: &Source<'_>) -> Result<Self> {
+        Ok(match header.is_words() {
+            true => Self::Words(chunks::read(header, source)?),
+            false => Self::Bytes(chunks::read(header, source)?),
+        })
     }
-    let first = chunks::read::<u8>(&header, &source)?.chunks_exact(header.samples).map(|pixel| pixel[0]).collect();
-    let indices = GrayImage::from_raw(header.width, header.height, first).unwrap_or_default();
-    let mut pixels = DynamicImage::ImageLuma8(indices);
-    pixels.apply_orientation(header.orientation);
-    Ok(Some(pixels.into_luma8()))
-}
-
-/// Whether the samples are other numbers than unsigned ones of at most 16 bits.
-pub(super) fn is_scaled(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<bool> {
-    let (header, _) = Source { bytes, name, limits }.header()?;
-    Ok(header.format != Format::Unsigned || header.bits > 16)
 }
 
 impl Source<'_> {

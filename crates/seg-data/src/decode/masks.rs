@@ -1,0 +1,106 @@
+//! Mask files, with what of the file decides about their meaning beside the pixels.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, ImageFormat};
+
+use super::{DecodeLimits, Decoded, check_is_file, decode, guarded, jpeg, labels, read, sniff, tiff};
+use crate::error::Result;
+use crate::inside::MaskReader;
+
+/// A mask file before it is decided what it means.
+pub(crate) struct RawMask {
+    pub name: String,
+    pub format: ImageFormat,
+    /// Not yet turned.
+    pub pixels: DynamicImage,
+    pub orientation: Orientation,
+    /// Of a file with a palette, read by its meaning: 0 where the first colour of the palette is. Not yet turned.
+    pub indices: Option<GrayImage>,
+    /// Of a TIFF.
+    pub tiff: Option<tiff::Facts>,
+    /// Of a PNG, read as OpenCV does: `gAMA`, or that of sRGB, times 100,000.
+    pub gamma: Option<u32>,
+    pub notes: Vec<String>,
+}
+
+/// Reads a mask file.
+pub(crate) fn open_mask(path: &Path, reader: MaskReader, limits: &DecodeLimits) -> Result<RawMask> {
+    check_is_file(path)?;
+    let (name, bytes) = read(path, limits)?;
+    raw_mask(&bytes, &name, reader, limits)
+}
+
+/// [`open_mask`] from memory.
+pub(crate) fn raw_mask(bytes: &[u8], name: &str, reader: MaskReader, limits: &DecodeLimits) -> Result<RawMask> {
+    limits.check_file(name, bytes.len() as u64)?;
+    let (mut indices, mut facts, mut gamma) = (None, None, None);
+    let (format, decoded) = match sniff::format(&bytes[..bytes.len().min(sniff::HEAD)], name)? {
+        format @ ImageFormat::Tiff => {
+            let as_stored = reader != MaskReader::Meaning;
+            let (decoded, found, painted) = guarded(name, "TIFF", || tiff::mask(bytes, name, limits, as_stored))?;
+            (facts, indices) = (Some(found), painted);
+            (format, decoded)
+        }
+        format @ ImageFormat::Jpeg if reader == MaskReader::OpenCv => {
+            (format, guarded(name, "JPEG", || jpeg::opencv_grey(bytes, name, limits))?)
+        }
+        _ => decode(Cursor::new(bytes), bytes.len() as u64, name, limits)?,
+    };
+    let Decoded { pixels, orientation, notes, .. } = decoded;
+    if format == ImageFormat::Png {
+        match reader {
+            MaskReader::Meaning if labels::is_indexed(bytes) => indices = first_colour(bytes, name, &pixels, limits)?,
+            MaskReader::OpenCv if pixels.color().has_color() => gamma = labels::gamma(bytes, limits),
+            _ => {}
+        }
+    }
+    Ok(RawMask { name: name.to_owned(), format, pixels, orientation, indices, tiff: facts, gamma, notes })
+}
+
+/// Where the pixels of a PNG have the palette's first colour (0) and where not (1). The indices themselves are decoded only where
+/// the palette has that colour twice.
+fn first_colour(bytes: &[u8], name: &str, pixels: &DynamicImage, limits: &DecodeLimits) -> Result<Option<GrayImage>> {
+    let DynamicImage::ImageRgb8(rgb) = pixels else {
+        return Ok(None); // transparent colours
+    };
+    let Some(palette) = labels::colours(bytes, limits) else {
+        return Ok(None);
+    };
+    let (colours, _) = palette.as_chunks::<3>();
+    match colours.split_first() {
+        Some((first, others)) if !others.contains(first) => {
+            let indices = rgb.pixels().map(|p| u8::from(p.0 != *first)).collect();
+            Ok(GrayImage::from_raw(rgb.width(), rgb.height(), indices))
+        }
+        Some(_) => guarded(name, "PNG", || labels::decode(bytes, name, limits)).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The indices of a PNG or TIFF with a palette, turned as a viewer shows them; `None` for any other file.
+pub(crate) fn load_palette_labels(path: &Path, limits: &DecodeLimits) -> Result<Option<GrayImage>> {
+    let (name, bytes) = read(path, limits)?;
+    let (indices, orientation) = match sniff::format(&bytes[..bytes.len().min(sniff::HEAD)], &name) {
+        Ok(ImageFormat::Tiff) => {
+            let (decoded, _, indices) = guarded(&name, "TIFF", || tiff::mask(&bytes, &name, limits, false))?;
+            (indices, decoded.orientation)
+        }
+        Ok(ImageFormat::Png) if labels::is_indexed(&bytes) => {
+            let (_, decoded) = decode(Cursor::new(&*bytes), bytes.len() as u64, &name, limits)?;
+            let indices = guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))?;
+            (Some(indices), decoded.orientation)
+        }
+        _ => (None, Orientation::NoTransforms),
+    };
+    Ok(indices.map(|indices| turned(indices, orientation)))
+}
+
+/// Levels as a viewer shows them.
+pub(crate) fn turned(levels: GrayImage, orientation: Orientation) -> GrayImage {
+    let mut pixels = DynamicImage::ImageLuma8(levels);
+    pixels.apply_orientation(orientation);
+    pixels.into_luma8()
+}
