@@ -9,7 +9,7 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use libjpeg_turbo_rs::{DecodeLimits as JpegLimits, Decoder, JpegError, PixelFormat, RawImage};
 
 use self::stream::{Colour, Frame, Refusal, Stream};
-use super::{ColourProfile, DecodeLimits, Decoded};
+use super::{DecodeLimits, Decoded, StoredProfile};
 use crate::error::{DataError, Result, one_line};
 
 /// More scans than any encoder writes; each costs a pass over all coefficients.
@@ -99,7 +99,7 @@ fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, output: Output) ->
     };
     let orientation = stream.orientation.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
     notes.extend(stream.notes);
-    let profile = stream.profile.map(ColourProfile::read);
+    let profile = stream.profile.map(StoredProfile::Icc);
     Ok(Decoded { pixels, orientation, profile, notes })
 }
 

@@ -43,6 +43,7 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use crate::error::{DataError, Result};
 pub use limits::DecodeLimits;
 pub use profile::ColourProfile;
+use profile::StoredProfile;
 
 /// A decoded photo.
 #[derive(Debug, Clone)]
@@ -78,8 +79,7 @@ impl LoadedImage {
 pub(crate) struct Decoded {
     pub pixels: DynamicImage,
     pub orientation: Orientation,
-    /// Whether there is a profile, and it can be used.
-    pub profile: Option<std::result::Result<ColourProfile, String>>,
+    pub profile: Option<StoredProfile>,
     pub notes: Vec<String>,
 }
 
@@ -195,7 +195,7 @@ fn finish(format: ImageFormat, decoded: Decoded) -> LoadedImage {
     if let (ImageFormat::Png, Some(note)) = (format, dark(&pixels)) {
         notes.push(note);
     }
-    let profile = match profile.transpose() {
+    let profile = match profile.map(StoredProfile::read).transpose() {
         Ok(profile) => profile,
         Err(note) => {
             notes.push(note);

@@ -17,6 +17,24 @@ const SAME: u8 = 2;
 /// Pixels of a piece of work.
 const PIECE: usize = 1 << 14;
 
+/// What a file has of a profile.
+pub(crate) enum StoredProfile {
+    Icc(Vec<u8>),
+    /// Of a PNG.
+    Cicp([u8; 4]),
+}
+
+impl StoredProfile {
+    /// # Errors
+    /// Why it is not used, in words.
+    pub fn read(self) -> std::result::Result<ColourProfile, String> {
+        match self {
+            Self::Icc(icc) => ColourProfile::read(icc),
+            Self::Cicp(chunk) => ColourProfile::of_cicp(chunk),
+        }
+    }
+}
+
 /// The colour profile of a photo.
 #[derive(Clone)]
 pub struct ColourProfile {
@@ -38,7 +56,7 @@ impl ColourProfile {
     ///
     /// # Errors
     /// The reason in words: damaged, or for other colours than red, green and blue.
-    pub(super) fn read(icc: Vec<u8>) -> std::result::Result<Self, String> {
+    fn read(icc: Vec<u8>) -> std::result::Result<Self, String> {
         let profile =
             ColorProfile::new_from_slice(&icc).map_err(|_| "its colour profile is damaged and not used".to_owned())?;
         Self::new(icc, name(&profile), &profile)
@@ -48,7 +66,7 @@ impl ColourProfile {
     ///
     /// # Errors
     /// The reason in words: colours of high dynamic range, numbers that have no meaning.
-    pub(super) fn of_cicp(chunk: [u8; 4]) -> std::result::Result<Self, String> {
+    fn of_cicp(chunk: [u8; 4]) -> std::result::Result<Self, String> {
         let [primaries, transfer, matrix, range] = chunk;
         let unused = |why: &str| {
             format!("its colours (cICP {primaries}, {transfer}, {matrix}, {range}) are {why}: they are taken as stored")

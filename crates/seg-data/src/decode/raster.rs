@@ -7,7 +7,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use rayon::prelude::*;
 
-use super::{ColourProfile, DecodeLimits, Decoded, bmp_header, exif, png_chunks, sniff};
+use super::{DecodeLimits, Decoded, StoredProfile, bmp_header, exif, png_chunks, sniff};
 use crate::error::{DataError, Result, one_line};
 
 /// A PNG, prepared.
@@ -17,7 +17,7 @@ pub(super) fn decode_png(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Res
     let mut decoded = decode(Cursor::new(prepared.bytes), ImageFormat::Png, name, limits)?;
     decoded.orientation = prepared.orientation.unwrap_or(decoded.orientation);
     // of the two the newer kind counts
-    decoded.profile = prepared.cicp.map(ColourProfile::of_cicp).or(decoded.profile);
+    decoded.profile = prepared.cicp.map(StoredProfile::Cicp).or(decoded.profile);
     decoded.notes.extend(prepared.notes);
     Ok(decoded)
 }
@@ -59,7 +59,7 @@ pub(super) fn decode<R: BufRead + Seek>(
     let block = decoder.exif_metadata().ok().flatten();
     let orientation =
         block.and_then(|b| exif::orientation(&b)).and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
-    let profile = decoder.icc_profile().ok().flatten().map(ColourProfile::read);
+    let profile = decoder.icc_profile().ok().flatten().map(StoredProfile::Icc);
     let pixels = DynamicImage::from_decoder(decoder).map_err(fail)?;
     Ok(Decoded { pixels, orientation, profile, notes: Vec::new() })
 }

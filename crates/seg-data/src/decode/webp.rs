@@ -6,7 +6,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder as _, ImageFormat, Limits, Rgba, RgbaImage, codecs::webp::WebPDecoder};
 
 use super::canvas::{Place, lay};
-use super::{ColourProfile, DecodeLimits, Decoded, guarded, raster};
+use super::{DecodeLimits, Decoded, StoredProfile, guarded, raster};
 use crate::error::{DataError, Result, one_line};
 
 /// Length of a frame's own header, before its chunks.
@@ -24,7 +24,7 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
     let notes =
         if frames > 1 { vec![format!("an animation of {frames} frames; only the first is used")] } else { Vec::new() };
     let profile = (Chunks { bytes, at: 12, name }).find_map(|chunk| match chunk {
-        Ok((b"ICCP", icc)) => Some(ColourProfile::read(icc.to_vec())),
+        Ok((b"ICCP", icc)) => Some(StoredProfile::Icc(icc.to_vec())),
         _ => None,
     });
     Ok(Decoded { pixels: DynamicImage::ImageRgba8(first), orientation: Orientation::NoTransforms, profile, notes })

@@ -28,7 +28,7 @@ use std::io::Cursor;
 use image::GrayImage;
 use tiff::decoder::{Decoder, Limits};
 
-use super::{ColourProfile, DecodeLimits, Decoded};
+use super::{DecodeLimits, Decoded, StoredProfile};
 use crate::error::Result;
 use fault::Fault;
 use header::{Format, Header, Photometric};
@@ -96,7 +96,7 @@ pub(super) fn mask(
 
 fn picture(source: &Source<'_>, header: Header, raw: Raw, mut notes: Vec<String>) -> Result<Decoded> {
     let pixels = colour::picture(&header, raw, &mut notes).map_err(|f| f.of(source.name))?;
-    let profile = header.profile.map(ColourProfile::read);
+    let profile = header.profile.map(StoredProfile::Icc);
     Ok(Decoded { pixels, orientation: header.orientation, profile, notes })
 }
 
