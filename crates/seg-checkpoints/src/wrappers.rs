@@ -133,6 +133,9 @@ struct Names<'f> {
     counters: Vec<&'f str>,
 }
 
+/// The names of one model, what is left out beside it, and a note about both.
+type Chosen<'f> = (Names<'f>, Vec<&'f str>, Option<String>);
+
 impl<'f> Names<'f> {
     /// Without any name.
     fn empty(&self) -> Self {
@@ -219,7 +222,7 @@ impl<'f> Names<'f> {
 
     /// When a part of the names is a whole known model (a training module with a loss, an average of the weights beside them): the names with
     /// its prefix off, what is left out, and a note about it. What lies beside it for no known reason stays. Else why none of several is taken.
-    fn one_of_several(&self) -> Result<(Self, Vec<&'f str>, Option<String>), Option<String>> {
+    fn one_of_several(&self) -> Result<Chosen<'f>, Option<String>> {
         let mut groups: BTreeMap<&str, Self> = BTreeMap::new();
         for (file, now) in &self.list {
             if let Some((root, _)) = now.split_once('.') {
