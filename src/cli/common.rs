@@ -20,6 +20,18 @@ pub(super) fn say(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// An error with its causes in one line, none twice: errors of ours have the cause in their own text.
+pub(super) fn in_one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            let between = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{between}{cause}");
+        }
+    }
+    text
+}
+
 /// Options that every verb has.
 #[derive(Args, Clone, Debug)]
 pub struct Common {

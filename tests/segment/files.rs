@@ -136,7 +136,8 @@ fn names_that_are_not_utf8() {
 #[test]
 fn an_output_that_is_no_folder() {
     let sandbox = Sandbox::new().with_photo("coffee.jpg", "a.jpg").with_file("out", b"a file");
-    sandbox.segment(&click(&["a.jpg"])).refuses(&["out"]);
+    let message = sandbox.segment(&click(&["a.jpg"])).refuses(&["out"]);
+    assert_eq!(message.matches("(os error").count(), 1, "the cause is told once: {message}");
     assert_eq!(std::fs::read(sandbox.path("out")).unwrap(), b"a file");
 }
 

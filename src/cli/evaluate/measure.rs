@@ -9,6 +9,7 @@ use seg_metrics::{Accumulator, Evaluator, Plane, Scores, protocol::Resize};
 
 use super::pairs::{Pair, Pairs};
 use super::reading::{Facts, Found, Read, read};
+use crate::cli::common::in_one_line;
 use crate::cli::progress::Progress;
 
 /// Measures all pairs; a pair that fails is told, with its reason.
@@ -54,8 +55,9 @@ pub fn measure(
                     found.add(facts);
                 }
                 Err(error) => {
-                    progress.message(&format!("error: {stem}: {error:#}"));
-                    failed.push((stem, format!("{error:#}")));
+                    let error = in_one_line(&error);
+                    progress.message(&format!("error: {stem}: {error}"));
+                    failed.push((stem, error));
                 }
             }
             progress.step();

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::args::{EvaluateArgs, VideoTask};
 use super::measure::plane;
 use super::sequences::{Layout, Sequence, Sequences, list};
-use crate::cli::common::say;
+use crate::cli::common::{in_one_line, say};
 use crate::cli::{Outcome, UsageError};
 
 /// Runs the evaluation of one folder of sequences.
@@ -22,15 +22,16 @@ pub fn run(args: &EvaluateArgs, task: VideoTask, limits: &DecodeLimits) -> anyho
     let ([pred], [gt]) = (&args.pred[..], &args.gt[..]) else {
         return Err(UsageError("--davis takes one --pred and one --gt".into()).into());
     };
-    let found = Sequences::find(&pred.folder, &gt.folder).map_err(|e| UsageError(format!("{e:#}")))?;
+    let found = Sequences::find(&pred.folder, &gt.folder).map_err(|e| UsageError(in_one_line(&e)))?;
     let measured: Vec<Scored> = found.all.par_iter().map(|sequence| Scored::new(sequence, task, limits)).collect();
     let (mut all, mut failed, mut remarks) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     let [mut in_pred, mut in_gt] = found.left_out;
     for (scored, sequence) in measured.into_iter().zip(&found.all) {
         all.extend(scored.objects);
         for (name, error) in scored.failed {
-            say(format_args!("error: {name}: {error:#}"));
-            failed.insert(name, format!("{error:#}"));
+            let error = in_one_line(&error);
+            say(format_args!("error: {name}: {error}"));
+            failed.insert(name, error);
         }
         for (remark, what) in scored.remarks {
             remarks.entry(remark).or_insert_with(Vec::new).push(format!("{}: {what}", sequence.name));

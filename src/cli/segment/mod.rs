@@ -21,7 +21,7 @@ use load::{Models, load_models};
 use output::{CANDIDATES, Outputs, Photo};
 use segmented::{Asked, Segmented};
 
-use super::common::say;
+use super::common::{in_one_line, say};
 use super::photo;
 use super::progress::Progress;
 use super::{Common, Outcome, UsageError};
@@ -53,7 +53,7 @@ pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
             Ok(None) => skipped += 1,
             Err(Failure::Image(error)) => {
                 failed += 1;
-                progress.message(&format!("error: {error:#}"));
+                progress.message(&format!("error: {}", in_one_line(&error)));
             }
             Err(Failure::Model(error)) => return Err(error),
         }

@@ -128,7 +128,7 @@ fn fetch(names: &[String], dest: Option<&Path>, common: &Common) -> anyhow::Resu
             Ok(got) => got,
             Err(error) if names.len() == 1 => return Err(error),
             Err(error) => {
-                super::common::say(format_args!("error: {error:#}"));
+                super::common::say(format_args!("error: {}", super::common::in_one_line(&error)));
                 outcome = Outcome::SomeFailed;
                 continue;
             }
