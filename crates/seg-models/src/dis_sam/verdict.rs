@@ -34,8 +34,8 @@ pub enum Source {
 pub struct Verdict {
     /// Whose answer the exact mask is.
     pub source: Source,
-    /// Intersection over union of the coarse mask and of what the second stage sees where it looked; of their outlines, gaps filled,
-    /// where that is the connected parts under clicks.
+    /// Intersection over union of the coarse mask and of what the second stage sees where it looked; where that is the connected parts
+    /// under clicks, with gaps as they are or filled, whichever is more.
     pub agreement: f64,
     /// The same of the first stage's likeliest candidate, where it does not agree and another was taken.
     pub passed_over: Option<f64>,
