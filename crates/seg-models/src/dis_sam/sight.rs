@@ -59,8 +59,10 @@ pub(super) struct Sight {
     pub window: [u32; 4],
     /// The probability of each of the window's pixels.
     pub map: Vec<f32>,
-    /// What the map shows.
+    /// What the map shows, in the user's box if there is one.
     pub seen: Shape,
+    /// The same without regard to a box.
+    pub everything: Shape,
     image: (u32, u32),
 }
 
@@ -80,7 +82,8 @@ impl Sight {
     /// What a map of the window shows, in an image of this size.
     pub fn of_map(map: Vec<f32>, window: [u32; 4], image: (u32, u32)) -> Self {
         let [x0, y0, x1, y1] = window;
-        Self { window, seen: Shape::seen(&map, (x1 - x0, y1 - y0)), map, image }
+        let everything = Shape::seen(&map, (x1 - x0, y1 - y0));
+        Self { window, seen: everything.clone(), everything, map, image }
     }
 
     /// The same with nothing seen outside a box of the image.

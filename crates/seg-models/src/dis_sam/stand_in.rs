@@ -92,7 +92,11 @@ impl StandIn {
             let scene = self.look(image, [0, 0, width, height])?;
             let object = scene.seen.clicked(&scene.clicks(points, true), &scene.clicks(points, false))?;
             let outline = object.filled()?;
-            let agree = |c: &CoarseMask| Ok(iou(&scene.part(&c.mask).filled()?, &outline));
+            // coarse masks fill what is between spokes, but not what a handle encloses
+            let agree = |c: &CoarseMask| {
+                let part = scene.part(&c.mask);
+                Ok(iou(&part, &object).max(iou(&part.filled()?, &outline)))
+            };
             let shown = choose(candidates, agree)?;
             if shown.agreement >= SAME {
                 let passed_over = (shown.coarse.candidate != likeliest.candidate).then_some(close);

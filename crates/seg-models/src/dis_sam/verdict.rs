@@ -2,7 +2,7 @@
 
 use seg_data::geometry::extent;
 
-use super::agreement::{share, support};
+use super::agreement::{iou, share, support};
 use super::sight::{Sight, Surroundings};
 use super::two_stage::{CoarseMask, Refinement};
 use crate::error::{Error, Result};
@@ -34,8 +34,8 @@ pub enum Source {
 pub struct Verdict {
     /// Whose answer the exact mask is.
     pub source: Source,
-    /// Intersection over union of the coarse mask and of what the second stage sees where it looked; of their outlines, gaps filled,
-    /// where that is the connected parts under clicks.
+    /// Intersection over union of the coarse mask and of what the second stage sees where it looked; where that is the connected parts
+    /// under clicks, with gaps as they are or filled, whichever is more.
     pub agreement: f64,
     /// The same of the first stage's likeliest candidate, where it does not agree and another was taken.
     pub passed_over: Option<f64>,
@@ -78,7 +78,9 @@ pub(super) fn settle(
     let fills = bbox.zip(found).is_some_and(|(bbox, found)| overlap(sight.local(bbox), found) >= FILLS);
     let sees = share(&part, &seen.filled()?) >= SEES;
     let (source, probability) = if sees {
-        let support = support(&part, &sight.map, seen, agreement >= SAME, &sight.clicks(points, false))?;
+        // what goes on outside of the user's box is not the object's own, but a neighbour's
+        let same = agreement >= SAME && (bbox.is_none() || iou(&part, &sight.everything) >= SAME);
+        let support = support(&part, &sight.map, seen, same, &sight.clicks(points, false))?;
         (Source::Both, sight.counted(&support, surroundings.reach(coarse.bbox))?)
     } else if let (true, Some(bbox)) = (fills, bbox) {
         (Source::SecondStage, sight.counted(seen, surroundings.reach(bbox))?)
@@ -167,6 +169,12 @@ mod tests {
         let seen = sight([1, 1, 11, 7], 0.9);
         let beside = |agreement| settled(coarse([1, 1, 7, 7], NONE, 0.9), agreement, &seen, None).1[3 * 12 + 10];
         assert_eq!((beside(0.6), beside(0.8)), (0., 0.9));
+        // in a box only if it does not go on outside of it
+        let inside = |seen: [u32; 4]| {
+            let bbox = [0, 0, 9, 8];
+            settled(coarse([1, 1, 7, 7], NONE, 0.9), 0.75, &sight(seen, 0.9).within(bbox), Some(bbox)).1[3 * 12 + 8]
+        };
+        assert_eq!((inside([1, 1, 9, 7]), inside([1, 1, 11, 7])), (0.9, 0.));
     }
 
     #[test]
