@@ -333,3 +333,54 @@ fn a_named_protocol_reads_as_its_toolkit() {
         assert!(scores["notes"].to_string().contains("none of the 1 ground truths"), "{gt}: {scores}");
     }
 }
+
+/// What a toolkit's reader makes of files that nobody meant so is said, though the score is its score.
+#[test]
+fn what_a_toolkit_loses_is_told() {
+    let sixteen = |levels: [u16; 3]| {
+        image::DynamicImage::from(ImageBuffer::<Luma<u16>, _>::from_fn(60, 40, |x, _| Luma([levels[x as usize / 20]])))
+    };
+    let eight =
+        |levels: [u8; 3]| image::DynamicImage::from(GrayImage::from_fn(60, 40, |x, _| Luma([levels[x as usize / 20]])));
+    let plain = eight([0, 255, 255]);
+    let cases = [
+        (sixteen([0, 3000, 65535]), plain.clone(), "mvanet", "1 of 1 predictions have 16-bit levels, which"),
+        (sixteen([0, 1, 1]), plain.clone(), "pysodmetrics", "16-bit levels up to 1, of which"),
+        (sixteen([0, 1, 1]), plain.clone(), "pysodmetrics", "1 of 1 predictions are black"),
+        (eight([0, 0, 0]), plain.clone(), "default", "1 of 1 predictions are black"),
+        (plain.clone(), eight([0, 1, 255]), "pysodmetrics", "so that only 255 is inside"),
+    ];
+    for (pred, gt, protocol, said) in cases {
+        let sandbox = Sandbox::new();
+        for (folder, image) in [("pred", pred), ("gt", gt)] {
+            std::fs::create_dir(sandbox.path(folder)).unwrap();
+            image.save(sandbox.path(folder).join("a.png")).unwrap();
+        }
+        let scores = sandbox.json(&["--protocol", protocol, "--metrics", "mae"], 0);
+        assert!(scores["notes"].to_string().contains(said), "{protocol}: {said:?} is not in {}", scores["notes"]);
+    }
+    let palette = with_masks("palette_pred.png", "palette.png");
+    let run = palette.run(&["--pred", "pred", "--gt", "gt", "--protocol", "dis", "--metrics", "mae"], 1);
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(said.contains("this protocol's reader takes the grey, not the labels"), "{said}");
+}
+
+#[test]
+fn folders_that_are_not_looked_into_and_names_that_are_no_files() {
+    let sandbox = with_masks("zero_one.png", "zero_one.png");
+    for folder in ["pred/more", "gt/more", "gt/empty"] {
+        std::fs::create_dir(sandbox.path(folder)).unwrap();
+    }
+    for folder in ["pred", "gt"] {
+        std::fs::copy(sandbox.path("gt/a.png"), sandbox.path(folder).join("more/b.png")).unwrap();
+    }
+    let run = sandbox.run(&["--pred", "pred", "--gt", "gt", "--metrics", "mae"], 0);
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    for folder in ["pred", "gt"] {
+        assert!(said.contains(&format!("{folder}: left out: 1 folder with images in it")), "{said}");
+    }
+    let run = sandbox.run(&["--pred", "pred/a.png", "--gt", "gt"], 2);
+    assert!(String::from_utf8_lossy(&run.stderr).contains("pred/a.png, which is a file, expected a folder"));
+    let run = sandbox.run(&["--pred", "pred", "--gt", "gt", "--csv", "-"], 2);
+    assert!(String::from_utf8_lossy(&run.stderr).contains("--csv -: expected a file"));
+}

@@ -10,6 +10,8 @@ Adobe markers that contradict the rest; CMYK. They are not kept in the project: 
 """
 import argparse, collections, os, subprocess, sys, tempfile
 
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")
 KINDS = [[], ["-progressive"], ["-arithmetic"]]
@@ -112,7 +114,6 @@ def fnv(data):
 def compare(folder, show):
     import cv2
     from PIL import Image
-    cv2.setLogLevel(0)
     decoder = os.path.join(ROOT, "target", "release", "examples", "decode_folder")
     lines = subprocess.run([decoder, folder, "--digests"], capture_output=True, text=True, check=True).stdout.splitlines()
     ours = dict(line.split("|", 1) for line in lines if "|" in line)

@@ -69,3 +69,20 @@ fn a_weight_of_another_type() {
     let run = sandbox.hrseg(&["segment", "c.jpg", "--point", "365,290", "--weights", "c64.safetensors"]);
     run.refuses(&["1 missing (mask_decoder.iou_token.weight: there, but as a tensor of C64, which is not read)"]);
 }
+
+/// What `weights convert` writes is called what it is, and is whole or said not to be.
+#[test]
+fn converting_tells_what_it_cannot_write() {
+    let data = super::common::repository("crates/seg-checkpoints/tests/data");
+    let file = |name: &str| std::fs::read(data.join(name)).unwrap();
+    let sandbox =
+        Sandbox::new().with_file("a.pt", &file("one_sparse.pt.bin")).with_file("b.pt", &file("lightning.pt.bin"));
+    let run = sandbox.hrseg(&["weights", "convert", "b.pt", "c.pt"]).exits(2);
+    assert!(run.stderr.contains("c.pt: safetensors is what is written"), "{run:?}");
+    let run = sandbox.hrseg(&["weights", "convert", "b.pt", "b.pt", "--force"]).exits(2);
+    assert_eq!(std::fs::read(sandbox.path("b.pt")).unwrap(), file("lightning.pt.bin"), "{run:?}");
+    sandbox.hrseg(&["weights", "convert", "b.pt"]).exits(0);
+    let run = sandbox.hrseg(&["weights", "convert", "a.pt"]).exits(1);
+    assert!(run.stderr.contains("error: a.safetensors: mask_decoder.iou_token.weight is not in it"), "{run:?}");
+    assert_eq!(Checkpoint::open(sandbox.path("a.safetensors")).unwrap().tensors().len(), 2);
+}

@@ -34,7 +34,7 @@ fn absurd_and_foreign_files_get_a_clear_reason() {
     let d = DecodeLimits::default();
     assert!(matches!(decode_image(&[], "a.png", &d), Err(DataError::EmptyFile { .. })));
     let huge = refusal(&png_header(30_000, 30_000), "a.png", &d);
-    assert!(huge.contains("30000x30000 = 900.0 million") && huge.contains("100 million"), "{huge}");
+    assert!(huge.contains("30000x30000 = 900 million") && huge.contains("100 million"), "{huge}");
     assert!(matches!(
         decode_image(&png_header(0, 5), "a.png", &d),
         Err(DataError::ZeroSize { width: 0, height: 5, .. })

@@ -176,6 +176,11 @@ fn check_complete(shards: &BTreeMap<String, usize>) -> Result<(), UsageError> {
 
 /// Refuses to begin where a result could not be written.
 fn check_outputs(output: &OutputArgs) -> Result<(), UsageError> {
+    for (name, file) in [("csv", &output.csv), ("markdown", &output.markdown), ("latex", &output.latex)] {
+        if file.as_deref().is_some_and(is_stdout) {
+            return Err(UsageError(format!("--{name} -: expected a file; --json alone goes to stdout")));
+        }
+    }
     let files = [&output.json, &output.csv, &output.markdown, &output.latex];
     for file in files.into_iter().flatten().filter(|file| !is_stdout(file)) {
         if file.exists() && !output.force {

@@ -23,6 +23,8 @@ pub struct Facts {
     gt: Meaning,
     /// Whether the ground truth has foreground by the protocol's rule.
     foreground: bool,
+    /// Whether the prediction is black, though there is foreground.
+    blank: bool,
 }
 
 /// Reads both files as the protocol does.
@@ -37,7 +39,9 @@ pub fn read(pair: &Pair, protocol: &Protocol, limits: &DecodeLimits) -> seg_data
         || load_levels(&pair.gt, MaskRole::Truth, reader, limits),
     );
     let (pred, gt) = (pred?, gt?);
-    let facts = Facts { pred: pred.meaning, gt: gt.meaning, foreground: has_foreground(&gt.levels, protocol) };
+    let foreground = has_foreground(&gt.levels, protocol);
+    let blank = foreground && pred.levels.as_raw().iter().all(|v| *v == 0);
+    let facts = Facts { pred: pred.meaning, gt: gt.meaning, foreground, blank };
     Ok(Read { pred: pred.levels, gt: gt.levels, facts })
 }
 
@@ -57,6 +61,9 @@ pub struct Found {
     truths: usize,
     /// Those without foreground.
     empty: usize,
+    /// Predictions without a pixel above 0 where the ground truth has foreground.
+    #[serde(default)]
+    blank: usize,
     /// How often files were not plain levels: in words, for predictions and ground truths.
     predictions: BTreeMap<String, usize>,
     ground_truths: BTreeMap<String, usize>,
@@ -67,6 +74,7 @@ impl Found {
     pub fn add(&mut self, facts: Facts) {
         self.truths += 1;
         self.empty += usize::from(!facts.foreground);
+        self.blank += usize::from(facts.blank);
         for (meaning, counts) in [(facts.pred, &mut self.predictions), (facts.gt, &mut self.ground_truths)] {
             if meaning != Meaning::Levels {
                 *counts.entry(meaning.to_string()).or_default() += 1;
@@ -78,6 +86,7 @@ impl Found {
     pub fn merge(&mut self, other: Self) {
         self.truths += other.truths;
         self.empty += other.empty;
+        self.blank += other.blank;
         for (ours, theirs) in
             [(&mut self.predictions, other.predictions), (&mut self.ground_truths, other.ground_truths)]
         {
@@ -98,9 +107,17 @@ impl Found {
                 counts.iter().map(|(meaning, count)| format!("{count} of {} {what} have {meaning}", self.truths)),
             );
         }
+        if self.blank > 0 {
+            let blank = self.blank;
+            notes.push(format!(
+                "{blank} of {} predictions are black, though the ground truth has foreground",
+                self.truths
+            ));
+        }
         if self.nothing_inside() {
             notes.push(format!(
-                "none of the {} ground truths has a pixel of foreground by the protocol's threshold: these scores say nothing",
+                "none of the {} ground truths has a pixel of foreground by the protocol's threshold: these scores say nothing (protocol default takes \
+                 masks by their meaning)",
                 self.truths
             ));
         } else if self.empty > 0 {

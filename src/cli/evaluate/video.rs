@@ -73,6 +73,7 @@ enum Remark {
     Superfluous,
     NoTruth,
     Unread,
+    Void,
 }
 
 impl Remark {
@@ -86,6 +87,7 @@ impl Remark {
             Self::Superfluous => "labels of the prediction that no ground truth has: they count nowhere",
             Self::NoTruth => "predicted objects without ground truth: they count nowhere",
             Self::Unread => "predicted frames without ground truth: not looked at",
+            Self::Void => "label 255 in the ground truth: an object by SA-V's rules, not void as in DAVIS",
         }
     }
 }
@@ -172,6 +174,9 @@ impl Scored {
             self.remarks.push((Remark::Superfluous, numbers(&superfluous)));
         }
         let objects = video.finish();
+        if objects.contains_key(&255) && objects.len() > 1 {
+            self.remarks.push((Remark::Void, "255".to_owned()));
+        }
         if objects.is_empty() {
             bail!("no object is in any of the {} ground truths that count", SavVideo::scored(frames.len()).len());
         }

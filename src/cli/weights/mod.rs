@@ -176,21 +176,33 @@ fn copy_to(from: &Path, folder: &Path, entry: &Entry) -> anyhow::Result<PathBuf>
 
 fn convert(file: &Path, out: Option<&Path>, force: bool, common: &Common) -> anyhow::Result<Outcome> {
     let out = out.map_or_else(|| file.with_extension("safetensors"), Path::to_path_buf);
+    if !out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")) {
+        let message =
+            format!("{}: safetensors is what is written, expected a name that ends in .safetensors", out.display());
+        return Err(UsageError(message).into());
+    }
     if out.exists() && !force {
         return Err(UsageError(format!("{} is there already; --force replaces it", out.display())).into());
     }
     let checkpoint = Checkpoint::open(file)?;
     seg_checkpoints::convert(&checkpoint, &out)?;
     let model = seg_checkpoints::identify(&checkpoint).map(|i| i.to_string());
+    let skipped = checkpoint.skipped();
+    let outcome = if skipped.is_empty() { Outcome::Done } else { Outcome::SomeFailed };
     if common.json {
-        let row = json!({"from": file, "to": out, "tensors": checkpoint.tensors().len(), "looks_like": model});
-        return print(&serde_json::to_string_pretty(&row)?);
+        let row = json!({"from": file, "to": out, "tensors": checkpoint.tensors().len(), "looks_like": model,
+                         "skipped": skipped});
+        return print(&serde_json::to_string_pretty(&row)?).map(|_| outcome);
     }
     for note in checkpoint.notes() {
         super::common::say(note);
     }
     let looks = model.map(|m| format!(", looks like {m}")).unwrap_or_default();
-    print(&format!("{}: {} tensors{looks}", out.display(), checkpoint.tensors().len()))
+    print(&format!("{}: {} tensors{looks}", out.display(), checkpoint.tensors().len()))?;
+    for (name, reason) in skipped {
+        super::common::say(format_args!("error: {}: {name} is not in it: {reason}", out.display()));
+    }
+    Ok(outcome)
 }
 
 fn entry_json(entry: &Entry, path: Option<&Path>) -> serde_json::Value {

@@ -141,6 +141,7 @@ impl Tree {
             Node::Set => "a set".into(),
             Node::Global(m, n) => format!("the name {}", shorten(&format!("{}.{}", self.text(m), self.text(n)))),
             Node::Call(f, args) => match self.global(*f).and_then(|called| self.made_of(called, *args)) {
+                Some(("torch._utils", name)) if name.starts_with("_rebuild_tensor") => "a tensor".into(),
                 Some((m, n)) => format!("a Python object ({})", shorten(&format!("{m}.{n}"))),
                 None => "a Python object".into(),
             },

@@ -139,7 +139,8 @@ fn entries(reader: &Reader) -> Result<HashMap<String, Stored>, Fault> {
     let mut archive = zip::ZipArchive::new(Cursor { reader, at: 0 }).map_err(|e| match e {
         zip::result::ZipError::Io(e) => Fault::Io(e),
         _ => Fault::Malformed(format!(
-            "truncated or broken: the directory at the end of the archive is missing or unreadable ({} bytes in the file; {e})",
+            "truncated or broken: the directory at the end of the archive is missing or unreadable ({} bytes in the file); if it \
+             was downloaded, get it again",
             reader.len()
         )),
     })?;

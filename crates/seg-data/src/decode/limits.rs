@@ -47,8 +47,8 @@ impl DecodeLimits {
             return Err(DataError::TooLarge {
                 name: name.to_owned(),
                 what: "the image's size in pixels",
-                value: format!("{width}x{height} = {:.1} million", pixels as f64 / 1e6),
-                limit: format!("{} million (--max-pixels, DecodeLimits::max_pixels)", self.max_pixels as f64 / 1e6),
+                value: format!("{width}x{height} = {}", millions(pixels)),
+                limit: format!("{} (--max-pixels, DecodeLimits::max_pixels)", millions(self.max_pixels)),
             });
         }
         self.compare(name, "the image's longer side in pixels", width.max(height).into(), self.max_side.into())?;
@@ -69,5 +69,12 @@ impl DecodeLimits {
             return Ok(());
         }
         Err(DataError::TooLarge { name: name.to_owned(), what, value: value.to_string(), limit: limit.to_string() })
+    }
+}
+
+fn millions(pixels: u64) -> String {
+    match pixels {
+        0..1_000_000 => pixels.to_string(),
+        _ => format!("{} million", (pixels as f64 / 1e5).round() / 10.0),
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct RawMask {
     pub orientation: Orientation,
     /// Of a file with a palette, read by its meaning: 0 where the first colour of the palette is. Not yet turned.
     pub indices: Option<GrayImage>,
+    /// Whether the file has a palette (PNG, TIFF).
+    pub indexed: bool,
     /// Of a TIFF.
     pub tiff: Option<tiff::Facts>,
     /// Of a PNG, read as OpenCV does: `gAMA`, or that of sRGB, times 100,000.
@@ -55,7 +57,8 @@ pub(crate) fn raw_mask(bytes: &[u8], name: &str, reader: MaskReader, limits: &De
             _ => {}
         }
     }
-    Ok(RawMask { name: name.to_owned(), format, pixels, orientation, indices, tiff: facts, gamma, notes })
+    let indexed = indices.is_some() || format == ImageFormat::Png && labels::is_indexed(bytes);
+    Ok(RawMask { name: name.to_owned(), format, pixels, orientation, indices, indexed, tiff: facts, gamma, notes })
 }
 
 /// Where the pixels of a PNG have the palette's first colour (0) and where not (1). The indices themselves are decoded only where

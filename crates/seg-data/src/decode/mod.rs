@@ -112,6 +112,12 @@ pub fn decode_image(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<L
 /// As [`load_image`]; a file that is not a PNG, or has colours or 16 bits.
 pub fn load_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<GrayImage> {
     let (name, bytes) = read(path.as_ref(), limits)?;
+    let format = sniff::format(&bytes[..bytes.len().min(sniff::HEAD)], &name)?;
+    if format != ImageFormat::Png {
+        let reason =
+            "expected label numbers in a PNG (palette or 8-bit gray): other formats change or mix them".to_owned();
+        return Err(DataError::Unsupported { name, format: sniff::label(format), reason });
+    }
     guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))
 }
 

@@ -83,12 +83,16 @@ impl Folder {
 /// A folder without images, or one that cannot be read.
 pub fn visit_image_names(folder: &Path, mut found: impl FnMut(OsString)) -> Result<LeftOut> {
     let mut any = false;
-    let left_out = visit(folder, |name, is_folder| {
-        if !is_folder {
+    let mut folders = Vec::new();
+    let mut left_out = visit(folder, |name, is_folder| {
+        if is_folder {
+            folders.push(name);
+        } else {
             found(name);
             any = true;
         }
     })?;
+    folders.iter().for_each(|name| left_out.add_folder(&folder.join(name)));
     if any { Ok(left_out) } else { Err(DataError::NoImages { input: folder.display().to_string(), left_out }) }
 }
 

@@ -100,30 +100,41 @@ pub(crate) fn difference(first: &Path, second: &Path) -> &'static str {
     }
 }
 
-/// How many files of folders and patterns were left out because they are not images, by ending. Hidden files and those of
-/// the system do not count.
+/// How many files of folders and patterns were left out because they are not images, by ending, and how many folders with
+/// images in them. Hidden ones and those of the system do not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LeftOut(BTreeMap<String, usize>);
+pub struct LeftOut {
+    endings: BTreeMap<String, usize>,
+    /// Folders with images directly in them.
+    folders: usize,
+}
 
 impl LeftOut {
     /// Counts a file.
     pub fn add(&mut self, path: &Path) {
         if !path.file_name().is_some_and(is_hidden_or_system) {
             let ending = path.extension().map(|e| text(e).to_lowercase());
-            *self.0.entry(ending.unwrap_or_default()).or_default() += 1;
+            *self.endings.entry(ending.unwrap_or_default()).or_default() += 1;
         }
+    }
+
+    /// Counts a folder, if there are images directly in it.
+    pub fn add_folder(&mut self, path: &Path) {
+        let mut entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        self.folders += usize::from(entries.any(|entry| is_image_name(Path::new(&entry.file_name()))));
     }
 
     /// Adds another's counts.
     pub fn merge(&mut self, other: Self) {
-        for (ending, count) in other.0 {
-            *self.0.entry(ending).or_default() += count;
+        self.folders += other.folders;
+        for (ending, count) in other.endings {
+            *self.endings.entry(ending).or_default() += count;
         }
     }
 
     /// `left out: 3 .txt, 1 .heic`, most first; `None` when nothing was.
     pub fn note(&self) -> Option<String> {
-        let mut counts: Vec<(&String, &usize)> = self.0.iter().collect();
+        let mut counts: Vec<(&String, &usize)> = self.endings.iter().collect();
         counts.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
         let named = |(ending, count): &(&String, &usize)| match ending.as_str() {
             "" => format!("{count} without an ending"),
@@ -132,6 +143,11 @@ impl LeftOut {
         let mut parts: Vec<String> = counts.iter().take(8).map(named).collect();
         let others: usize = counts.iter().skip(8).map(|(_, count)| **count).sum();
         parts.extend((others > 0).then(|| format!("{others} of other endings")));
+        parts.extend(match self.folders {
+            0 => None,
+            1 => Some("1 folder with images in it".to_owned()),
+            n => Some(format!("{n} folders with images in them")),
+        });
         (!parts.is_empty()).then(|| format!("left out: {}", parts.join(", ")))
     }
 }

@@ -81,6 +81,12 @@ pub enum Meaning {
     Alpha,
     /// Alpha times grey.
     AlphaAndGrey,
+    /// 16-bit levels, which Pillow cuts off at 255.
+    CutOff,
+    /// 16-bit levels up to this one, of which OpenCV keeps the high byte, which is 0.
+    LowBytes(u16),
+    /// The colours of a palette, of which toolkits take the grey.
+    PaletteAsGrey,
 }
 
 impl fmt::Display for Meaning {
@@ -97,6 +103,14 @@ impl fmt::Display for Meaning {
             Self::Colours => f.write_str("colours: all but black is taken as inside"),
             Self::Brightest => f.write_str("colours: the largest of red, green and blue is taken as the level"),
             Self::Alpha => f.write_str("transparent parts: the alpha channel is taken as the mask"),
+            Self::CutOff => f.write_str("16-bit levels, which this protocol's reader (Pillow) cuts off at 255"),
+            Self::LowBytes(most) => write!(
+                f,
+                "16-bit levels up to {most}, of which this protocol's reader (OpenCV) keeps the high byte: nothing"
+            ),
+            Self::PaletteAsGrey => {
+                f.write_str("a palette of colours, of which this protocol's reader takes the grey, not the labels")
+            }
             Self::AlphaAndGrey => {
                 f.write_str("a black and white mask with transparent parts: these are taken as outside")
             }
@@ -184,7 +198,7 @@ fn binary_image(mut read: MaskImage, name: &str) -> Result<MaskImage> {
 
 fn levels(raw: RawMask, role: MaskRole, reader: MaskReader) -> Result<MaskImage> {
     if reader != MaskReader::Meaning {
-        return readers::read(raw, reader);
+        return readers::read(raw, role, reader);
     }
     let RawMask { name, mut pixels, orientation, indices, notes, .. } = raw;
     pixels.apply_orientation(orientation);

@@ -31,7 +31,7 @@ pub(super) fn eight(levels: &[u8], role: MaskRole) -> (Meaning, Option<Vec<u8>>)
 }
 
 /// Levels 1 to 31 and 255, nothing between: labels beside void, as some data sets have it.
-fn labels_and_void(levels: &[u8]) -> Option<Meaning> {
+pub(super) fn labels_and_void(levels: &[u8]) -> Option<Meaning> {
     let is_label = |v: u8| (1..=HIGHEST_LABEL as u8).contains(&v);
     let (mut labels, mut between) = (0usize, 0usize);
     for &v in levels.iter().step_by(SAMPLE.min(levels.len() / 4096 + 1)) {

@@ -2,11 +2,11 @@
 
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 
-use super::{MaskImage, MaskReader, Meaning, libpng};
+use super::{MaskImage, MaskReader, MaskRole, Meaning, libpng, plane};
 use crate::decode::{RawMask, TiffFacts, high_bytes, rgb_and_alpha, turned};
 use crate::error::{DataError, Result};
 
-pub(super) fn read(raw: RawMask, reader: MaskReader) -> Result<MaskImage> {
+pub(super) fn read(raw: RawMask, role: MaskRole, reader: MaskReader) -> Result<MaskImage> {
     if raw.tiff.is_some_and(|facts| facts.scaled) {
         return Err(DataError::MaskMeaning {
             name: raw.name,
@@ -17,13 +17,39 @@ pub(super) fn read(raw: RawMask, reader: MaskReader) -> Result<MaskImage> {
             },
         });
     }
+    let lost = lost(&raw, reader);
     let RawMask { format, pixels, orientation, tiff, gamma, notes, .. } = raw;
     let levels = match reader {
         MaskReader::OpenCv => turned(opencv(pixels, format, tiff, gamma), orientation),
         _ if format == ImageFormat::Tiff => turned(pillow(pixels, tiff), orientation),
         _ => pillow(pixels, tiff),
     };
-    Ok(MaskImage { levels, meaning: Meaning::Levels, notes })
+    let void = || (role == MaskRole::Truth).then(|| plane::labels_and_void(levels.as_raw())).flatten();
+    let meaning = lost.or_else(void).unwrap_or(Meaning::Levels);
+    Ok(MaskImage { levels, meaning, notes })
+}
+
+/// What the toolkit's reader makes of the file that its owner will not have meant.
+fn lost(raw: &RawMask, reader: MaskReader) -> Option<Meaning> {
+    let (values, step): (&[u16], usize) = match &raw.pixels {
+        DynamicImage::ImageLuma16(grey) => (grey.as_raw(), 1),
+        DynamicImage::ImageLumaA16(grey) => (grey.as_raw(), 2),
+        DynamicImage::ImageRgb8(rgb) if raw.indexed => {
+            let coloured = rgb.pixels().any(|p| p.0[0] != p.0[1] || p.0[1] != p.0[2]);
+            return coloured.then_some(Meaning::PaletteAsGrey);
+        }
+        _ => return None,
+    };
+    let levels = || values.iter().step_by(step).copied().filter(|v| *v > 0);
+    let first = levels().next()?;
+    match reader {
+        // of two levels the higher stays the higher
+        MaskReader::Pillow if step == 1 && levels().any(|v| v != first) && levels().any(|v| v > 255) => {
+            Some(Meaning::CutOff)
+        }
+        MaskReader::OpenCv if levels().all(|v| v < 256) => Some(Meaning::LowBytes(levels().max()?)),
+        _ => None,
+    }
 }
 
 /// The first sample of each pixel of grey with or without alpha, in 8 bits; none of colours.
