@@ -49,7 +49,7 @@ pub struct Common {
     pub threads: Option<u32>,
 
     /// Refuse images and masks of more pixels than this: 150M, 150000000
-    #[arg(long, global = true, value_name = "N", default_value = "100M", value_parser = parse_pixels, help_heading = "Common options")]
+    #[arg(long, global = true, value_name = "N", default_value = "100M", value_parser = parse_pixels, allow_negative_numbers = true, help_heading = "Common options")]
     pub max_pixels: u64,
 
     /// Say more; twice says everything

@@ -23,7 +23,7 @@ fn no_videos() {
         let mut command = sandbox.command(&["track", input, "--point", "0:1:5,5"]);
         Run::from(command.env("HRSEG_FFMPEG", "no-such-ffmpeg").output().unwrap())
     };
-    track("one.png").refuses(&["one.png", "a single PNG image"]);
+    track("one.png").refuses(&["one.png", "a single image (PNG)"]);
     track("clip.mp4").refuses(&["clip.mp4", "`ffmpeg`", "not installed"]);
     track("absent").refuses(&["absent", "no such file or folder"]);
 }

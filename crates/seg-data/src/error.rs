@@ -130,7 +130,7 @@ pub enum DataError {
         reason: String,
     },
     /// A still image where a video was expected.
-    #[error("{name}: a single {format} image, expected a folder of frames, an animation or a video")]
+    #[error("{name}: a single image ({format}), expected a folder of frames, an animation or a video")]
     SingleImage {
         /// File name.
         name: String,

@@ -114,6 +114,28 @@ fn the_film_is_taken_not_its_cover() {
     assert!(sound.contains("sound_cover.m4a") && sound.contains("no film"), "{sound}");
 }
 
+/// What ffmpeg calls a success is told as what it is.
+#[test]
+fn films_that_break_off_keep_their_first_frames() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for (name, options) in [("a.mkv", &[][..]), ("b.mp4", &["-movflags", "+faststart"])] {
+        let film = dir.path().join(name);
+        let mut command = std::process::Command::new("ffmpeg");
+        command.args(["-v", "error", "-nostdin", "-i"]).arg(data("video/plain.mp4")).args(["-c", "copy"]);
+        assert!(command.args(options).arg(&film).status().unwrap().success());
+        assert!(open(&film).unwrap().damage().is_none(), "{name}");
+        let whole = std::fs::read(&film).unwrap();
+        std::fs::write(&film, &whole[..whole.len() * 8 / 10]).unwrap();
+        let cut = open(&film).unwrap();
+        assert!((1..12).contains(&cut.len()), "{name}: {}", cut.len());
+        let damage = cut.damage().unwrap().to_string();
+        assert!(damage.contains(name) && damage.contains("cut off or damaged"), "{damage}");
+    }
+}
+
 /// To ffmpeg's image sequences `%` is a pattern, in folders' names too.
 #[test]
 fn percent_signs_in_paths() {

@@ -65,6 +65,7 @@ fn notes_say_what_was_odd() {
         ("cut_end.png", "no end mark (IEND); all its pixels are there"),
         ("bad_ancillary.png", "the chunk gAMA has a wrong checksum"),
         ("bad_text_behind.png", "the chunk tEXt has a wrong checksum"),
+        ("gama.png", "its gamma (gAMA) is 1, not that of sRGB"),
         ("apng2_00.png", "an animation"),
         ("three.gif", "an animation of 3 frames; only the first is used"),
         ("three_no_trailer.gif", "an animation of 3 frames; only the first is used"),

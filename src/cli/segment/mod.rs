@@ -65,7 +65,7 @@ pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
         say(format_args!("interrupted: {done} done, {left} left; go on with --resume"));
         return Ok(Outcome::SomeFailed);
     }
-    if files.len() > 1 {
+    if files.len() > 1 || skipped > 0 {
         say(format_args!("{done} of {} images done, {skipped} there already, {failed} failed", files.len()));
     }
     Ok(if failed == 0 { Outcome::Done } else { Outcome::SomeFailed })
@@ -141,7 +141,9 @@ impl<'a> Session<'a> {
         let outputs = Outputs::new(&self.args.output, file, &self.args.formats, self.args.model.kind());
         let expected = outputs.files(if self.args.multimask { CANDIDATES } else { 1 });
         let present: Vec<&PathBuf> = expected.iter().filter(|path| path.exists()).collect();
-        if self.args.resume && present.len() == expected.len() {
+        // an empty file is what a full disk leaves
+        let whole = present.iter().filter(|path| path.metadata().is_ok_and(|found| found.len() > 0)).count();
+        if self.args.resume && whole == expected.len() {
             return Ok(None);
         }
         if let (Some(first), false, false) = (present.first(), self.args.force, self.args.resume) {

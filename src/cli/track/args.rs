@@ -40,8 +40,8 @@ The weights must be a complete official file: image-only ones have no memory to 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct TrackArgs {
-    /// A folder of frames, a GIF, an APNG, or a video file (this needs the program ffmpeg)
-    #[arg(value_name = "DIR|GIF|APNG|VIDEO")]
+    /// A folder of frames, an animation (GIF, APNG, WebP), or a video file (this needs the program ffmpeg)
+    #[arg(value_name = "DIR|ANIMATION|VIDEO")]
     pub input: PathBuf,
 
     /// Model: sam2-... or sam2.1-..., for --text mpg-sam2 or mpg-sam2-tiny [default: sam2.1-tiny, with --text mpg-sam2]

@@ -44,7 +44,11 @@ pub fn run(args: &TrackArgs, common: &Common) -> anyhow::Result<Outcome> {
     };
     let order = job.order();
     if args.resume && video.all_there(&order) {
-        say(format_args!("all {} frames are there already", order.len()));
+        say(format_args!(
+            "all {} frames are there already, of a run that was finished: with which prompts is not known any more; --force does \
+             them again",
+            order.len()
+        ));
         return Ok(Outcome::Done);
     }
     video.refuse_existing(&order)?;

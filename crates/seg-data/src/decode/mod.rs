@@ -212,7 +212,11 @@ fn finish(format: ImageFormat, decoded: Decoded) -> LoadedImage {
         pixels.apply_orientation(orientation);
         pixels
     };
-    let alpha = raster::alpha(&pixels).map(|alpha| turned(DynamicImage::ImageLuma8(alpha)).into_luma8());
+    let alpha = raster::alpha(&pixels);
+    if alpha.as_ref().is_some_and(|alpha| alpha.as_raw().iter().all(|a| *a == 0)) {
+        notes.push("every pixel of it is transparent, and so will be its cut-out".to_owned());
+    }
+    let alpha = alpha.map(|alpha| turned(DynamicImage::ImageLuma8(alpha)).into_luma8());
     let image = turned(DynamicImage::ImageRgb8(raster::to_rgb8(pixels))).into_rgb8();
     LoadedImage { image, profile, alpha, format, orientation, notes }
 }

@@ -30,6 +30,7 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
     let cut = |reason: &str| DataError::Truncated { name: name.to_owned(), format: "PNG", reason: reason.into() };
     let mut prepared = Prepared { bytes: Cow::Borrowed(bytes), orientation: None, cicp: None, notes: Vec::new() };
     let (mut at, mut pixels, mut ended, mut animated) = (SIGNATURE, false, false, false);
+    let mut colours = Colours::default();
     while let Some(chunk) = Chunk::read(bytes, at) {
         let kind = chunk.kind;
         if kind == *b"CgBI" {
@@ -62,7 +63,14 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
         match &kind {
             b"IDAT" => pixels = true,
             b"IEND" => ended = true,
-            b"cICP" if chunk.checksum_is_right => prepared.cicp = data.try_into().ok(),
+            b"iCCP" | b"sRGB" | b"cICP" if chunk.checksum_is_right && !pixels => {
+                colours.told = true;
+                if kind == *b"cICP" {
+                    prepared.cicp = data.try_into().ok();
+                }
+            }
+            b"gAMA" if chunk.checksum_is_right => colours.gamma = numbers::<1>(data).map(|[gamma]| gamma),
+            b"cHRM" if chunk.checksum_is_right => colours.primaries = numbers::<8>(data),
             b"acTL" => animated = true,
             b"eXIf" if chunk.checksum_is_right => {
                 prepared.orientation = exif::orientation(data).and_then(Orientation::from_exif);
@@ -74,6 +82,7 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
         }
         at = chunk.next;
     }
+    prepared.notes.extend(colours.note());
     if animated {
         prepared.notes.push("an animation: only its first picture is used".to_owned());
     }
@@ -88,6 +97,46 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
         prepared.notes.push("it has no end mark (IEND); all its pixels are there".to_owned());
     }
     Ok(prepared)
+}
+
+/// What a PNG says of its colours without a profile. It is not used, as no reader of the field uses it.
+#[derive(Default)]
+struct Colours {
+    /// By a profile, or as sRGB: then the rest does not count.
+    told: bool,
+    /// Times 100,000.
+    gamma: Option<u32>,
+    /// x and y of white, red, green and blue, times 100,000.
+    primaries: Option<[u32; 8]>,
+}
+
+impl Colours {
+    fn note(&self) -> Option<String> {
+        const SRGB: [u32; 8] = [31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000];
+        let far = |a: u32, b: u32, most: u32| a.abs_diff(b) > most;
+        if self.told {
+            return None;
+        }
+        let gamma = self.gamma.filter(|gamma| far(*gamma, 45455, 4000));
+        let primaries = self.primaries.filter(|all| all.iter().zip(&SRGB).any(|(a, b)| far(*a, *b, 600)));
+        match (gamma, primaries) {
+            (_, Some(_)) => {
+                Some("its primaries (cHRM) are not those of sRGB; they are taken as if they were".to_owned())
+            }
+            (Some(gamma), None) => {
+                let gamma = f64::from(gamma) / 1e5;
+                Some(format!("its gamma (gAMA) is {gamma}, not that of sRGB (0.45455); it is taken as if it were"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Big-endian numbers of 4 bytes, of which there are as many.
+fn numbers<const N: usize>(data: &[u8]) -> Option<[u32; N]> {
+    let (all, rest) = data.as_chunks::<4>();
+    let all: [[u8; 4]; N] = all.try_into().ok()?;
+    rest.is_empty().then(|| all.map(u32::from_be_bytes))
 }
 
 struct Chunk<'b> {

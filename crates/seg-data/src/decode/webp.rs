@@ -17,7 +17,12 @@ const NO_BLEND: u8 = 2;
 /// A still picture, or the first frame of an animation.
 pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
     let Some(mut animation) = Animation::open(bytes, name, limits)? else {
-        return raster::decode(Cursor::new(bytes), ImageFormat::WebP, name, limits);
+        return raster::decode(Cursor::new(bytes), ImageFormat::WebP, name, limits).map_err(|error| match error {
+            DataError::Decode { name, format, .. } if is_cut(bytes) => {
+                DataError::Truncated { name, format, reason: "it ends in the middle of the data".into() }
+            }
+            other => other,
+        });
     };
     let first = animation.next().ok_or_else(|| animation.fail("it holds no picture"))??;
     let frames = 1 + Chunks { ..animation.chunks }.filter(|chunk| matches!(chunk, Ok((b"ANMF", _)))).count();
@@ -28,6 +33,11 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
         _ => None,
     });
     Ok(Decoded { pixels: DynamicImage::ImageRgba8(first), orientation: Orientation::NoTransforms, profile, notes })
+}
+
+/// Whether the file is shorter than its head says.
+fn is_cut(bytes: &[u8]) -> bool {
+    bytes.get(4..8).is_some_and(|l| u64::from(u32::from_le_bytes([l[0], l[1], l[2], l[3]])) + 8 > bytes.len() as u64)
 }
 
 /// What the frame before left.

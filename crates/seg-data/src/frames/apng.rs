@@ -69,7 +69,9 @@ impl<'b> Animation<'b> {
             _ => Some((place, RgbaImage::new(place.width, place.height))),
         };
         lay(&mut self.canvas, place, |x, y, under| match (picture.get_pixel_checked(x, y), control.blend_op) {
+            // colours of what is transparent stay in the first frame, as in a still picture
             (Some(pixel), BlendOp::Source) => *pixel,
+            (Some(pixel), BlendOp::Over) if first => *pixel,
             (Some(pixel), BlendOp::Over) => over(*pixel, under),
             (None, _) => under,
         });
@@ -115,11 +117,11 @@ fn rgba(width: u32, height: u32, color: ColorType, bits: u8, raw: Vec<u8>) -> Op
 /// A pixel over another, neither premultiplied, rounded to the nearest level; what is opaque or on nothing stays as it is.
 fn over(Rgba(source): Rgba<u8>, Rgba(under): Rgba<u8>) -> Rgba<u8> {
     let (a, b) = (u32::from(source[3]), u32::from(under[3]));
-    if a == 255 || b == 0 {
-        return Rgba(source);
-    }
     if a == 0 {
         return Rgba(under);
+    }
+    if a == 255 || b == 0 {
+        return Rgba(source);
     }
     // alphas in units of 1/65025
     let (mine, rest) = (a * 255, b * (255 - a));

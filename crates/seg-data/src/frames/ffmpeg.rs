@@ -36,14 +36,15 @@ pub(super) fn unpack(path: &Path, folder: &Path) -> Result<Unpacked> {
         // the pattern without the folder, in whose name `%` would be a pattern too
         let output = command.arg("%05d.png").current_dir(folder).stdout(Stdio::null()).output().map_err(started)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let broken = broken(&said);
         if output.status.success() {
-            damage = None;
+            damage = broken.map(failed);
             break;
         }
         if said.contains("matches no streams") {
             return Err(failed("there is no film in it, at most sound or a cover picture".into()));
         }
-        let reason = said.lines().last().map_or_else(|| output.status.to_string(), one_line);
+        let reason = broken.or_else(|| said.lines().last().map(one_line)).unwrap_or_else(|| output.status.to_string());
         damage = Some(failed(reason));
         let frames = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
         let unknown_option = said.contains("fps_mode");
@@ -52,6 +53,16 @@ pub(super) fn unpack(path: &Path, folder: &Path) -> Result<Unpacked> {
         }
     }
     Ok(Unpacked { damage, notes })
+}
+
+/// What the program says of a file that breaks off or is damaged, though it calls what it could save a success.
+fn broken(said: &str) -> Option<String> {
+    const SIGNS: [&str; 6] =
+        ["partial file", "ended prematurely", "invalid data found", "error at mb", "error while decoding", "corrupt"];
+    let line = said.lines().find(|line| SIGNS.iter().any(|sign| line.to_lowercase().contains(sign)))?;
+    // without the part of the program that says it, and its address
+    let text = line.split_once("] ").filter(|_| line.starts_with('[')).map_or(line, |(_, text)| text);
+    Some(format!("the file is cut off or damaged: {}", one_line(text)))
 }
 
 /// The program with `path` as its input.
@@ -114,7 +125,17 @@ fn film(packets: &[u64]) -> (usize, Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::film;
+    use super::{broken, film};
+
+    #[test]
+    fn damage_is_told_from_success_and_from_covers() {
+        let cut = "[mov,mp4 @ 0x55] stream 0, offset 0x2e54: partial file\n[h264 @ 0x56] Invalid NAL unit size";
+        assert_eq!(broken(cut).unwrap(), "the file is cut off or damaged: stream 0, offset 0x2e54: partial file");
+        assert!(broken("[matroska,webm @ 0x55] File ended prematurely").unwrap().ends_with(": File ended prematurely"));
+        assert!(broken("[mpeg4 @ 0x55] illegal dc vlc\n[mpeg4 @ 0x55] Error at MB: 20").is_some());
+        assert_eq!(broken("[mjpeg @ 0x55] EOI missing, emulating"), None);
+        assert_eq!(broken(""), None);
+    }
 
     #[test]
     fn the_film_is_the_longest_stream() {

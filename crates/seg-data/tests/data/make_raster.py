@@ -116,8 +116,8 @@ def apng_by_specification(picture, places, dispose):
         mine, rest = over[..., 3:] * 255, under[..., 3:] * (255 - over[..., 3:])
         total = np.maximum(mine + rest, 1)
         mixed = np.dstack([(2 * (over[..., :3] * mine + under[..., :3] * rest) + total) // (2 * total), (2 * total + 255) // 510])
-        mixed = np.where(over[..., 3:] == 0, under, mixed)
-        canvas[where] = np.where(under[..., 3:] == 0, over, mixed)
+        mixed = np.where(under[..., 3:] == 0, over, mixed)
+        canvas[where] = over if k == 0 else np.where(over[..., 3:] == 0, under, mixed)
         out.append(canvas[..., :3].astype(np.uint8))
         if dispose == 1 or (dispose == 2 and k == 0):
             canvas[where] = 0
