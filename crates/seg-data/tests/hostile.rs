@@ -41,6 +41,10 @@ fn absurd_and_foreign_files_get_a_clear_reason() {
     ));
     let long = refusal(&png_header(70_000, 2), "a.png", &d);
     assert!(long.contains("70000") && long.contains("65535"), "{long}");
+    let huge = refusal(b"P5 30000 30000 255\n", "a.pgm", &d);
+    assert!(huge.contains("30000x30000 = 900 million"), "{huge}");
+    let cut = refusal(b"P6\n5 5\n255\n123", "a.ppm", &d);
+    assert!(cut.contains("truncated"), "{cut}");
     let text = refusal(b"hello, I am not a picture", "a.png", &d);
     assert!(text.contains("hello, I am not"), "{text}");
     assert!(refusal(&[0, 1, 2, 3, 200], "a.jpg", &d).contains("00 01 02 03 c8"));
@@ -48,7 +52,7 @@ fn absurd_and_foreign_files_get_a_clear_reason() {
         (b"\0\0\0\x20ftypavif\0\0\0\0", "AVIF"),
         (b"\0\0\0\x20ftypheic\0\0\0\0", "HEIC/HEIF"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
-        (b"P6\n5 5\n255\n", "PNM"),
+        (b"qoif\0\0\0\x05\0\0\0\x05\x03\0", "QOI"),
         (b"\0\0\0\x20ftypisom\0\0\0\0", "video"),
     ];
     for (head, format) in cases {

@@ -8,6 +8,7 @@
 //! | other numbers (TIFF) | float in 0..1 times 255; whole numbers by their type's largest; others as levels with a note, or refused with their range |
 //! | CMYK, YCCK JPEG | RGB by the formula of PIL and libjpeg, without a colour profile |
 //! | several frames (GIF, WebP, APNG, TIFF pages) | the first, on its canvas; a note says so |
+//! | PBM, PGM, PPM, PAM | levels scaled by the largest that the header names |
 //! | 16-bit BMP | levels of 5 and 6 bits cut as Pillow does, `v·255 / 31` |
 //! | PNG without an end, with a damaged chunk that is not needed; GIF without a trailer | read, a note says so for PNG |
 //! | an embedded colour profile | kept, not applied, as the reference does not either: [`LoadedImage::to_srgb`] applies it |
@@ -185,6 +186,7 @@ fn decode_as(format: ImageFormat, bytes: &[u8], name: &str, limits: &DecodeLimit
         ImageFormat::Png => raster::decode_png(bytes, name, limits),
         ImageFormat::Gif => gif::decode(bytes, name, limits),
         ImageFormat::WebP => webp::decode(bytes, name, limits),
+        ImageFormat::Pnm => raster::decode(Cursor::new(bytes), format, name, limits),
         _ => raster::decode_bmp(bytes, name, limits),
     })
 }

@@ -1,4 +1,4 @@
-//! PNG, WebP and BMP through the `image` crate, and the reduction of every pixel type to 8-bit RGB.
+//! PNG, WebP, BMP and PNM through the `image` crate, and the reduction of every pixel type to 8-bit RGB.
 
 use std::io::{BufRead, Cursor, Seek};
 

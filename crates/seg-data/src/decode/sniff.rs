@@ -26,6 +26,7 @@ pub(super) fn format(head: &[u8], name: &str) -> Result<ImageFormat> {
             | ImageFormat::Gif),
         ) => Ok(f),
         Ok(f @ (ImageFormat::Pnm | ImageFormat::Ico)) if !plausible(f, head) => Err(not_an_image(head, name)),
+        Ok(ImageFormat::Pnm) => Ok(ImageFormat::Pnm),
         Ok(other) => Err(DataError::NotBuiltIn { name: name.to_owned(), format: label(other) }),
         Err(_) => Err(not_an_image(head, name)),
     }

@@ -72,6 +72,7 @@ impl Frames {
             }
             Ok(ImageFormat::Jpeg) => return Err(still("JPEG")),
             Ok(ImageFormat::Bmp) => return Err(still("BMP")),
+            Ok(ImageFormat::Pnm) => return Err(still("PNM")),
             Ok(ImageFormat::Tiff) => return Err(still("TIFF; pages of a stack are wanted as files of a folder")),
             _ => {
                 let unpacked = ffmpeg::unpack(path, folder.path())?;

@@ -10,9 +10,9 @@ use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 use crate::error::{DataError, Result};
 
 /// Endings (lower case) by which images are picked from folders and patterns. What a file is, its content says.
-pub const EXTENSIONS: [&str; 17] = [
+pub const EXTENSIONS: [&str; 22] = [
     "png", "jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "pjpeg", "pjp", "mpo", "webp", "bmp", "dib", "tif", "tiff",
-    "gif", "apng",
+    "gif", "apng", "pbm", "pgm", "ppm", "pnm", "pam",
 ];
 
 /// Files and folders (lower case) that operating systems, file servers and editors put between those of the user.

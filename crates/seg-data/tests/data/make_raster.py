@@ -261,6 +261,22 @@ def bmps():
     put("rle8.bmp", bmp(info(8, 1, colours=256, size=len(rle)), rle, table))
 
 
+def pnms():
+    rgb, bit, small = RGB.tobytes(), GREY & 1, GREY & 15
+    size = b"%d %d" % (W, H)
+    put("p6.ppm", b"P6\n# a comment\n" + size + b"\n255\n" + rgb)
+    put("p5.pgm", b"P5 " + size + b" 255\n" + GREY.tobytes())
+    put("p5_15.pgm", b"P5\n" + size + b"\n15\n" + small.tobytes())
+    put("p4.pbm", b"P4\n" + size + b"\n" + b"".join(bits(bit[r:r + 1], 1)[1:] for r in range(H)))
+    put("p3.ppm", b"P3\n" + size + b"\n255\n" + b" ".join(b"%d" % v for v in RGB.ravel()) + b"\n")
+    put("p2.pgm", b"P2\n" + size + b"\n15\n" + b"\n".join(b"%d" % v for v in small.ravel()) + b"\n")
+    put("p1.pbm", b"P1\n" + size + b"\n" + b"\n".join(b" ".join(b"%d" % v for v in row) for row in bit) + b"\n")
+    wide = GREY.astype(np.uint32) * 256 + np.arange(W) * 7
+    data = b"P5\n" + size + b"\n65535\n" + wide.astype(">u2").tobytes()
+    put("p5_16.pgm", data, pictures=[np.dstack([(wide * 255 + 32767) // 65535] * 3).astype(np.uint8)])
+    rows[-1] = rows[-1].replace(" 0 ", " - ", 1)
+
+
 def webps():
     def save(images, **options):
         out = io.BytesIO()
@@ -303,7 +319,7 @@ def webps():
 
 if __name__ == "__main__":
     os.makedirs(OUT, exist_ok=True)
-    pngs(); gifs(); bmps(); webps()
+    pngs(); gifs(); bmps(); pnms(); webps()
     with open(os.path.join(HERE, "pil_raster.txt"), "w") as f:
         f.write('# file frame width height fnv1a64 of the RGB bytes that Pillow 13.0 gives with exif_transpose and convert("RGB")\n')
         f.write("\n".join(rows) + "\n")
