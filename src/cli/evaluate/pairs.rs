@@ -76,11 +76,11 @@ impl Names {
     /// The images of a folder in the order of their whole stems.
     fn images(&mut self, folder: &Path, notes: &mut Vec<String>) -> seg_data::Result<Vec<Name>> {
         if folder.is_file() {
-            return Err(DataError::size(
-                "--pred or --gt",
-                format!("{}, which is a file", folder.display()),
-                "a folder",
-            ));
+            return Err(DataError::Size {
+                what: "--pred or --gt",
+                found: format!("{}, which is a file", folder.display()),
+                expected: "a folder".to_owned(),
+            });
         }
         if !folder.is_dir() {
             return Err(DataError::InputNotFound { input: format!("{} (expected a folder)", folder.display()) });
