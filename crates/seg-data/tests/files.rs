@@ -118,16 +118,18 @@ fn arguments_without_images_are_errors() {
 fn every_ending_of_an_image_is_known_and_the_rest_is_counted() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
-    let images = ["a.jfif", "b.JPE", "c.jif", "d.TIFF", "e.Tif", "f.dib", "g.apng", "h.mpo", "i.JPEG", "j.WebP"];
+    let images =
+        ["a.jfif", "b.JPE", "c.jif", "d.TIFF", "e.Tif", "f.dib", "g.apng", "h.mpo", "i.JPEG", "j.WebP", "k.pgm"];
     touch(dir, &images);
     touch(dir, &["x.txt", "y.TXT", "z.heic", "README", "sub/in.png", ".DS_Store", "Thumbs.db", ".l.txt"]);
     let (files, left_out) = inputs::expand_counting(&[dir]).unwrap();
     assert_eq!(files.len(), images.len());
-    assert_eq!(left_out.note().unwrap(), "left out: 2 .txt, 1 without an ending, 1 .heic");
+    let expected = "left out: 2 .txt, 1 without an ending, 1 .heic";
+    assert_eq!(left_out.note().unwrap(), format!("{expected}, 1 folder with images in it"));
     let pattern = dir.join("*");
     let (files, left_out) = inputs::expand_counting(&[&pattern]).unwrap();
     assert_eq!(files.len(), images.len());
-    assert_eq!(left_out.note().unwrap(), "left out: 2 .txt, 1 without an ending, 1 .heic");
+    assert_eq!(left_out.note().unwrap(), expected);
     assert_eq!(inputs::expand_counting(&[dir.join("a.jfif")]).unwrap().1.note(), None);
     touch(dir, &["none/a.heic", "none/b.heic"]);
     let error = expand(dir, &["none"]).unwrap_err().to_string();
