@@ -1,4 +1,4 @@
-"""Makes some 550 odd JPEGs, decodes them with `seg-data`, Pillow and OpenCV, and prints a table of where they differ.
+"""Makes some 600 odd JPEGs, decodes them with `seg-data`, Pillow and OpenCV, and prints a table of where they differ.
 
     python3 -m venv venv && venv/bin/pip install pillow==13.0.0 opencv-python-headless==4.14.0.94 numpy
     cargo build --release -p seg-data --example decode_folder
