@@ -41,7 +41,9 @@ pub struct EvaluateArgs {
     #[arg(long, default_value = "default", value_name = "NAME", value_parser = parse_protocol)]
     pub protocol: Protocol,
 
-    /// What to measure: names, `standard` (MAE, S, E, F, weighted F) or `all`
+    /// What to measure: `standard` (MAE, S, E, F, weighted F), `all`, or names: mae, mse, smeasure, emeasure, fmeasure, wfm,
+    /// fmeasure_v2, auc, threshold125, smoothed, hce, boundary_iou, mask_iou, biou, mba, msiou, context_measure,
+    /// size_invariance
     #[arg(long, default_value = "all", value_name = "LIST", value_parser = MetricList::from_str)]
     pub metrics: MetricList,
 
@@ -65,7 +67,7 @@ pub struct OutputArgs {
     #[arg(long, value_name = "FILE", id = "json")]
     pub json: Option<PathBuf>,
 
-    /// A row a pair, and one for the mean, to FILE
+    /// A row a pair, and one for the mean, to FILE (not with --davis; nor are --markdown, --latex, --plots, --shard)
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
 
