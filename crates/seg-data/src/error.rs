@@ -224,6 +224,11 @@ impl DataError {
         Self::Size { what, found: found.into(), expected: expected.into() }
     }
 
+    /// A file that breaks off in its data.
+    pub(crate) fn cut(name: String, format: &'static str) -> Self {
+        Self::Truncated { name, format, reason: "it ends in the middle of the data".into() }
+    }
+
     pub(crate) fn rle(reason: impl Into<String>) -> Self {
         Self::Rle { reason: reason.into() }
     }

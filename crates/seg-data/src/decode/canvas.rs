@@ -34,6 +34,11 @@ pub(crate) fn lay(canvas: &mut RgbaImage, place: Place, mut pixel: impl FnMut(u3
     }
 }
 
+/// Puts a picture that [`crop`] gave, or one as large, where it was.
+pub(crate) fn paste(canvas: &mut RgbaImage, place: Place, picture: &RgbaImage) {
+    lay(canvas, place, |x, y, under| picture.get_pixel_checked(x, y).copied().unwrap_or(under));
+}
+
 /// The pixels of `place`, without what sticks out.
 pub(crate) fn crop(canvas: &RgbaImage, place: Place) -> RgbaImage {
     image::imageops::crop_imm(canvas, place.left, place.top, place.width, place.height).to_image()

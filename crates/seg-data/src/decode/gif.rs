@@ -15,8 +15,9 @@ use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, DisposalMethod, Fr
 use image::metadata::Orientation;
 use image::{DynamicImage, Rgba, RgbaImage};
 
-use super::canvas::{Place, crop, lay};
-use super::{DecodeLimits, Decoded, gif_blocks};
+use super::canvas::{Place, crop, lay, paste};
+use super::gif_blocks::{self, Blocks};
+use super::{DecodeLimits, Decoded};
 use crate::error::{DataError, Result, one_line};
 
 /// Bytes a pixel of the canvas: itself, what was there before, what is given out, and the frame's indices.
@@ -24,20 +25,15 @@ const BYTES_A_PIXEL: u64 = 13;
 
 /// The first frame on its canvas.
 pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
-    let blocks = gif_blocks::scan(bytes);
-    let empty = || DataError::Decode { name: name.to_owned(), format: "GIF", reason: "it holds no picture".into() };
-    if blocks.frames == 0 && !blocks.cut {
-        return Err(empty());
-    }
     let mut frames = Frames::open(bytes, name, limits)?;
-    let first = frames.next().ok_or_else(empty)?;
+    let first = frames.next().ok_or_else(|| empty(name))?;
     let pixels = match (first?, frames.transparent) {
         (pixels, true) => DynamicImage::ImageRgba8(pixels),
         (pixels, false) => DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(pixels).into_rgb8()),
     };
     let mut notes = Vec::new();
-    if blocks.frames > 1 {
-        notes.push(format!("an animation of {} frames; only the first is used", blocks.frames));
+    if frames.count > 1 {
+        notes.push(format!("an animation of {} frames; only the first is used", frames.count));
     }
     if let Some(Place { left, top, width, height }) =
         frames.first.filter(|p| !p.covers((pixels.width(), pixels.height())))
@@ -63,26 +59,31 @@ pub(crate) struct Frames<'b> {
     /// Whether the first frame has a transparent colour.
     transparent: bool,
     failed: bool,
+    /// Whole frames in the file.
+    count: usize,
 }
 
 impl<'b> Frames<'b> {
     /// # Errors
-    /// A header that is none, a canvas over the limits.
+    /// A file without a frame, a header that is none, a canvas over the limits.
     pub fn open(bytes: &[u8], name: &'b str, limits: &'b DecodeLimits) -> Result<Self> {
         let mut options = DecodeOptions::new();
         options.set_color_output(ColorOutput::Indexed);
         if let Some(most) = std::num::NonZeroU64::new(limits.max_decoded_bytes) {
             options.set_memory_limit(MemoryLimit::Bytes(most));
         }
-        let whole = Cursor::new(gif_blocks::scan(bytes).bytes.into_owned());
-        let decoder = options.read_info(whole).map_err(|e| error(&e, name))?;
+        let Blocks { bytes, frames: count, cut } = gif_blocks::scan(bytes);
+        if count == 0 && !cut {
+            return Err(empty(name));
+        }
+        let decoder = options.read_info(Cursor::new(bytes.into_owned())).map_err(|e| error(&e, name))?;
         let (width, height) = (u32::from(decoder.width()), u32::from(decoder.height()));
         limits.check_header(name, width, height, BYTES_A_PIXEL * u64::from(width) * u64::from(height))?;
         let background = decoder.bg_color().unwrap_or(0);
         let canvas = RgbaImage::new(width, height);
         let disposal = DisposalMethod::Any;
         let (pending, first, transparent, failed) = (None, None, false, false);
-        Ok(Self { decoder, name, limits, canvas, background, disposal, pending, first, transparent, failed })
+        Ok(Self { decoder, name, limits, canvas, background, disposal, pending, first, transparent, failed, count })
     }
 
     fn frame(&mut self) -> Result<Option<RgbaImage>> {
@@ -106,7 +107,7 @@ impl<'b> Frames<'b> {
             (self.first, self.transparent) = (Some(place), hole.is_some());
         }
         if let Some((place, picture)) = self.pending.take() {
-            lay(&mut self.canvas, place, |x, y, under| picture.get_pixel_checked(x, y).copied().unwrap_or(under));
+            paste(&mut self.canvas, place, &picture);
         }
         self.pending = match (self.disposal, is_first) {
             (DisposalMethod::Background, _) => {
@@ -161,12 +162,15 @@ fn colour(palette: &[u8], index: usize, hole: Option<usize>) -> [u8; 4] {
     [r, g, b, if hole == Some(index) { 0 } else { 255 }]
 }
 
+fn empty(name: &str) -> DataError {
+    DataError::Decode { name: name.to_owned(), format: "GIF", reason: "it holds no picture".into() }
+}
+
 fn error(e: &DecodingError, name: &str) -> DataError {
     let name = name.to_owned();
-    let cut = |name| DataError::Truncated { name, format: "GIF", reason: "it ends in the middle of the data".into() };
     match e {
-        DecodingError::UnexpectedEof => cut(name),
-        DecodingError::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => cut(name),
+        DecodingError::UnexpectedEof => DataError::cut(name, "GIF"),
+        DecodingError::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => DataError::cut(name, "GIF"),
         DecodingError::MemoryLimit => DataError::TooLarge {
             name,
             what: "the memory for decoding",

@@ -128,9 +128,7 @@ fn truncated(name: &str) -> DataError {
 fn error(e: JpegError, name: &str, stream: &Stream) -> DataError {
     let name = name.to_owned();
     match e {
-        JpegError::UnexpectedEof => {
-            DataError::Truncated { name, format: "JPEG", reason: "it ends in the middle of the data".into() }
-        }
+        JpegError::UnexpectedEof => DataError::cut(name, "JPEG"),
         JpegError::LimitExceeded { what, actual, limit } => {
             DataError::TooLarge { name, what, value: actual.to_string(), limit: limit.to_string() }
         }

@@ -37,7 +37,7 @@ pub(crate) fn open_mask(path: &Path, reader: MaskReader, limits: &DecodeLimits) 
 pub(crate) fn raw_mask(bytes: &[u8], name: &str, reader: MaskReader, limits: &DecodeLimits) -> Result<RawMask> {
     limits.check_file(name, bytes.len() as u64)?;
     let (mut indices, mut facts, mut gamma) = (None, None, None);
-    let (format, decoded) = match sniff::format(&bytes[..bytes.len().min(sniff::HEAD)], name)? {
+    let (format, decoded) = match sniff::format(bytes, name)? {
         format @ ImageFormat::Tiff => {
             let as_stored = reader != MaskReader::Meaning;
             let (decoded, found, painted) = guarded(name, "TIFF", || tiff::mask(bytes, name, limits, as_stored))?;
@@ -84,7 +84,7 @@ fn first_colour(bytes: &[u8], name: &str, pixels: &DynamicImage, limits: &Decode
 /// The indices of a PNG or TIFF with a palette, turned as a viewer shows them; `None` for any other file.
 pub(crate) fn load_palette_labels(path: &Path, limits: &DecodeLimits) -> Result<Option<GrayImage>> {
     let (name, bytes) = read(path, limits)?;
-    let (indices, orientation) = match sniff::format(&bytes[..bytes.len().min(sniff::HEAD)], &name) {
+    let (indices, orientation) = match sniff::format(&bytes, &name) {
         Ok(ImageFormat::Tiff) => {
             let (decoded, _, indices) = guarded(&name, "TIFF", || tiff::mask(&bytes, &name, limits, false))?;
             (indices, decoded.orientation)

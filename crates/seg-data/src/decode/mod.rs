@@ -34,7 +34,7 @@ mod tiff;
 pub(crate) mod webp;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{Cursor, Read as _};
 use std::path::Path;
 
 pub use image::ImageFormat;
@@ -103,8 +103,8 @@ pub fn load_image(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Loade
 /// As [`load_image`].
 pub fn decode_image(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<LoadedImage> {
     limits.check_file(name, bytes.len() as u64)?;
-    let (format, decoded) = decode(Cursor::new(bytes), bytes.len() as u64, name, limits)?;
-    Ok(finish(format, decoded))
+    let format = sniff::format(bytes, name)?;
+    Ok(finish(format, decode_as(format, bytes, name, limits)?))
 }
 
 /// Reads an image of labels: the indices of a palette PNG, not its colours, or the levels of an 8-bit gray one.
@@ -113,7 +113,7 @@ pub fn decode_image(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<L
 /// As [`load_image`]; a file that is not a PNG, or has colours or 16 bits.
 pub fn load_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<GrayImage> {
     let (name, bytes) = read(path.as_ref(), limits)?;
-    let format = sniff::format(&bytes[..bytes.len().min(sniff::HEAD)], &name)?;
+    let format = sniff::format(&bytes, &name)?;
     if format != ImageFormat::Png {
         let reason =
             "expected label numbers in a PNG (palette or 8-bit gray): other formats change or mix them".to_owned();
@@ -132,20 +132,31 @@ pub(crate) use raster::high_bytes;
 pub(crate) use tiff::Facts as TiffFacts;
 
 /// The name and the bytes of a file that is not over the limits.
-fn read(path: &Path, limits: &DecodeLimits) -> Result<(String, Vec<u8>)> {
+pub(crate) fn read(path: &Path, limits: &DecodeLimits) -> Result<(String, Vec<u8>)> {
     let name = path.display().to_string();
-    limits.check_file(&name, check_is_file(path)?)?;
-    let bytes = std::fs::read(path).map_err(|e| DataError::io(path, "read it", e))?;
+    let len = check_is_file(path)?;
+    limits.check_file(&name, len)?;
+    let file = File::open(path).map_err(|e| DataError::io(path, "open it", e))?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len as usize).map_err(|_| limits.no_memory(&name, len))?;
+    // a file may grow between the two checks
+    file.take(limits.max_file_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|e| DataError::io(path, "read it", e))?;
     limits.check_file(&name, bytes.len() as u64)?;
     Ok((name, bytes))
 }
 
 fn open(path: &Path, limits: &DecodeLimits) -> Result<(ImageFormat, Decoded)> {
     let name = path.display().to_string();
-    let len = check_is_file(path)?;
-    limits.check_file(&name, len)?;
+    limits.check_file(&name, check_is_file(path)?)?;
+    // by its first bytes, before the rest is read: what is no image may be large
+    let mut head = Vec::with_capacity(sniff::HEAD);
     let file = File::open(path).map_err(|e| DataError::io(path, "open it", e))?;
-    decode(BufReader::with_capacity(1 << 16, file), len, &name, limits)
+    file.take(sniff::HEAD as u64).read_to_end(&mut head).map_err(|e| DataError::io(path, "read it", e))?;
+    let format = sniff::format(&head, &name)?;
+    let (name, bytes) = read(path, limits)?;
+    Ok((format, decode_as(format, &bytes, &name, limits)?))
 }
 
 /// The length of a regular file.
@@ -156,27 +167,6 @@ fn check_is_file(path: &Path) -> Result<u64> {
     }
     let kind = if meta.is_dir() { "a folder" } else { "not a regular file" };
     Err(DataError::size("an image's path", format!("{}, which is {kind}", path.display()), "a file"))
-}
-
-fn decode<R: BufRead + Seek>(mut r: R, len: u64, name: &str, limits: &DecodeLimits) -> Result<(ImageFormat, Decoded)> {
-    let reading = |e| DataError::io(Path::new(name), "read it", e);
-    let mut head = [0u8; sniff::HEAD];
-    let mut got = 0;
-    while got < head.len() {
-        match r.read(&mut head[got..]) {
-            Ok(0) => break,
-            Ok(n) => got += n,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(reading(e)),
-        }
-    }
-    r.seek(SeekFrom::Start(0)).map_err(reading)?;
-    let format = sniff::format(&head[..got], name)?;
-    // The file's length was checked by the caller, and is checked again here because a file may grow between the two.
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len as usize).map_err(|_| limits.no_memory(name, len))?;
-    r.take(limits.max_file_bytes).read_to_end(&mut bytes).map_err(reading)?;
-    Ok((format, decode_as(format, &bytes, name, limits)?))
 }
 
 fn decode_as(format: ImageFormat, bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {

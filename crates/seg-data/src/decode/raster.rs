@@ -79,9 +79,7 @@ fn png_size(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<()> {
 fn error(e: ImageError, format: ImageFormat, name: &str) -> DataError {
     let (name, format) = (name.to_owned(), sniff::label(format));
     match &e {
-        ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
-            DataError::Truncated { name, format, reason: "it ends in the middle of the data".into() }
-        }
+        ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => DataError::cut(name, format),
         ImageError::Limits(limit) => match limit.kind() {
             LimitErrorKind::InsufficientMemory => DataError::TooLarge {
                 name,

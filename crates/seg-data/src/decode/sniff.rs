@@ -7,8 +7,9 @@ use crate::error::{DataError, Result};
 /// How many first bytes are looked at.
 pub(super) const HEAD: usize = 32;
 
-/// The format that `head` (up to [`HEAD`] bytes) announces.
-pub(super) fn format(head: &[u8], name: &str) -> Result<ImageFormat> {
+/// The format that the first [`HEAD`] bytes of `bytes` announce.
+pub(super) fn format(bytes: &[u8], name: &str) -> Result<ImageFormat> {
+    let head = &bytes[..bytes.len().min(HEAD)];
     // the `image` crate does not know the 64-bit form
     if head.starts_with(b"II+\0\x08\0\0\0") || head.starts_with(b"MM\0+\0\x08\0\0") {
         return Ok(ImageFormat::Tiff);

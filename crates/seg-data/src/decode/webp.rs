@@ -18,9 +18,7 @@ const NO_BLEND: u8 = 2;
 pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
     let Some(mut animation) = Animation::open(bytes, name, limits)? else {
         return raster::decode(Cursor::new(bytes), ImageFormat::WebP, name, limits).map_err(|error| match error {
-            DataError::Decode { name, format, .. } if is_cut(bytes) => {
-                DataError::Truncated { name, format, reason: "it ends in the middle of the data".into() }
-            }
+            DataError::Decode { name, format, .. } if is_cut(bytes) => DataError::cut(name, format),
             other => other,
         });
     };

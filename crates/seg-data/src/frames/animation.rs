@@ -5,7 +5,7 @@ use std::path::Path;
 use image::{DynamicImage, ImageFormat, RgbaImage};
 
 use super::{apng, frame_name};
-use crate::decode::{DecodeLimits, gif, guarded, webp};
+use crate::decode::{DecodeLimits, gif, guarded, read, webp};
 use crate::error::{DataError, Result};
 use crate::output::{Overwrite, write_png};
 
@@ -19,11 +19,7 @@ pub(super) enum Unpacked {
 
 /// Writes the frames of the animation `path` into `folder`.
 pub(super) fn unpack(path: &Path, format: ImageFormat, limits: &DecodeLimits, folder: &Path) -> Result<Unpacked> {
-    let name = path.display().to_string();
-    let length = std::fs::metadata(path).map_err(|e| DataError::io(path, "open it", e))?.len();
-    limits.check_file(&name, length)?;
-    let bytes = std::fs::read(path).map_err(|e| DataError::io(path, "read it", e))?;
-    limits.check_file(&name, bytes.len() as u64)?;
+    let (name, bytes) = read(path, limits)?;
     match format {
         ImageFormat::Gif => guarded(&name, "GIF", || write_frames(gif::Frames::open(&bytes, &name, limits)?, folder)),
         ImageFormat::Png => guarded(&name, "PNG", || match apng::Animation::open(&bytes, &name, limits)? {

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, RgbImage, Rgba, RgbaImage};
 use png::{BlendOp, ColorType, Decoder, DecodingError, DisposeOp, Limits, Reader, Transformations};
 
-use crate::decode::canvas::{Place, crop, lay};
+use crate::decode::canvas::{Place, crop, lay, paste};
 use crate::decode::{DecodeLimits, guarded};
 use crate::error::{DataError, Result, one_line};
 
@@ -60,7 +60,7 @@ impl<'b> Animation<'b> {
         let picture =
             rgba(frame.width, frame.height, frame.color_type, frame.bit_depth as u8, raw).ok_or_else(wrong)?;
         if let Some((place, picture)) = self.pending.take() {
-            lay(&mut self.canvas, place, |x, y, under| picture.get_pixel_checked(x, y).copied().unwrap_or(under));
+            paste(&mut self.canvas, place, &picture);
         }
         let first = std::mem::take(&mut self.first);
         self.pending = match control.dispose_op {
@@ -133,9 +133,7 @@ fn over(Rgba(source): Rgba<u8>, Rgba(under): Rgba<u8>) -> Rgba<u8> {
 fn error(e: &DecodingError, name: &str) -> DataError {
     let name = name.to_owned();
     match e {
-        DecodingError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
-            DataError::Truncated { name, format: "PNG", reason: "it ends in the middle of the data".into() }
-        }
+        DecodingError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => DataError::cut(name, "PNG"),
         _ => DataError::Decode { name, format: "PNG", reason: one_line(&e.to_string()) },
     }
 }
