@@ -14,6 +14,7 @@ pub mod render;
 pub mod resize;
 pub mod rle;
 pub mod tensor;
+pub mod training;
 
 pub use decode::{ColourProfile, DecodeLimits, LoadedImage, decode_image, load_image, load_labels};
 pub use error::{DataError, Result};
