@@ -31,6 +31,6 @@ pub use identify::{Identity, identify, identify_tensors};
 pub use load::{LoadPolicy, load_strict};
 pub use manifest::{Entry, find, manifest};
 pub use report::{LoadReport, ShapeMismatch, TypeMismatch};
-pub use training::{ParameterGroup, ParameterRule, ParameterRules, TreatedWeights, Treatment};
+pub use training::{ParameterGroup, ParameterRule, ParameterRules, TreatedWeights, Treatment, fits};
 pub use variables::{GroupedVariables, TrainingWeights};
 pub use write::{convert, write_safetensors};

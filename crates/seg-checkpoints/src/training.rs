@@ -66,6 +66,17 @@ impl ParameterRules {
         Self(rules.into_iter().map(rule).collect())
     }
 
+    /// The same rules with other rates: `change` is called for the group of each rule that trains.
+    #[must_use]
+    pub fn regrouped(mut self, mut change: impl FnMut(&mut ParameterGroup)) -> Self {
+        for rule in &mut self.0 {
+            if let Treatment::Trained(group) = &mut rule.treatment {
+                change(group);
+            }
+        }
+        self
+    }
+
     /// The rules, in order.
     pub fn rules(&self) -> &[ParameterRule] {
         &self.0
@@ -127,8 +138,8 @@ impl TreatedWeights {
     }
 }
 
-/// Whether the whole `name` fits the pattern.
-fn fits(pattern: &str, name: &str) -> bool {
+/// Whether the whole `name` fits a pattern in which `*` stands for any characters, none included.
+pub fn fits(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut name) = name.strip_prefix(start) else { return false };
     let mut parts = rest.split('*').peekable();

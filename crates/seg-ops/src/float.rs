@@ -25,6 +25,8 @@ pub(crate) trait Float:
     const TYPE: DType;
     /// The elements of a storage of this type.
     fn elements(storage: &CpuStorage) -> Option<&[Self]>;
+    /// The elements of a storage of this type, to be written.
+    fn elements_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
     /// The reverse.
     fn storage(elements: Vec<Self>) -> CpuStorage;
     fn of(x: f64) -> Self;
@@ -50,6 +52,12 @@ macro_rules! float {
         const NEG_INFINITY: Self = <$t>::NEG_INFINITY;
         const TYPE: DType = DType::$variant;
         fn elements(storage: &CpuStorage) -> Option<&[Self]> {
+            match storage {
+                CpuStorage::$variant(s) => Some(s),
+                _ => None,
+            }
+        }
+        fn elements_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
             match storage {
                 CpuStorage::$variant(s) => Some(s),
                 _ => None,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod adam;
 mod assembly;
 mod attention;
 mod batch_norm;
@@ -27,6 +28,7 @@ mod types;
 mod window;
 
 pub use activation::{activate, gelu};
+pub use adam::{AdamStep, adam_step};
 pub use assembly::Assembly;
 pub use attention::attention;
 pub use batch_norm::{BatchNormed, batch_norm};

@@ -1,6 +1,7 @@
 //! What can go wrong in training.
 
 use candle_core::Shape;
+use std::path::{Path, PathBuf};
 
 /// Why a loss or an optimiser refused.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +36,97 @@ pub enum TrainError {
         /// Values that would have been right, in words.
         expected: &'static str,
     },
+    /// A saved state does not fit the run.
+    #[error("{name} of the saved state {problem}")]
+    State {
+        /// Which tensor or entry.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Gradients do not reach what is to be trained, or reach what is not.
+    #[error("{}", probe_text(*trained, problems))]
+    Probe {
+        /// Weights that are declared as trained.
+        trained: usize,
+        /// What is wrong with each.
+        problems: Vec<String>,
+    },
+    /// The loss is no number any more, or its gradient.
+    #[error("step {step}: {what} is {value}, expected a finite number; examples: {examples}")]
+    NotFinite {
+        /// The step, from 1.
+        step: u64,
+        /// The loss or a norm.
+        what: String,
+        /// Its value.
+        value: f64,
+        /// Names of the batch's examples.
+        examples: String,
+    },
+    /// A recipe that cannot be followed.
+    #[error("{recipe}: {problem}")]
+    Recipe {
+        /// File or name of the recipe.
+        recipe: String,
+        /// What is wrong, with the key.
+        problem: String,
+    },
+    /// A run that cannot begin or go on.
+    #[error("{}: {problem}", path.display())]
+    Run {
+        /// Folder or file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The operating system refused something.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Examples that cannot be had.
+    #[error(transparent)]
+    Data(#[from] seg_data::DataError),
+    /// Weights that cannot be read or written.
+    #[error(transparent)]
+    Weights(#[from] seg_checkpoints::Error),
+    /// A score that cannot be computed.
+    #[error(transparent)]
+    Score(#[from] seg_metrics::Error),
     /// The model failed.
     #[error(transparent)]
     Model(#[from] seg_models::Error),
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl TrainError {
+    /// For `map_err` of an operation on a file.
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, action, source }
+    }
+}
+
+/// At most this many names are told.
+const NAMED: usize = 8;
+
+fn probe_text(trained: usize, problems: &[String]) -> String {
+    if trained == 0 {
+        return "nothing would be trained: no weight of the model is declared as trained".into();
+    }
+    let more = match problems.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("gradients are lost: {}{more}", problems[..problems.len().min(NAMED)].join("; "))
 }
 
 /// Refuses a tensor of another shape.

@@ -1,15 +1,24 @@
 #![doc = include_str!("../README.md")]
 
 pub mod dis_sam;
+pub mod ema;
 mod error;
+pub mod init;
+pub mod learners;
+pub mod log;
 pub mod losses;
 pub mod mgd_sam2;
 pub mod mpg_sam2;
 pub mod optim;
 pub mod pi_sam;
+pub mod probe;
 pub mod random;
+pub mod recipe;
+pub mod run;
 pub mod sam2;
 pub mod sam2_unet;
+pub mod schedule;
+pub mod store;
 
 pub use error::TrainError;
 

@@ -1,16 +1,20 @@
-//! Optimisers beside candle's own `AdamW`: those that come with DIS-SAM (`IS_Net/swd_optim`).
+//! Optimisers: [`Adam`], whose state can be saved, and those that come with DIS-SAM (`IS_Net/swd_optim`).
 //!
-//! All implement [`candle_nn::Optimizer`]. A variable that a backward pass does not reach is left alone, its state too.
+//! The latter implement [`candle_nn::Optimizer`]. A variable that a backward pass does not reach is left alone, its state too.
 
 mod adai;
+mod adam;
 mod adam_s;
 mod clip;
+mod gradients;
 mod groups;
 mod sgd_s;
 
 pub use adai::{Adai, ParamsAdai, WeightDecay};
+pub use adam::{Adam, AdamParams};
 pub use adam_s::{AdamS, ParamsAdamS};
 pub use clip::clip_grad_norm;
+pub use gradients::{Gradients, clip_factor};
 pub use groups::GroupedAdamW;
 pub use sgd_s::{ParamsSgdS, SgdS};
 

@@ -1,0 +1,234 @@
+//! Systems that see a picture and answer with logits: SAM2-UNet, SAM2-UNeXT, MGD-SAM2.
+
+use super::parts::{Group, Start, Trunk, Weights, mask_input, regrouped};
+use super::{Learner, Losses};
+use crate::init::Begun;
+use crate::losses::StructureLoss;
+use crate::recipe::Recipe;
+use crate::{Result, mgd_sam2, sam2_unet};
+use candle_core::{Device, Tensor};
+use candle_nn::VarBuilder;
+use multiview_fusion::PositionTable;
+use seg_checkpoints::TrainingWeights;
+use seg_data::PilFilter;
+use seg_data::training::{Example, Place};
+use seg_layers::Unobserved;
+use seg_models::dense::imagenet_input;
+use seg_models::mgd_sam2::{MgdSam2, MgdSam2Config};
+use seg_models::sam2_unet::{Sam2Unet, Sam2UnetConfig};
+use seg_models::sam2_unext::{BaseWeights, Sam2Unext, Sam2UnextConfig};
+use seg_ops::Activation;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use vit_encoder::DinoV2Config;
+
+/// What a recipe may say about the model.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ModelPart {
+    trunk: Option<Trunk>,
+    /// SAM2-UNeXT's second encoder.
+    dino: Option<DinoV2Config>,
+    image_size: Option<usize>,
+    /// Channels of the decoder.
+    channels: Option<usize>,
+    groups: BTreeMap<String, Group>,
+}
+
+impl ModelPart {
+    fn of(recipe: &Recipe) -> Result<Self> {
+        recipe.part("model", &recipe.model)
+    }
+}
+
+/// Nothing about the loss can be said.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoLossPart {}
+
+/// What the three have in common.
+struct Common {
+    weights: Weights,
+    image_size: usize,
+    device: Device,
+    train_norms: bool,
+    /// How masks are resized.
+    masks: PilFilter,
+}
+
+impl Common {
+    fn inputs(&self, example: &Example) -> Result<Vec<Tensor>> {
+        let image = imagenet_input(&example.image, self.image_size, &self.device)?;
+        Ok(vec![image, mask_input(&example.mask, self.image_size, self.masks, &self.device)?])
+    }
+}
+
+fn sigmoid(logits: &Tensor) -> Result<Tensor> {
+    Ok(seg_ops::activate(logits, Activation::Sigmoid)?)
+}
+
+/// A builder for the encoders' files and the rest.
+fn on_base(
+    at: &Start<'_>,
+    open: impl FnOnce() -> Option<seg_models::Result<BaseWeights>>,
+) -> Result<VarBuilder<'static>> {
+    Ok(match open() {
+        Some(base) => base?.var_builder(at.fresh(), at.dtype, &at.device),
+        None => at.fresh(),
+    })
+}
+
+macro_rules! learner_of_common {
+    () => {
+        fn weights(&self) -> &TrainingWeights {
+            &self.common.weights.weights
+        }
+
+        fn begun(&self) -> Option<Begun> {
+            self.common.weights.begun()
+        }
+
+        fn inputs(&self, example: &Example, _: Place) -> Result<Vec<Tensor>> {
+            self.common.inputs(example)
+        }
+    };
+}
+
+/// SAM2-UNet. Files: `sam2` (the trunk's), `weights` (a SAM2-UNet to go on from).
+pub struct UnetLearner {
+    net: Sam2Unet,
+    common: Common,
+}
+
+impl UnetLearner {
+    pub(super) fn new(recipe: &Recipe, at: &Start<'_>) -> Result<Self> {
+        at.only(&["sam2", "weights"])?;
+        let NoLossPart {} = recipe.part("loss", &recipe.loss)?;
+        let part = ModelPart::of(recipe)?;
+        let mut cfg = part.trunk.map_or_else(Sam2UnetConfig::large, |trunk| Sam2UnetConfig::on(trunk.config()));
+        cfg.image_size = part.image_size.unwrap_or(cfg.image_size);
+        cfg.channels = part.channels.unwrap_or(cfg.channels);
+        let base = on_base(at, || at.file("sam2").map(BaseWeights::unet))?;
+        let weights = at.weights(base, regrouped(&Sam2Unet::parameter_rules(), &part.groups)?)?;
+        let net = Sam2Unet::new(&cfg, weights.vb.clone())?;
+        Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at, PilFilter::Bicubic) })
+    }
+}
+
+impl Common {
+    fn new(weights: Weights, image_size: usize, recipe: &Recipe, at: &Start<'_>, masks: PilFilter) -> Self {
+        Self { weights, image_size, device: at.device.clone(), train_norms: recipe.batch_norm_trains, masks }
+    }
+}
+
+impl Learner for UnetLearner {
+    learner_of_common!();
+
+    fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
+        let output = self.net.forward_t(&inputs[0], self.common.train_norms)?;
+        let terms = sam2_unet::unet_loss(StructureLoss::default(), &output, &inputs[1])?;
+        let parts = ["out", "side1", "side2"].into_iter().zip(terms.outputs).collect();
+        Ok(Losses { total: terms.total, parts })
+    }
+
+    fn predict(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        sigmoid(&self.net.forward_t(&inputs[0], false)?.out)
+    }
+}
+
+/// SAM2-UNeXT. Files: `sam2` and `dino` (the encoders'), `weights` (a SAM2-UNeXT to go on from).
+pub struct UnextLearner {
+    net: Sam2Unext,
+    common: Common,
+}
+
+impl UnextLearner {
+    pub(super) fn new(recipe: &Recipe, at: &Start<'_>) -> Result<Self> {
+        at.only(&["sam2", "dino", "weights"])?;
+        let NoLossPart {} = recipe.part("loss", &recipe.loss)?;
+        let part = ModelPart::of(recipe)?;
+        let published = Sam2UnextConfig::large();
+        let mut cfg = Sam2UnextConfig {
+            trunk: part.trunk.map_or(published.trunk.clone(), |trunk| trunk.config()),
+            dino: part.dino.unwrap_or(published.dino.clone()),
+            ..published
+        };
+        cfg.image_size = part.image_size.unwrap_or(cfg.image_size);
+        cfg.channels = part.channels.unwrap_or(cfg.channels);
+        let files = (at.file("sam2"), at.file("dino"));
+        if let (Some(_), None) | (None, Some(_)) = files {
+            let problem = "SAM2-UNeXT starts from both `sam2` and `dino`, or from neither".into();
+            return Err(crate::TrainError::Recipe { recipe: "[start]".into(), problem });
+        }
+        let open = |(sam2, dino): (&Path, &Path)| BaseWeights::unext(sam2, dino);
+        let base = on_base(at, || files.0.zip(files.1).map(open))?;
+        let weights = at.weights(base, regrouped(&Sam2Unext::parameter_rules(), &part.groups)?)?;
+        let net = Sam2Unext::new(&cfg, weights.vb.clone())?;
+        Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at, PilFilter::Bicubic) })
+    }
+}
+
+impl Learner for UnextLearner {
+    learner_of_common!();
+
+    fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
+        let logits = self.net.forward_t(&inputs[0], self.common.train_norms)?;
+        Ok(Losses { total: StructureLoss::default().forward(&logits, &inputs[1])?, parts: Vec::new() })
+    }
+
+    fn predict(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        sigmoid(&self.net.forward_t(&inputs[0], false)?)
+    }
+}
+
+/// MGD-SAM2. Files: `weights` (SAM 2's of the trunk's size, or an MGD-SAM2 to go on from).
+pub struct MgdLearner {
+    net: MgdSam2,
+    objective: mgd_sam2::Objective,
+    common: Common,
+}
+
+/// What a recipe may say about MGD-SAM2's loss.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct MgdLossPart {
+    views: Option<f64>,
+}
+
+impl MgdLearner {
+    pub(super) fn new(recipe: &Recipe, at: &Start<'_>) -> Result<Self> {
+        at.only(&["weights"])?;
+        let loss: MgdLossPart = recipe.part("loss", &recipe.loss)?;
+        let part = ModelPart::of(recipe)?;
+        if part.channels.is_some() || part.dino.is_some() {
+            let problem = "MGD-SAM2 has neither `channels` nor `dino`".into();
+            return Err(crate::TrainError::Recipe { recipe: "[model]".into(), problem });
+        }
+        let mut cfg = part.trunk.map_or_else(MgdSam2Config::base_plus, |trunk| MgdSam2Config::new(trunk.config()));
+        cfg.image_size = part.image_size.unwrap_or(cfg.image_size);
+        let weights = at.weights(at.fresh(), regrouped(&MgdSam2::parameter_rules(), &part.groups)?)?;
+        let net = MgdSam2::new(&cfg, weights.vb.clone())?;
+        let objective = mgd_sam2::Objective { views: loss.views.unwrap_or(mgd_sam2::Objective::MGD_SAM2.views) };
+        Ok(Self { net, objective, common: Common::new(weights, cfg.image_size, recipe, at, PilFilter::Nearest) })
+    }
+
+    fn output(&self, images: &Tensor, train: bool) -> Result<seg_models::mgd_sam2::MgdSam2Output> {
+        Ok(self.net.forward_t(images, &mut PositionTable::first_call(), train, &mut Unobserved)?)
+    }
+}
+
+impl Learner for MgdLearner {
+    learner_of_common!();
+
+    fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
+        let output = self.output(&inputs[0], self.common.train_norms)?;
+        let terms = self.objective.forward(&output, &inputs[1])?;
+        let parts = vec![("bce", terms.cross_entropy), ("iou", terms.iou), ("views", terms.views)];
+        Ok(Losses { total: terms.total, parts })
+    }
+
+    fn predict(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        sigmoid(&self.output(&inputs[0], false)?.masks)
+    }
+}

@@ -1,0 +1,219 @@
+//! IS-Net, its encoder of masks, and DIS-SAM's second stage.
+
+use super::parts::{Group, Start, Weights, regrouped};
+use super::{Learner, Losses};
+use crate::dis_sam::Objective;
+use crate::init::{Begun, Partly};
+use crate::losses::DichotomousLoss;
+use crate::recipe::{Recipe, System};
+use crate::{Result, TrainError};
+use candle_core::{Device, Tensor};
+use detail_refine::{IsNet, IsNetConfig, IsNetGtConfig, IsNetGtEncoder};
+use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeights, Treatment};
+use seg_data::training::{Example, Place};
+use seg_models::dis_sam::training_input;
+use seg_models::is_net::transforms::{INPUT_SIZE, mask_input, rgb_input};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// What a recipe may say about the model.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ModelPart {
+    image_size: Option<usize>,
+    /// All numbers of channels are divided by this, for small models.
+    divide: Option<usize>,
+    groups: BTreeMap<String, Group>,
+}
+
+/// What a recipe may say about the loss.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LossPart {
+    bce: Option<f64>,
+    iou: Option<f64>,
+    orthogonality: Option<f64>,
+}
+
+impl LossPart {
+    fn change(self, objective: Objective) -> Objective {
+        let Objective { loss, orthogonality } = objective;
+        let (bce, iou) = (self.bce.unwrap_or(loss.bce), self.iou.unwrap_or(loss.iou));
+        let loss = DichotomousLoss { bce, iou, ..loss };
+        Objective { loss, orthogonality: self.orthogonality.unwrap_or(orthogonality) }
+    }
+}
+
+/// All of the network moves.
+fn all(recipe: &Recipe, groups: &BTreeMap<String, Group>) -> Result<ParameterRules> {
+    let _ = recipe;
+    let all = Treatment::Trained(ParameterGroup::new("network", 1., 0.));
+    regrouped(&ParameterRules::new([("*", all)]), groups)
+}
+
+fn divided(mut cfg: IsNetConfig, by: usize) -> IsNetConfig {
+    cfg.stem = (cfg.stem / by).max(1);
+    for block in cfg.encoder.iter_mut().chain(&mut cfg.decoder) {
+        (block.mid, block.out) = ((block.mid / by).max(1), (block.out / by).max(1));
+    }
+    cfg
+}
+
+fn divided_gt(mut cfg: IsNetGtConfig, by: usize) -> IsNetGtConfig {
+    cfg.stem = (cfg.stem / by).max(1);
+    for block in &mut cfg.encoder {
+        (block.mid, block.out) = ((block.mid / by).max(1), (block.out / by).max(1));
+    }
+    cfg
+}
+
+/// IS-Net and DIS-SAM. Files: `weights` (an IS-Net or DIS-SAM to start from: DIS-SAM's two new input channels begin at zero), `mask_encoder` (a trained
+/// encoder of masks, by whose features ours are supervised; without it there is no such supervision).
+pub struct DichotomousLearner {
+    net: IsNet,
+    encoder: Option<IsNetGtEncoder>,
+    objective: Objective,
+    prompted: bool,
+    image_size: usize,
+    device: Device,
+    weights: Weights,
+    train_norms: bool,
+}
+
+impl DichotomousLearner {
+    pub(super) fn new(recipe: &Recipe, at: &Start<'_>) -> Result<Self> {
+        at.only(&["weights", "mask_encoder"])?;
+        let part: ModelPart = recipe.part("model", &recipe.model)?;
+        let loss: LossPart = recipe.part("loss", &recipe.loss)?;
+        let prompted = recipe.system == System::DisSam;
+        let (cfg, objective) = match prompted {
+            true => (IsNetConfig::dis_sam(), Objective::DIS_SAM),
+            false => (IsNetConfig::is_net(), Objective::IS_NET),
+        };
+        let by = part.divide.unwrap_or(1).max(1);
+        let weights = at.weights(at.fresh(), all(recipe, &part.groups)?)?;
+        let net = IsNet::new(&divided(cfg, by), weights.vb.clone())?;
+        let encoder = at.file("mask_encoder").map(|path| -> Result<IsNetGtEncoder> {
+            let partly = Partly::new(Checkpoint::open(path)?, at.fresh());
+            let cfg = divided_gt(IsNetGtConfig::published(), by);
+            let encoder = IsNetGtEncoder::new(&cfg, partly.var_builder(at.dtype, &at.device))?;
+            match partly.begun().fresh.first() {
+                None => Ok(encoder),
+                Some(lacking) => Err(TrainError::Run {
+                    path: path.into(),
+                    problem: format!("no encoder of masks: {lacking} is not there, or has another shape"),
+                }),
+            }
+        });
+        Ok(Self {
+            net,
+            encoder: encoder.transpose()?,
+            objective: loss.change(objective),
+            prompted,
+            image_size: part.image_size.unwrap_or(INPUT_SIZE),
+            device: at.device.clone(),
+            weights,
+            train_norms: recipe.batch_norm_trains,
+        })
+    }
+}
+
+impl Learner for DichotomousLearner {
+    fn weights(&self) -> &TrainingWeights {
+        &self.weights.weights
+    }
+
+    fn begun(&self) -> Option<Begun> {
+        self.weights.begun()
+    }
+
+    fn inputs(&self, example: &Example, _: Place) -> Result<Vec<Tensor>> {
+        if !self.prompted {
+            let image = rgb_input(&example.image, self.image_size, &self.device)?;
+            return Ok(vec![image, mask_input(&example.mask, self.image_size, &self.device)?]);
+        }
+        let coarse = example.prompt.as_ref().and_then(|prompt| prompt.coarse.as_ref());
+        let coarse = coarse.ok_or_else(|| TrainError::Run {
+            path: example.name.clone().into(),
+            problem: "has no coarse mask, which DIS-SAM needs: use data that has one".into(),
+        })?;
+        let (input, label) = training_input(&example.image, coarse, &example.mask, self.image_size, &self.device)?;
+        Ok(vec![input, label])
+    }
+
+    fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
+        let output = self.net.forward_t(&inputs[0], self.train_norms)?;
+        let terms = match &self.encoder {
+            Some(encoder) => {
+                // the official training leaves the frozen mask encoder in train mode
+                let encoded = encoder.forward_t(&inputs[1], true)?.features;
+                let named = self.weights.weights.grouped();
+                let named =
+                    named.iter().flat_map(|(_, vars)| vars.iter().map(|(name, var)| (name.as_str(), var.as_tensor())));
+                self.objective.forward(&output, &inputs[1], &encoded, named)?
+            }
+            None => {
+                let terms = self.objective.loss.forward(&output.probabilities, &inputs[1], None)?;
+                let parts = vec![("first", terms.first)];
+                return Ok(Losses { total: terms.total, parts });
+            }
+        };
+        let mut parts = vec![("first", terms.first), ("outputs", terms.outputs)];
+        parts.extend(terms.orthogonality.map(|term| ("orthogonality", term)));
+        Ok(Losses { total: terms.total, parts })
+    }
+
+    fn predict(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        first(self.net.forward_t(&inputs[0], false)?.probabilities)
+    }
+}
+
+/// The encoder of ground-truth masks, which learns to give back what it sees. Files: `weights` (one to go on from).
+pub struct GtLearner {
+    net: IsNetGtEncoder,
+    image_size: usize,
+    device: Device,
+    weights: Weights,
+    train_norms: bool,
+}
+
+impl GtLearner {
+    pub(super) fn new(recipe: &Recipe, at: &Start<'_>) -> Result<Self> {
+        at.only(&["weights"])?;
+        let part: ModelPart = recipe.part("model", &recipe.model)?;
+        let weights = at.weights(at.fresh(), all(recipe, &part.groups)?)?;
+        let cfg = divided_gt(IsNetGtConfig::published(), part.divide.unwrap_or(1).max(1));
+        let net = IsNetGtEncoder::new(&cfg, weights.vb.clone())?;
+        let image_size = part.image_size.unwrap_or(INPUT_SIZE);
+        Ok(Self { net, image_size, device: at.device.clone(), weights, train_norms: recipe.batch_norm_trains })
+    }
+}
+
+impl Learner for GtLearner {
+    fn weights(&self) -> &TrainingWeights {
+        &self.weights.weights
+    }
+
+    fn begun(&self) -> Option<Begun> {
+        self.weights.begun()
+    }
+
+    fn inputs(&self, example: &Example, _: Place) -> Result<Vec<Tensor>> {
+        Ok(vec![mask_input(&example.mask, self.image_size, &self.device)?])
+    }
+
+    fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
+        let output = self.net.forward_t(&inputs[0], self.train_norms)?;
+        let terms = Objective::IS_NET.loss.forward(&output.probabilities, &inputs[0], None)?;
+        Ok(Losses { total: terms.total, parts: vec![("first", terms.first)] })
+    }
+
+    fn predict(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        first(self.net.forward_t(&inputs[0], false)?.probabilities)
+    }
+}
+
+fn first(probabilities: Vec<Tensor>) -> Result<Tensor> {
+    let found = probabilities.into_iter().next();
+    found.ok_or(TrainError::Count { what: "outputs", got: 0, expected: 1 })
+}

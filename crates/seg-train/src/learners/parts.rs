@@ -1,0 +1,138 @@
+//! What the systems have in common: where weights come from, sizes by name, inputs.
+
+use crate::init::{Begun, Fresh, Partly};
+use crate::recipe::Recipe;
+use crate::{Result, TrainError};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use hiera_encoder::HieraConfig;
+use seg_checkpoints::{Checkpoint, ParameterRules, TrainingWeights};
+use seg_data::tensor::{ValueRange, luma_to_tensor};
+use seg_data::{GrayImage, PilFilter, resize_pil};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Where a training starts: files by name, a seed for the rest.
+pub(super) struct Start<'r> {
+    recipe: &'r Recipe,
+    pub(super) dtype: DType,
+    pub(super) device: Device,
+}
+
+impl<'r> Start<'r> {
+    pub(super) fn new(recipe: &'r Recipe, dtype: DType, device: &Device) -> Result<Self> {
+        Ok(Self { recipe, dtype, device: device.clone() })
+    }
+
+    /// Refuses files of other names than these.
+    pub(super) fn only(&self, known: &[&str]) -> Result<()> {
+        match self.recipe.start.keys().find(|name| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => {
+                let expected = if known.is_empty() { "none".into() } else { known.join(", ") };
+                Err(TrainError::Recipe {
+                    recipe: "[start]".into(),
+                    problem: format!(
+                        "{} does not start from `{name}`, expected {expected}",
+                        self.recipe.system.as_str()
+                    ),
+                })
+            }
+        }
+    }
+
+    /// The file of this name.
+    pub(super) fn file(&self, name: &str) -> Option<&'r Path> {
+        self.recipe.start.get(name).map(Path::new)
+    }
+
+    /// Random weights.
+    pub(super) fn fresh(&self) -> VarBuilder<'static> {
+        Fresh { seed: self.recipe.seed }.var_builder(self.dtype, &self.device)
+    }
+
+    /// Weights of `rules` from `weights` of the recipe as far as it has them, and of `rest` where not.
+    pub(super) fn weights(&self, rest: VarBuilder<'static>, rules: ParameterRules) -> Result<Weights> {
+        let (source, partly) = match self.file("weights") {
+            Some(path) => {
+                let partly = Partly::new(Checkpoint::open(path)?, rest);
+                (partly.var_builder(self.dtype, &self.device), Some(partly))
+            }
+            None => (rest, None),
+        };
+        let weights = TrainingWeights::new(source, rules);
+        Ok(Weights { vb: weights.var_builder(self.dtype, &self.device), weights, partly })
+    }
+}
+
+/// The weights of a system, and where they came from.
+pub(super) struct Weights {
+    pub(super) vb: VarBuilder<'static>,
+    pub(super) weights: TrainingWeights,
+    pub(super) partly: Option<Partly>,
+}
+
+impl Weights {
+    pub(super) fn begun(&self) -> Option<Begun> {
+        self.partly.as_ref().map(Partly::begun)
+    }
+}
+
+/// SAM 2's trunk in a recipe: by the name of its size, or by all its numbers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Trunk {
+    Named(TrunkSize),
+    Given(HieraConfig),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum TrunkSize {
+    Tiny,
+    Small,
+    BasePlus,
+    Large,
+}
+
+impl Trunk {
+    pub(super) fn config(&self) -> HieraConfig {
+        match self {
+            Self::Named(TrunkSize::Tiny) => HieraConfig::tiny(),
+            Self::Named(TrunkSize::Small) => HieraConfig::small(),
+            Self::Named(TrunkSize::BasePlus) => HieraConfig::base_plus(),
+            Self::Named(TrunkSize::Large) => HieraConfig::large(),
+            Self::Given(config) => config.clone(),
+        }
+    }
+}
+
+/// A mask at `size × size` in 0..1, `[1, 1, S, S]`, resized in bytes as Pillow does it.
+pub(super) fn mask_input(mask: &GrayImage, size: usize, filter: PilFilter, device: &Device) -> Result<Tensor> {
+    let squashed = resize_pil(mask, (size as u32, size as u32), filter)?;
+    Ok(luma_to_tensor(&squashed, ValueRange::Unit, device)?.unsqueeze(0)?)
+}
+
+/// What is trained of a published system, and how fast, by a recipe: `rules` with the learning rate's factors and weight decays of `groups`, by name.
+pub(super) fn regrouped(rules: &ParameterRules, groups: &BTreeMap<String, Group>) -> Result<ParameterRules> {
+    let known: Vec<String> = rules.groups().iter().map(|group| group.name.to_string()).collect();
+    if let Some(name) = groups.keys().find(|name| !known.contains(name)) {
+        let problem = format!("there is no group {name:?}, expected one of {}", known.join(", "));
+        return Err(TrainError::Recipe { recipe: "[model.groups]".into(), problem });
+    }
+    Ok(rules.clone().regrouped(|group| {
+        if let Some(change) = groups.get(&*group.name) {
+            group.lr_factor = change.lr_factor.unwrap_or(group.lr_factor);
+            group.weight_decay = change.weight_decay.unwrap_or(group.weight_decay);
+        }
+    }))
+}
+
+/// Changes to a group of weights.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Group {
+    lr_factor: Option<f64>,
+    weight_decay: Option<f64>,
+}

@@ -1,0 +1,187 @@
+//! A picture of a run's curves: a panel a kind of number.
+
+use super::Line;
+use crate::Result;
+use embedded_graphics::mono_font::{MonoTextStyle, ascii::FONT_7X13};
+use embedded_graphics::pixelcolor::Rgb888;
+use embedded_graphics::prelude::*;
+use embedded_graphics::primitives::{Line as Stroke, PrimitiveStyle, Rectangle};
+use embedded_graphics::text::{Alignment, Text};
+use seg_data::RgbImage;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+/// Width and height of a panel, and what axes and captions take of it: left, top, right, bottom.
+const PANEL: (u32, u32) = (760, 260);
+const MARGIN: [i32; 4] = [76, 26, 20, 26];
+/// Colours that stay apart for the colour-blind (Okabe and Ito).
+const COLOURS: [[u8; 3]; 7] =
+    [[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0], [86, 180, 233], [0, 0, 0]];
+const GREY: Rgb888 = Rgb888::new(205, 205, 205);
+const INK: Rgb888 = Rgb888::new(40, 40, 40);
+
+/// Draws all numbers of a log: those whose names begin alike up to the last `/` and `_` stand in one panel (`train/loss`, `train/loss_iou`).
+///
+/// A number of the training is drawn as it is, faint, and as its running mean over a fiftieth of the run.
+///
+/// # Errors
+/// None to speak of: a log without numbers gives an empty panel.
+pub fn curves(lines: &[Line]) -> Result<RgbImage> {
+    let mut panels: BTreeMap<String, BTreeMap<&str, Vec<(f64, f64)>>> = BTreeMap::new();
+    for line in lines {
+        for (name, value) in line.scalars.iter().filter(|(_, value)| value.is_finite()) {
+            let panel = panels.entry(panel_of(name)).or_default();
+            panel.entry(name).or_default().push((line.step as f64, *value));
+        }
+    }
+    let last = lines.iter().map(|line| line.step).max().unwrap_or(1).max(1);
+    let count = panels.len().max(1) as u32;
+    let mut canvas = Canvas(RgbImage::from_pixel(PANEL.0, PANEL.1 * count, image::Rgb([255; 3])));
+    for (row, (title, series)) in panels.iter().enumerate() {
+        panel(&mut canvas, row as i32 * PANEL.1 as i32, title, series, last as f64);
+    }
+    Ok(canvas.0)
+}
+
+fn panel_of(name: &str) -> String {
+    let (group, rest) = name.split_once('/').unwrap_or(("", name));
+    let kind = rest.split('_').next().unwrap_or(rest);
+    // scores of a validation are between 0 and 1: one panel
+    if group == "val" { "val".into() } else { format!("{group}/{kind}") }
+}
+
+fn panel(canvas: &mut Canvas, top: i32, title: &str, series: &BTreeMap<&str, Vec<(f64, f64)>>, last: f64) {
+    let [left, above, right, below] = MARGIN;
+    let (x0, x1) = (left, PANEL.0 as i32 - right);
+    let (y0, y1) = (top + above, top + PANEL.1 as i32 - below);
+    let values = || series.values().flatten().map(|(_, value)| *value);
+    let (mut low, mut high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+    if low >= high {
+        (low, high) = (low - low.abs().max(1e-6) * 0.1, high + high.abs().max(1e-6) * 0.1);
+    }
+    let ink = MonoTextStyle::new(&FONT_7X13, INK);
+    for i in 0..=4 {
+        let y = y1 - (y1 - y0) * i / 4;
+        canvas.stroke((x0, y), (x1, y), GREY, 1);
+        let value = low + (high - low) * f64::from(i) / 4.;
+        canvas.text(&number(value), (x0 - 6, y + 4), ink, Alignment::Right);
+        let x = x0 + (x1 - x0) * i / 4;
+        canvas.text(&number((last * f64::from(i) / 4.).round()), (x, y1 + 16), ink, Alignment::Center);
+    }
+    canvas.text(title, (x0, y0 - 9), ink, Alignment::Left);
+    let at = |(step, value): (f64, f64)| {
+        let x = x0 + ((x1 - x0) as f64 * step / last).round() as i32;
+        (x, y1 - ((y1 - y0) as f64 * (value - low) / (high - low)).round() as i32)
+    };
+    let mut caption = x1;
+    for (i, (name, points)) in series.iter().enumerate().rev() {
+        let [r, g, b] = COLOURS[i % COLOURS.len()];
+        let faint = |v: u8| v / 4 + 190;
+        if name.starts_with("train/") && points.len() > 50 {
+            canvas.path(points.iter().map(|p| at(*p)), Rgb888::new(faint(r), faint(g), faint(b)), 1);
+        }
+        let width = if name.starts_with("train/") { points.len() / 50 } else { 0 };
+        canvas.path(smooth(points, width).into_iter().map(at), Rgb888::new(r, g, b), 2);
+        let label = MonoTextStyle::new(&FONT_7X13, Rgb888::new(r, g, b));
+        let short = name.rsplit('/').next().unwrap_or(name);
+        canvas.text(short, (caption, y0 - 9), label, Alignment::Right);
+        caption -= 7 * (short.len() as i32 + 2);
+    }
+}
+
+/// Each point as the mean of those up to `width` before it.
+fn smooth(points: &[(f64, f64)], width: usize) -> Vec<(f64, f64)> {
+    (0..points.len())
+        .map(|i| {
+            let window = &points[i.saturating_sub(width)..=i];
+            (points[i].0, window.iter().map(|(_, value)| value).sum::<f64>() / window.len() as f64)
+        })
+        .collect()
+}
+
+fn number(value: f64) -> String {
+    match value.abs() {
+        0. => "0".into(),
+        v if !(1e-3..1e5).contains(&v) => format!("{value:.1e}"),
+        v if v >= 100. => format!("{value:.0}"),
+        v if v >= 1. => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+/// A picture that is drawn on.
+struct Canvas(RgbImage);
+
+impl Canvas {
+    fn stroke(&mut self, from: (i32, i32), to: (i32, i32), colour: Rgb888, width: u32) {
+        let Ok(()) =
+            Stroke::new(from.into(), to.into()).into_styled(PrimitiveStyle::with_stroke(colour, width)).draw(self);
+    }
+
+    fn path(&mut self, points: impl IntoIterator<Item = (i32, i32)>, colour: Rgb888, width: u32) {
+        let mut before: Option<(i32, i32)> = None;
+        for point in points {
+            match before {
+                Some(before) => self.stroke(before, point, colour, width),
+                // a single point is seen, too
+                None => {
+                    let Ok(()) = Rectangle::with_center(point.into(), Size::new(3, 3))
+                        .into_styled(PrimitiveStyle::with_fill(colour))
+                        .draw(self);
+                }
+            }
+            before = Some(point);
+        }
+    }
+
+    fn text(&mut self, text: &str, at: (i32, i32), style: MonoTextStyle<'_, Rgb888>, alignment: Alignment) {
+        let Ok(_) = Text::with_alignment(text, at.into(), style, alignment).draw(self);
+    }
+}
+
+impl OriginDimensions for Canvas {
+    fn size(&self) -> Size {
+        Size::new(self.0.width(), self.0.height())
+    }
+}
+
+impl DrawTarget for Canvas {
+    type Color = Rgb888;
+    type Error = Infallible;
+
+    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(&mut self, pixels: I) -> std::result::Result<(), Infallible> {
+        for Pixel(at, colour) in pixels {
+            let (Ok(x), Ok(y)) = (u32::try_from(at.x), u32::try_from(at.y)) else { continue };
+            if x < self.0.width() && y < self.0.height() {
+                self.0.put_pixel(x, y, image::Rgb([colour.r(), colour.g(), colour.b()]));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panel_for_each_kind() {
+        let line = |step: u64| {
+            let loss = 1. / (1. + step as f64 / 20.) + 0.05 * (step as f64).sin();
+            let mut scalars = BTreeMap::from([("train/loss".to_owned(), loss), ("train/lr".to_owned(), 1e-4)]);
+            scalars.insert("train/loss_iou".to_owned(), loss / 2.);
+            if step % 50 == 0 {
+                scalars.insert("val/iou".to_owned(), 1. - loss);
+            }
+            Line { step, scalars }
+        };
+        let picture = curves(&(1..=200).map(line).collect::<Vec<_>>()).unwrap();
+        assert_eq!(picture.dimensions(), (PANEL.0, 3 * PANEL.1));
+        let has = |colour: [u8; 3]| picture.pixels().any(|p| p.0 == colour);
+        assert!(has(COLOURS[0]) && has(COLOURS[1]) && !has(COLOURS[5]));
+        if let Some(folder) = std::env::var_os("HRSEG_SHOW") {
+            picture.save(std::path::Path::new(&folder).join("curve.png")).unwrap();
+        }
+        assert_eq!(curves(&[]).unwrap().dimensions(), PANEL);
+    }
+}

@@ -1,0 +1,282 @@
+//! A training as data: what is trained, on what, how long, how fast.
+//!
+//! A recipe is a TOML file. What it does not say has the value that stands here; what it says and nobody knows is refused, with the nearest known key.
+
+mod parse;
+
+pub use parse::override_value;
+
+use crate::optim::AdamParams;
+use crate::probe::Exceptions;
+use crate::schedule::Schedule;
+use crate::{Result, TrainError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Which system is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum System {
+    /// SAM2-UNet: adapters and decoder on SAM 2's frozen trunk.
+    Sam2Unet,
+    /// SAM2-UNeXT: the same on the frozen encoders of SAM 2 and DINOv2.
+    Sam2Unext,
+    /// MGD-SAM2: adapters, fusions, decoder.
+    MgdSam2,
+    /// IS-Net: all of it.
+    IsNet,
+    /// The encoder of ground-truth masks that supervises IS-Net's features.
+    IsNetGt,
+    /// DIS-SAM's second stage: IS-Net with a coarse mask and a box as two more channels.
+    DisSam,
+}
+
+impl System {
+    /// Its name in recipes and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sam2Unet => "sam2-unet",
+            Self::Sam2Unext => "sam2-unext",
+            Self::MgdSam2 => "mgd-sam2",
+            Self::IsNet => "is-net",
+            Self::IsNetGt => "is-net-gt",
+            Self::DisSam => "dis-sam",
+        }
+    }
+}
+
+/// A whole training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What is trained.
+    pub system: System,
+    /// Everything random follows from it.
+    #[serde(default = "seed")]
+    pub seed: u64,
+    /// Sizes of the model, by the system's own names; what is not said is as published.
+    #[serde(default)]
+    pub model: toml::Table,
+    /// Files that the training starts from, by the system's own names (`sam2`, `dino`, `weights`); without them weights are random.
+    #[serde(default)]
+    pub start: BTreeMap<String, String>,
+    /// How long.
+    pub length: LengthPart,
+    /// Examples and batches.
+    #[serde(default)]
+    pub data: DataPart,
+    /// Adam or AdamW.
+    #[serde(default)]
+    pub optimizer: AdamParams,
+    /// The learning rate.
+    pub schedule: Schedule,
+    /// What is minimised, by the system's own names; what is not said is as published.
+    #[serde(default)]
+    pub loss: toml::Table,
+    /// The gradients' norm is at most this; not limited where it is not said.
+    #[serde(default)]
+    pub clip: Option<f64>,
+    /// Decay of the running means of the weights; none are kept where it is not said.
+    #[serde(default)]
+    pub ema: Option<f64>,
+    /// Whether batch norms take the statistics of the batch and learn the running ones.
+    #[serde(default = "yes")]
+    pub batch_norm_trains: bool,
+    /// Measuring on held-out examples.
+    #[serde(default)]
+    pub validation: ValidationPart,
+    /// What is kept of the run.
+    #[serde(default)]
+    pub checkpoint: CheckpointPart,
+    /// What the gradients' probe lets pass.
+    #[serde(default)]
+    pub probe: Exceptions,
+}
+
+fn seed() -> u64 {
+    42
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How long a run is: one of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LengthPart {
+    /// Passes over the data.
+    Epochs(u64),
+    /// Steps of the optimiser.
+    Steps(u64),
+}
+
+/// Examples and batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataPart {
+    /// Examples that are seen at once.
+    pub batch: usize,
+    /// Batches whose gradients are summed up to a step's.
+    pub accumulate: usize,
+    /// Examples of a pass, where the source never ends.
+    pub epoch: u64,
+    /// Threads that load ahead.
+    pub workers: usize,
+    /// Whether half of the examples are mirrored.
+    pub mirror: bool,
+    /// Whether half of the examples are turned upside down.
+    pub flip: bool,
+}
+
+impl Default for DataPart {
+    fn default() -> Self {
+        Self { batch: 1, accumulate: 1, epoch: 1000, workers: 1, mirror: true, flip: false }
+    }
+}
+
+/// Measuring on held-out examples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ValidationPart {
+    /// Steps between two; 0: at the end alone.
+    pub every: u64,
+    /// Examples that are measured at most.
+    pub examples: u64,
+    /// Protocol of the metrics, as `hrseg evaluate` knows it.
+    pub protocol: String,
+    /// The score that tells the best checkpoint.
+    pub watch: String,
+    /// Pictures of predictions that are written.
+    pub pictures: usize,
+}
+
+impl Default for ValidationPart {
+    fn default() -> Self {
+        let (protocol, watch) = ("pysodmetrics".into(), "smeasure".into());
+        Self { every: 500, examples: 200, protocol, watch, pictures: 6 }
+    }
+}
+
+/// What is kept of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointPart {
+    /// Steps between two.
+    pub every: u64,
+    /// How many of the newest are kept, at least 2.
+    pub keep: usize,
+}
+
+impl Default for CheckpointPart {
+    fn default() -> Self {
+        Self { every: 500, keep: 2 }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe; `name` is what messages call it, `changes` are `key=value`s that count instead of what stands there.
+    ///
+    /// # Errors
+    /// Text that is no recipe: the message has the line and, for an unknown key, the nearest known one; numbers that make no sense.
+    pub fn parse(text: &str, name: &str, changes: &[String]) -> Result<Self> {
+        let recipe = parse::read(text, name, changes)?;
+        recipe.check(name)?;
+        Ok(recipe)
+    }
+
+    /// The whole of it as TOML: what a run writes down.
+    ///
+    /// # Errors
+    /// None to speak of.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| TrainError::Recipe { recipe: "recipe".into(), problem: e.to_string() })
+    }
+
+    fn check(&self, name: &str) -> Result<()> {
+        let refuse = |problem: &str| Err(TrainError::Recipe { recipe: name.to_owned(), problem: problem.to_owned() });
+        let in_recipe = |e: TrainError| TrainError::Recipe { recipe: name.to_owned(), problem: e.to_string() };
+        self.schedule.check().map_err(in_recipe)?;
+        match self {
+            Self { length: LengthPart::Epochs(0) | LengthPart::Steps(0), .. } => {
+                refuse("length is 0, expected at least 1")
+            }
+            Self { data: DataPart { batch: 0, .. }, .. } => refuse("data.batch is 0, expected at least 1"),
+            Self { data: DataPart { accumulate: 0, .. }, .. } => refuse("data.accumulate is 0, expected at least 1"),
+            Self { data: DataPart { epoch: 0, .. }, .. } => refuse("data.epoch is 0, expected at least 1"),
+            Self { checkpoint: CheckpointPart { every: 0, .. }, .. } => {
+                refuse("checkpoint.every is 0, expected at least 1")
+            }
+            Self { clip: Some(clip), .. } if clip.is_nan() || *clip <= 0. => {
+                refuse(&format!("clip is {clip}, expected above 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A part of the recipe that the system itself reads (`model`, `loss`).
+    ///
+    /// # Errors
+    /// Keys that the system does not know, values of another kind.
+    pub fn part<T: serde::de::DeserializeOwned>(&self, name: &'static str, table: &toml::Table) -> Result<T> {
+        let recipe = format!("[{name}] of {}", self.system.as_str());
+        table.clone().try_into().map_err(|e: toml::de::Error| parse::explained(e, &recipe))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{Curve, Per};
+
+    const SMALL: &str = r#"
+        system = "sam2-unet"
+        length = { epochs = 20 }
+        schedule = { lr = 1e-3, per = "epoch", curve = { kind = "cosine", last = 1e-7 } }
+        [model]
+        trunk = "tiny"
+        [data]
+        batch = 12
+    "#;
+
+    fn refused(text: &str, changes: &[&str]) -> String {
+        let changes: Vec<String> = changes.iter().map(|c| (*c).to_owned()).collect();
+        Recipe::parse(text, "small.toml", &changes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_not_said_has_its_default() {
+        let recipe = Recipe::parse(SMALL, "small.toml", &[]).unwrap();
+        assert_eq!((recipe.seed, recipe.data.batch, recipe.data.accumulate), (42, 12, 1));
+        let curve = Curve::Cosine { last: 1e-7 };
+        assert_eq!(recipe.schedule, Schedule { lr: 1e-3, warm_up: 0, per: Per::Epoch, curve });
+        let again = Recipe::parse(&recipe.to_toml().unwrap(), "again", &[]).unwrap();
+        assert_eq!(again, recipe);
+    }
+
+    #[test]
+    fn values_are_changed_from_outside() {
+        let changes = ["schedule.lr=0.5", "data.batch = 3", "seed=7", "model.trunk=large", "length={steps=9}"];
+        let recipe = Recipe::parse(SMALL, "small.toml", &changes.map(String::from)).unwrap();
+        assert_eq!((recipe.schedule.lr, recipe.data.batch, recipe.seed), (0.5, 3, 7));
+        assert_eq!((recipe.model["trunk"].as_str(), recipe.length), (Some("large"), LengthPart::Steps(9)));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest() {
+        let message = refused(SMALL, &["data.bach=3"]);
+        assert!(message.contains("bach") && message.contains("did you mean `batch`"), "{message}");
+        let message = refused(&SMALL.replace("epochs", "epoch"), &[]);
+        assert!(message.contains("did you mean `epochs`"), "{message}");
+        let message = refused(&SMALL.replace("sam2-unet", "sam2-unit"), &[]);
+        assert!(message.contains("did you mean `sam2-unet`"), "{message}");
+        assert!(refused(SMALL, &["data.batch=0"]).contains("data.batch is 0"));
+        assert!(refused(SMALL, &["data.batch"]).contains("key=value"));
+        assert!(
+            refused(SMALL, &["schedule.lr=fast"]).contains("schedule"),
+            "{}",
+            refused(SMALL, &["schedule.lr=fast"])
+        );
+        assert!(refused("system = ", &[]).contains("small.toml"));
+    }
+}

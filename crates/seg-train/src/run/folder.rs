@@ -1,0 +1,111 @@
+//! What a run writes beside its checkpoints: what it is made of, and weights to use.
+
+use super::measure::Swapped;
+use super::{Run, VERSION, shown};
+use crate::ema::Ema;
+use crate::recipe::{CheckpointPart, Recipe, ValidationPart};
+use crate::store::Entry;
+use crate::{Result, TrainError};
+use seg_checkpoints::write_safetensors;
+use seg_data::output::{Overwrite, create_folder, write};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+const RECIPE: &str = "recipe.toml";
+const ABOUT: &str = "run.json";
+
+/// `run.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    version: String,
+    system: String,
+    /// Of the recipe's parts that the result depends on, and of the data.
+    run: String,
+    recipe: String,
+    data: String,
+    validation: Option<String>,
+}
+
+/// The folder of a run.
+pub(super) struct Folder {
+    out: PathBuf,
+    /// What the run's result depends on.
+    pub(super) digest: String,
+}
+
+impl Folder {
+    /// Makes the folder and writes down what the run is made of, or compares with what is written there.
+    pub(super) fn open(run: &Run, resume: bool) -> Result<Self> {
+        let refuse = |path: PathBuf, problem: String| Err(TrainError::Run { path, problem });
+        let about_path = run.out.join(ABOUT);
+        let there = about_path.exists();
+        if there && !resume {
+            let problem = "there is a run in this folder; go on with it by --resume, or give another --out".into();
+            return refuse(run.out.clone(), problem);
+        }
+        let recipe = digest(decisive(&run.recipe).to_toml()?.as_bytes());
+        let data = run.data.digest()?;
+        let whole = digest(format!("{recipe}\n{data}").as_bytes());
+        if there {
+            let text = std::fs::read(&about_path).map_err(TrainError::io(&about_path, "read it"))?;
+            let about: About = serde_json::from_slice(&text)
+                .map_err(|e| TrainError::Run { path: about_path.clone(), problem: e.to_string() })?;
+            let start =
+                format!("start a new run with --set start.weights={}", shown(&run.out.join("last.safetensors")));
+            if about.recipe != recipe {
+                let problem =
+                    format!("the run was made with another recipe ({RECIPE} beside it); use that, or {start}");
+                return refuse(about_path, problem);
+            }
+            if about.data != data {
+                return refuse(about_path, format!("the run was made on other data; give the same, or {start}"));
+            }
+        } else {
+            create_folder(&run.out)?;
+            write(run.out.join(RECIPE), run.recipe.to_toml()?.as_bytes(), Overwrite::Replace)?;
+            let validation = run.validation.as_ref().map(|examples| examples.digest()).transpose()?;
+            let system = run.recipe.system.as_str().to_owned();
+            let about = About { version: VERSION.into(), system, run: whole.clone(), recipe, data, validation };
+            let text = serde_json::to_vec_pretty(&about)
+                .map_err(|e| TrainError::Run { path: about_path.clone(), problem: e.to_string() })?;
+            write(&about_path, &text, Overwrite::Replace)?;
+        }
+        Ok(Self { out: run.out.clone(), digest: whole })
+    }
+
+    /// Refuses a checkpoint of another run.
+    pub(super) fn same_run(&self, entry: &Entry) -> Result<()> {
+        if entry.run == self.digest {
+            return Ok(());
+        }
+        let problem = format!("the checkpoint of step {} is of another run", entry.step);
+        Err(TrainError::Run { path: self.out.clone(), problem })
+    }
+
+    /// Writes the whole state dict under its official names: running means in place of weights, where there are any.
+    pub(super) fn write_weights(&self, name: &str, run: &Run, ema: Option<&Ema>, step: u64) -> Result<()> {
+        let _means = ema.map(|ema| Swapped::new(run, ema)).transpose()?;
+        let metadata = BTreeMap::from([
+            ("system".to_owned(), run.recipe.system.as_str().to_owned()),
+            ("step".to_owned(), step.to_string()),
+            ("trained_by".to_owned(), VERSION.to_owned()),
+            ("run".to_owned(), self.digest.clone()),
+        ]);
+        Ok(write_safetensors(self.out.join(name), &run.learner.weights().state(), &metadata)?)
+    }
+}
+
+/// The recipe without what its result does not depend on.
+fn decisive(recipe: &Recipe) -> Recipe {
+    let mut recipe = recipe.clone();
+    recipe.validation = ValidationPart::default();
+    recipe.checkpoint = CheckpointPart::default();
+    recipe.data.workers = 0;
+    recipe
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,118 @@
+//! Scores of held-out examples.
+
+use super::{Run, pictures};
+use crate::ema::Ema;
+use crate::{Result, TrainError};
+use candle_core::{DType, Tensor, Var};
+use seg_data::training::{Examples, Place};
+use seg_data::{GrayImage, RgbImage};
+use seg_metrics::{Accumulator, Evaluator, Metric, Plane, Protocol};
+use seg_ops::Resize;
+use std::collections::BTreeMap;
+
+/// Scores by name, as `hrseg evaluate` calls them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// Means over the examples.
+    pub values: BTreeMap<String, f64>,
+    /// How many there were.
+    pub examples: u64,
+}
+
+impl Scores {
+    /// For a watched score that is none of these.
+    pub(super) fn unknown(&self, watched: &str) -> TrainError {
+        let known = self.values.keys().cloned().collect::<Vec<_>>().join(", ");
+        let problem = format!("watch is {watched:?}, expected one of {known}");
+        TrainError::Recipe { recipe: "[validation]".into(), problem }
+    }
+}
+
+/// Whether `value` of the score `name` is better than `than`: errors are better the smaller they are.
+pub fn better(name: &str, value: f64, than: f64) -> bool {
+    let error = ["mae", "mse", "hce"].iter().any(|error| name.starts_with(error));
+    if error { value < than } else { value > than }
+}
+
+/// What is measured: what nearly every paper reports, and the overlap.
+const METRICS: [Metric; 6] =
+    [Metric::Mae, Metric::Smeasure, Metric::Emeasure, Metric::Fmeasure, Metric::Wfm, Metric::MaskIou];
+
+/// Another seed than that of the training: sources that make their examples make others.
+const HELD_OUT: u64 = 0x68_656c_646f_7574;
+
+impl Run {
+    /// The protocol of the recipe's validation.
+    ///
+    /// # Errors
+    /// A name that no protocol has.
+    pub fn protocol(&self) -> Result<Protocol> {
+        let name = &self.recipe.validation.protocol;
+        Protocol::named(name).ok_or_else(|| TrainError::Recipe {
+            recipe: "[validation]".into(),
+            problem: format!("protocol is {name:?}, expected one that `hrseg evaluate --help` lists"),
+        })
+    }
+
+    /// Measures held-out examples, by the running means of the weights where there are any, and writes pictures of the first.
+    pub(super) fn measured(&self, examples: &dyn Examples, ema: Option<&Ema>, step: u64) -> Result<Scores> {
+        let _means = ema.map(|ema| Swapped::new(self, ema)).transpose()?;
+        let protocol = self.protocol()?;
+        let evaluator = Evaluator::new(protocol.clone(), &METRICS);
+        let mut all = Accumulator::new(protocol, METRICS.to_vec(), false);
+        let count = examples.len().unwrap_or(u64::MAX).min(self.recipe.validation.examples);
+        let mut shown: Vec<(RgbImage, GrayImage, GrayImage)> = Vec::new();
+        for index in 0..count {
+            let place = Place { seed: HELD_OUT, epoch: 0, index };
+            let example = examples.example(place)?;
+            let inputs = self.learner.inputs(&example, place)?;
+            let answer = levels(&self.learner.predict(&inputs)?, example.mask.dimensions())?;
+            let (width, height) = (answer.width() as usize, answer.height() as usize);
+            let (pred, gt) = (Plane::new(&answer, width, height)?, Plane::new(&example.mask, width, height)?);
+            all.add(&format!("{index} {}", example.name), &evaluator.measure(pred, gt)?)?;
+            if shown.len() < self.recipe.validation.pictures {
+                shown.push((example.image, example.mask, answer));
+            }
+        }
+        if !shown.is_empty() {
+            pictures::write(&self.out.join("pictures").join(format!("step-{step:08}.png")), &shown)?;
+        }
+        Ok(Scores { values: all.aggregate()?.values, examples: count })
+    }
+}
+
+/// Probabilities `[1, 1, h, w]` as levels 0..255 at `size` (width and height).
+pub(super) fn levels(probabilities: &Tensor, size: (u32, u32)) -> Result<GrayImage> {
+    let (width, height) = size;
+    let sized =
+        seg_ops::resize(&probabilities.to_dtype(DType::F32)?, (height as usize, width as usize), &Resize::bilinear())?;
+    let levels: Vec<u8> =
+        sized.flatten_all()?.to_vec1::<f32>()?.into_iter().map(|p| (p.clamp(0., 1.) * 255.).round() as u8).collect();
+    GrayImage::from_raw(width, height, levels).ok_or(TrainError::Count { what: "predictions", got: 0, expected: 1 })
+}
+
+/// Running means in the place of the weights, until it is dropped.
+pub(super) struct Swapped(Vec<(Var, Tensor)>);
+
+impl Swapped {
+    pub(super) fn new(run: &Run, ema: &Ema) -> Result<Self> {
+        let means = ema.weights();
+        let mut swapped = Self(Vec::new());
+        for (name, var) in run.learner.weights().grouped().into_iter().flat_map(|(_, vars)| vars) {
+            if let Some(mean) = means.get(&name) {
+                swapped.0.push((var.clone(), var.as_tensor().copy()?));
+                var.set(mean)?;
+            }
+        }
+        Ok(swapped)
+    }
+}
+
+impl Drop for Swapped {
+    fn drop(&mut self) {
+        for (var, before) in &self.0 {
+            // the same shape and type as a moment ago
+            let _ = var.set(before);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The loop: examples in, better weights out, and everything written down so that it can be gone on with.
+
+mod feed;
+mod folder;
+mod measure;
+mod pictures;
+mod step;
+
+pub use feed::Feed;
+pub use measure::{Scores, better};
+
+use crate::ema::Ema;
+use crate::learners::Learner;
+use crate::log::{Line, Log, curves};
+use crate::optim::Adam;
+use crate::probe::{Proof, probe};
+use crate::recipe::{LengthPart, Recipe};
+use crate::schedule::Length;
+use crate::store::{Entry, Saved, Store};
+use crate::{Result, TrainError};
+use folder::Folder;
+use seg_data::output::{Overwrite, write_png};
+use seg_data::training::Examples;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What a run is made of.
+pub struct Run {
+    /// What to do.
+    pub recipe: Recipe,
+    /// The system.
+    pub learner: Box<dyn Learner>,
+    /// What it learns from.
+    pub data: Arc<dyn Examples>,
+    /// What it is measured on; `None`: nothing is measured.
+    pub validation: Option<Arc<dyn Examples>>,
+    /// Where everything is written.
+    pub out: PathBuf,
+}
+
+/// Who looks on.
+pub trait Watch {
+    /// A sentence to be told.
+    fn note(&mut self, text: &str);
+    /// A step is done.
+    fn stepped(&mut self, step: &Stepped);
+    /// Held-out examples have been measured.
+    fn measured(&mut self, step: u64, scores: &Scores);
+}
+
+/// What there is to say of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stepped {
+    /// Steps that are done.
+    pub step: u64,
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Mean loss of the step's examples; `None`: the step was left out.
+    pub loss: Option<f64>,
+    /// Examples of the step.
+    pub examples: usize,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// Steps that are done.
+    pub step: u64,
+    /// Whether all of the recipe's are.
+    pub complete: bool,
+    /// The best watched score and its step.
+    pub best: Option<(f64, u64)>,
+}
+
+/// Steps in a row that may be left out because a number is not finite.
+const LEFT_OUT_AT_MOST: u32 = 10;
+
+impl Run {
+    /// How many steps there are, and how many to a pass over the data.
+    pub fn length(&self) -> Length {
+        let DataSize { batches } = DataSize::of(&self.recipe, self.data.as_ref());
+        let steps_per_epoch = batches.div_ceil(self.recipe.data.accumulate as u64).max(1);
+        let steps = match self.recipe.length {
+            LengthPart::Steps(steps) => steps,
+            LengthPart::Epochs(epochs) => epochs * steps_per_epoch,
+        };
+        Length { steps, steps_per_epoch }
+    }
+
+    /// The gradients' proof, on the run's first batch.
+    ///
+    /// # Errors
+    /// Weights that no gradient reaches, frozen ones that one does; what the batch itself fails with.
+    pub fn prove(&self) -> Result<Proof> {
+        let mut notes = Vec::new();
+        let batch = Feed::once(self, 0, &mut notes)?;
+        probe(self.learner.weights(), &self.recipe.probe, || Ok(self.learner.loss(&batch.inputs)?.total))
+    }
+
+    /// Trains to the end of the recipe, or until `stop` is set: then the step is finished and saved. With `resume` it goes on from the newest whole checkpoint.
+    ///
+    /// # Errors
+    /// A folder that already has a run (without `resume`), or another one (with it); data that cannot be read; numbers that are not finite
+    /// again and again; a disk that is full. What was saved before stays as it is.
+    pub fn train(&self, resume: bool, stop: &AtomicBool, watch: &mut dyn Watch) -> Result<Ended> {
+        let length = self.length();
+        let folder = Folder::open(self, resume)?;
+        let store = Store::new(&self.out, self.recipe.checkpoint.keep);
+        let grouped = self.learner.weights().grouped();
+        let trained: Vec<_> = grouped.iter().flat_map(|(_, vars)| vars.clone()).collect();
+        let mut optimiser = Adam::new(grouped, self.recipe.optimizer)?;
+        let mut ema = self.recipe.ema.map(|decay| Ema::new(decay, trained.clone())).transpose()?;
+        let mut entry = Entry { run: folder.digest.clone(), version: VERSION.into(), ..Entry::default() };
+
+        let (saved, notes) = store.latest()?;
+        notes.iter().for_each(|note| watch.note(note));
+        match saved {
+            Some(saved) => {
+                folder.same_run(&saved.entry)?;
+                self.put_back(&saved)?;
+                optimiser.load_state(&saved.state)?;
+                if let Some(ema) = &mut ema {
+                    ema.load_state(&saved.state)?;
+                }
+                watch.note(&format!("going on from step {} of {}", saved.entry.step, length.steps));
+                entry = Entry { digests: Default::default(), ..saved.entry };
+            }
+            None => {
+                let proof = self.prove()?;
+                watch.note(&format!(
+                    "gradients reach {} weights{}; {} stay as they are",
+                    proof.reached,
+                    if proof.excepted > 0 {
+                        format!(" (not {}, as in the paper)", proof.excepted)
+                    } else {
+                        String::new()
+                    },
+                    proof.still
+                ));
+            }
+        }
+        let mut log = Log::open(&self.out, entry.step)?;
+        let mut left_out = 0;
+        let mut feed = Feed::new(self, entry.step);
+        while entry.step < length.steps && !stop.load(Ordering::Relaxed) {
+            let started = Instant::now();
+            let lr = self.recipe.schedule.rate(entry.step, length);
+            let outcome = step::step(self, &mut feed, &mut optimiser, &trained, lr, entry.step, watch)?;
+            entry.step += 1;
+            match &outcome.problem {
+                None => left_out = 0,
+                Some(error) => {
+                    left_out += 1;
+                    if left_out > LEFT_OUT_AT_MOST {
+                        let problem = format!(
+                            "{left_out} steps in a row had to be left out; the last: {error}; lower `schedule.lr`, or set `clip`"
+                        );
+                        return Err(TrainError::Run { path: self.out.clone(), problem });
+                    }
+                    watch.note(&format!("{error}; the step is left out"));
+                }
+            }
+            if let (Some(ema), None) = (&mut ema, &outcome.problem) {
+                ema.follow(entry.step)?;
+            }
+            let mut line = Line { step: entry.step, scalars: outcome.scalars };
+            watch.stepped(&Stepped {
+                step: entry.step,
+                steps: length.steps,
+                loss: line.scalars.get("train/loss").copied(),
+                examples: self.recipe.data.batch * self.recipe.data.accumulate,
+                seconds: started.elapsed().as_secs_f64(),
+            });
+            let due = |every: u64| every > 0 && entry.step % every == 0;
+            let last = entry.step == length.steps;
+            if let Some(examples) = self.validation.as_deref().filter(|_| last || due(self.recipe.validation.every)) {
+                let scores = self.measured(examples, ema.as_ref(), entry.step)?;
+                watch.measured(entry.step, &scores);
+                line.scalars.extend(scores.values.iter().map(|(name, value)| (format!("val/{name}"), *value)));
+                let watched = &self.recipe.validation.watch;
+                let value = scores.values.get(watched).copied().ok_or_else(|| scores.unknown(watched))?;
+                if entry.best.is_none_or(|(best, _)| better(watched, value, best)) {
+                    entry.best = Some((value, entry.step));
+                    folder.write_weights("best.safetensors", self, ema.as_ref(), entry.step)?;
+                }
+            }
+            log.add(line)?;
+            if last || due(self.recipe.checkpoint.every) || stop.load(Ordering::Relaxed) {
+                store.save(&self.saved(&entry, &optimiser, ema.as_ref())?)?;
+                self.draw(&log)?;
+            }
+        }
+        folder.write_weights("last.safetensors", self, ema.as_ref(), entry.step)?;
+        self.draw(&log)?;
+        Ok(Ended { step: entry.step, complete: entry.step >= length.steps, best: entry.best })
+    }
+
+    /// Puts saved weights and statistics in place of those that there are.
+    fn put_back(&self, saved: &Saved) -> Result<()> {
+        let weights = self.learner.weights();
+        let moving = weights.grouped().into_iter().flat_map(|(_, vars)| vars).chain(weights.statistics());
+        for (name, var) in moving {
+            let Some(tensor) = saved.weights.get(&name) else {
+                return Err(TrainError::State { name, problem: "is missing".into() });
+            };
+            if tensor.shape() != var.shape() {
+                let problem = format!("has shape {:?}, expected {:?}", tensor.dims(), var.dims());
+                return Err(TrainError::State { name, problem });
+            }
+            var.set(&tensor.to_dtype(var.dtype())?.to_device(var.device())?)?;
+        }
+        Ok(())
+    }
+
+    /// What moves, as it is now.
+    fn saved(&self, entry: &Entry, optimiser: &Adam, ema: Option<&Ema>) -> Result<Saved> {
+        let weights = self.learner.weights();
+        let moving = weights.grouped().into_iter().flat_map(|(_, vars)| vars).chain(weights.statistics());
+        let weights = moving.map(|(name, var)| (name, var.as_detached_tensor())).collect();
+        let mut state = optimiser.state()?;
+        state.extend(ema.map(Ema::state).unwrap_or_default());
+        Ok(Saved { entry: entry.clone(), weights, state })
+    }
+
+    /// `curve.png` of the log so far.
+    fn draw(&self, log: &Log) -> Result<()> {
+        Ok(write_png(self.out.join("curve.png"), &curves(log.lines())?, Overwrite::Replace)?)
+    }
+}
+
+/// Version that is written down.
+pub(crate) const VERSION: &str = concat!("hrseg ", env!("CARGO_PKG_VERSION"));
+
+/// Batches of a pass.
+struct DataSize {
+    batches: u64,
+}
+
+impl DataSize {
+    fn of(recipe: &Recipe, data: &dyn Examples) -> Self {
+        let examples = data.len().unwrap_or(recipe.data.epoch);
+        // a last batch that is not full is left out, unless there is no other
+        Self { batches: (examples / recipe.data.batch as u64).max(1) }
+    }
+}
+
+/// A path in a message.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,86 @@
+//! One step: gradients of its batches, checked before anything moves.
+
+use super::{Feed, Run, Watch};
+use crate::optim::{Adam, Gradients, clip_factor};
+use crate::{Result, TrainError};
+use candle_core::{DType, Tensor, Var};
+use std::collections::BTreeMap;
+
+/// What a step has given.
+pub(super) struct Outcome {
+    /// Means over the step's batches, by their names in the log.
+    pub scalars: BTreeMap<String, f64>,
+    /// Why nothing was moved.
+    pub problem: Option<TrainError>,
+}
+
+/// The step number `step`, counted from 0. Where a loss or the gradients' norm is not finite, weights and running statistics stay as they are.
+pub(super) fn step(
+    run: &Run,
+    feed: &mut Feed<'_>,
+    optimiser: &mut Adam,
+    trained: &[(String, Var)],
+    lr: f64,
+    step: u64,
+    watch: &mut dyn Watch,
+) -> Result<Outcome> {
+    let vars = || trained.iter().map(|(_, var)| var);
+    let passes = run.recipe.data.accumulate;
+    let statistics: Vec<(Var, Tensor)> = run
+        .learner
+        .weights()
+        .statistics()
+        .into_iter()
+        .map(|(_, var)| Ok((var.clone(), var.as_tensor().copy()?)))
+        .collect::<Result<_>>()?;
+    let mut gradients = Gradients::default();
+    let mut scalars: BTreeMap<String, f64> = BTreeMap::from([("train/lr".to_owned(), lr)]);
+    let mut names = Vec::new();
+    let refused = |what: &str, value: f64, names: &[String]| TrainError::NotFinite {
+        step: step + 1,
+        what: what.into(),
+        value,
+        examples: names.join(", "),
+    };
+    let mut problem = None;
+    for _ in 0..passes {
+        let mut notes = Vec::new();
+        let batch = feed.next(&mut notes)?;
+        notes.iter().for_each(|note| watch.note(note));
+        names.extend(batch.names);
+        let losses = run.learner.loss(&batch.inputs)?;
+        let total = number(&losses.total)?;
+        if !total.is_finite() {
+            problem = Some(refused("the loss", total, &names));
+            break;
+        }
+        *scalars.entry("train/loss".into()).or_default() += total / passes as f64;
+        for (name, part) in &losses.parts {
+            *scalars.entry(format!("train/loss_{name}")).or_default() += number(part)? / passes as f64;
+        }
+        gradients.add(&losses.total.backward()?, vars())?;
+    }
+    if problem.is_none() {
+        let norm = gradients.norm(vars())? / passes as f64;
+        if norm.is_finite() {
+            scalars.insert("train/norm".into(), norm);
+            let factor = run.recipe.clip.map_or(1., |most| clip_factor(norm, most));
+            optimiser.step(&gradients, lr, factor / passes as f64)?;
+        } else {
+            problem = Some(refused("the norm of the gradients", norm, &names));
+        }
+    }
+    if problem.is_some() {
+        for (var, before) in &statistics {
+            var.set(before)?;
+        }
+        scalars.remove("train/loss");
+        scalars.retain(|_, value| value.is_finite());
+    }
+    Ok(Outcome { scalars, problem })
+}
+
+/// A scalar, as a number.
+fn number(scalar: &Tensor) -> Result<f64> {
+    Ok(scalar.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}

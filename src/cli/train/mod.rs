@@ -1,0 +1,68 @@
+//! `hrseg train`: a recipe, data, and a folder in which everything of the run is kept.
+
+mod args;
+mod data;
+mod plan;
+mod recipes;
+mod watch;
+
+pub use args::TrainArgs;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use seg_train::learners::learner;
+use seg_train::run::Run;
+
+use super::{Common, DtypeArg, Outcome, UsageError};
+use watch::Onlooker;
+
+/// Runs the verb.
+pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
+    if common.dtype != DtypeArg::F32 {
+        let dtype = common.dtype.name();
+        return Err(UsageError(format!("training is in f32; leave out --dtype {dtype}")).into());
+    }
+    let device = common.device.open()?;
+    let recipe = recipes::read(&args.recipe, &args.set)?;
+    let data = data::open(&args.data, None, common)?;
+    let validation = args.val.as_ref().map(|val| data::open(val, Some(recipe.validation.examples), common));
+    let validation = match validation {
+        Some(validation) => Some(validation?),
+        None => data::held_out(&args.data, recipe.validation.examples)?,
+    };
+    if data.is_empty() {
+        return Err(UsageError(format!("{}: no pairs of an image and a mask to learn from", args.data)).into());
+    }
+    let learner = learner(&recipe, &device).context("the model cannot be built")?;
+    let out = args.out.clone();
+    let run = Run { recipe, learner, data, validation, out: out.clone().unwrap_or_default() };
+    run.protocol()?;
+    if args.dry_run {
+        return plan::show(&run, common);
+    }
+    let Some(out) = out else {
+        return Err(UsageError("--out DIR is missing: where checkpoints, curves and pictures go".into()).into());
+    };
+    let stop = stop_on_interrupt()?;
+    let mut onlooker = Onlooker::new(&run, common.json);
+    plan::starts_from(&run).iter().for_each(|line| onlooker.say(line));
+    let ended = run.train(args.resume, &stop, &mut onlooker)?;
+    onlooker.ended(&ended, &out)?;
+    Ok(if ended.complete { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+/// The first Ctrl-C lets the step be finished and saved; the second ends at once.
+fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            // what was saved is whole; the step is lost
+            std::process::exit(130);
+        }
+        super::common::say("finishing the step and saving it; again to end at once");
+    })?;
+    Ok(stop)
+}

@@ -1,0 +1,99 @@
+//! What a run would be, before it is one.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use seg_train::run::Run;
+
+use crate::cli::memory::peak_rss;
+use crate::cli::{Common, Outcome};
+
+/// Prints data, groups, schedule, steps, and what the first step has taken.
+pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
+    let length = run.length();
+    let recipe = &run.recipe;
+    let rate = |step: u64| recipe.schedule.rate(step, length);
+    let groups: Vec<(String, usize, u64, f64, f64)> = run
+        .learner
+        .weights()
+        .grouped()
+        .into_iter()
+        .map(|(group, vars)| {
+            let numbers = vars.iter().map(|(_, var)| var.elem_count() as u64).sum();
+            (group.name.to_string(), vars.len(), numbers, group.lr_factor, group.weight_decay)
+        })
+        .collect();
+    let frozen = run.learner.weights().frozen();
+    let frozen = (frozen.len(), frozen.iter().map(|(_, t)| t.elem_count() as u64).sum::<u64>());
+    let started = Instant::now();
+    let proof = run.prove()?;
+    let seconds = started.elapsed().as_secs_f64() * recipe.data.accumulate as f64;
+    let (memory, total) = (peak_rss(), seconds * length.steps as f64);
+    let mut out = std::io::stdout().lock();
+    if common.json {
+        let groups: Vec<_> = groups
+            .iter()
+            .map(|(name, weights, numbers, lr_factor, decay)| {
+                serde_json::json!({"name": name, "weights": weights, "numbers": numbers, "lr": rate(0) * lr_factor, "weight_decay": decay})
+            })
+            .collect();
+        let plan = serde_json::json!({
+            "system": recipe.system, "examples": run.data.len(), "steps": length.steps, "steps_per_epoch": length.steps_per_epoch,
+            "groups": groups, "frozen": {"weights": frozen.0, "numbers": frozen.1}, "gradients": proof.reached,
+            "seconds_per_step": seconds, "seconds": total, "peak_rss_bytes": memory,
+        });
+        writeln!(out, "{plan}")?;
+        return Ok(Outcome::Done);
+    }
+    let examples = run.data.len().map_or_else(|| "endless".into(), |len| format!("{len} examples"));
+    writeln!(out, "system     {}", recipe.system.as_str())?;
+    writeln!(out, "data       {examples}, batches of {}", recipe.data.batch)?;
+    if let Some(validation) = &run.validation {
+        let count = validation.len().unwrap_or(u64::MAX).min(recipe.validation.examples);
+        writeln!(out, "held out   {count} examples, watched: {}", recipe.validation.watch)?;
+    }
+    for (name, weights, numbers, lr_factor, decay) in &groups {
+        let lr = rate(0) * lr_factor;
+        writeln!(out, "moves      {name}: {weights} weights, {} numbers, rate {lr:.1e}, decay {decay:.1e}", grouped(*numbers))?;
+    }
+    writeln!(out, "stays      {} weights, {} numbers", frozen.0, grouped(frozen.1))?;
+    writeln!(out, "gradients  reach {} of the weights that move, none of those that stay", proof.reached)?;
+    let last = length.steps.saturating_sub(1);
+    let rates = [0, length.steps / 4, length.steps / 2, length.steps * 3 / 4, last].map(|step| format!("{:.1e}", rate(step)));
+    writeln!(out, "schedule   {} steps, {} to a pass; rate {}", length.steps, length.steps_per_epoch, rates.join(" → "))?;
+    writeln!(out, "a step     {seconds:.2} s here (measured once, no optimiser); the run {:.1} h", total / 3600.)?;
+    if let Some(memory) = memory {
+        let state = 2 * 4 * groups.iter().map(|group| group.2).sum::<u64>();
+        let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
+        writeln!(out, "memory     {:.2} GiB at its peak, and {:.2} GiB for the optimiser's state", gib(memory), gib(state))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// What is told of the weights that a run begins with.
+pub fn starts_from(run: &Run) -> Vec<String> {
+    let Some(begun) = run.learner.begun() else { return Vec::new() };
+    let mut lines = vec![format!(
+        "{} weights from the file, {} new ones at random",
+        begun.from_file.len() + begun.widened.len(),
+        begun.fresh.len()
+    )];
+    if !begun.widened.is_empty() {
+        let names = begun.widened.iter().cloned().collect::<Vec<_>>().join(", ");
+        lines.push(format!("more inputs than the file's, which begin at zero: {names}"));
+    }
+    lines
+}
+
+/// Digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,33 @@
+//! Recipes by name or from a file.
+
+use seg_train::recipe::Recipe;
+
+use crate::cli::UsageError;
+
+/// Name and text of each recipe that comes with the command.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("sam2-unet", include_str!("../../../recipes/sam2-unet.toml")),
+    ("sam2-unext", include_str!("../../../recipes/sam2-unext.toml")),
+    ("mgd-sam2-dis", include_str!("../../../recipes/mgd-sam2-dis.toml")),
+    ("is-net", include_str!("../../../recipes/is-net.toml")),
+    ("is-net-gt", include_str!("../../../recipes/is-net-gt.toml")),
+    ("dis-sam", include_str!("../../../recipes/dis-sam.toml")),
+];
+
+/// The recipe `name`, which is a file or one of ours, with values changed as `--set` says.
+pub fn read(name: &str, changes: &[String]) -> anyhow::Result<Recipe> {
+    let built_in = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
+    let text = match built_in {
+        Some(text) => text,
+        None => std::fs::read_to_string(name).map_err(|error| {
+            let names = BUILT_IN.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
+            UsageError(format!("{name}: cannot read the recipe: {error}; expected a TOML file, or one of {names}"))
+        })?,
+    };
+    Recipe::parse(&text, name, changes).map_err(|error| UsageError(error.to_string()).into())
+}
+
+/// The first line of a recipe's comment: what it is.
+pub fn about(text: &str) -> &str {
+    text.lines().next().unwrap_or_default().trim_start_matches("# ")
+}
