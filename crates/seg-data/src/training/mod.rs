@@ -4,8 +4,10 @@
 //! can begin anywhere and sees what it would have seen.
 
 mod dice;
+pub mod folders;
 
 pub use dice::Dice;
+pub use folders::PairedFolder;
 
 use crate::{GrayImage, Result, RgbImage};
 
