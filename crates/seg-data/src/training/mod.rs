@@ -5,9 +5,11 @@
 
 mod dice;
 pub mod folders;
+pub mod loader;
 
 pub use dice::Dice;
 pub use folders::PairedFolder;
+pub use loader::{Ahead, Batch, Loader, Plan, Position, Rest};
 
 use crate::{GrayImage, Result, RgbImage};
 
