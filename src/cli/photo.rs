@@ -47,13 +47,11 @@ pub fn lay(mask: &GrayImage, photo: &LoadedImage) -> Option<(Option<GrayImage>, 
     }
     let (width, height) = photo.dimensions();
     let asked = photo.orientation.to_exif();
-    if mask.dimensions() == (height, width) && width != height {
-        let mut turned = image::DynamicImage::ImageLuma8(mask.clone());
-        turned.apply_orientation(photo.orientation);
+    if let Some(turned) = photo.turn_as_stored(mask) {
         let note = format!(
             "the photo is turned (its orientation is {asked}), and the mask, of {height}x{width} pixels as the photo is stored, with it"
         );
-        return Some((Some(turned.into_luma8()), note));
+        return Some((Some(turned), note));
     }
     Some((
         None,

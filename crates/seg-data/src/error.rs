@@ -203,6 +203,82 @@ pub enum DataError {
         /// The other.
         second: PathBuf,
     },
+    /// A name of a data set that is not known.
+    #[error("{name}: no layout of this name; known: {known}")]
+    UnknownLayout {
+        /// The name as given.
+        name: String,
+        /// The names that are known.
+        known: String,
+    },
+    /// No part of a data set is where its layout says.
+    #[error("{root}: nothing of the layout {layout} in it; expected {expected}")]
+    NoSplit {
+        /// The folder.
+        root: String,
+        /// The layout.
+        layout: String,
+        /// Some of the folders that were looked for.
+        expected: String,
+    },
+    /// No picture has a mask.
+    #[error(
+        "{root}: no picture and mask of the same stem; expected two folders such as im and gt, or images and masks, with files such as a.jpg and a.png"
+    )]
+    NoPairs {
+        /// The folder or folders.
+        root: String,
+    },
+    /// Several parts of a data set, or not the one that was asked for.
+    #[error("{root}: which part is asked for ({asked})? There are {found}")]
+    WhichSplit {
+        /// The folder.
+        root: String,
+        /// The part as given.
+        asked: String,
+        /// The parts that are there.
+        found: String,
+    },
+    /// Two folders whose stems pair, of which neither or both look like masks.
+    #[error("{} and {} have the same stems, but which of them are the masks? Name them im and gt, or images and masks", first.display(), second.display())]
+    WhichAreMasks {
+        /// One folder.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// A mask has not its picture's size.
+    #[error("{}: the mask is {mask_size} pixels, its picture {} is {image_size}; expected the same", mask.display(), image.display())]
+    PairSizes {
+        /// The picture's file.
+        image: PathBuf,
+        /// Its size as it is shown.
+        image_size: String,
+        /// The mask's file.
+        mask: PathBuf,
+        /// Its size.
+        mask_size: String,
+    },
+    /// A plan of a training's data that cannot be followed.
+    #[error("{what} is {found}, expected {expected}")]
+    Plan {
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
+    /// A worker could not prepare an example, by a fault of the program.
+    #[error("example {index} of pass {epoch}: preparing it broke off ({reason})")]
+    Prepare {
+        /// Its number in the source.
+        index: u64,
+        /// Passes that were done before.
+        epoch: u64,
+        /// The panic's message.
+        reason: String,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

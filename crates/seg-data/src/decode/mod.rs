@@ -69,6 +69,14 @@ impl LoadedImage {
         self.image.dimensions()
     }
 
+    /// A mask that was made on the pixels as they are stored, turned as the picture is: where the picture is turned and the mask has its size as stored, and
+    /// not also as shown.
+    pub fn turn_as_stored(&self, mask: &GrayImage) -> Option<GrayImage> {
+        let (width, height) = self.dimensions();
+        let stored = self.orientation != Orientation::NoTransforms && mask.dimensions() == (height, width);
+        (stored && width != height).then(|| turned(mask.clone(), self.orientation))
+    }
+
     /// The picture in sRGB, where its colour profile is another one.
     pub fn to_srgb(&self) -> Option<RgbImage> {
         let profile = self.profile.as_ref().filter(|profile| !profile.is_srgb())?;

@@ -4,8 +4,12 @@
 //! can begin anywhere and sees what it would have seen.
 
 mod dice;
+pub mod folders;
+pub mod loader;
 
 pub use dice::Dice;
+pub use folders::PairedFolder;
+pub use loader::{Ahead, Batch, Loader, Plan, Position, Rest};
 
 use crate::{GrayImage, Result, RgbImage};
 
