@@ -24,6 +24,9 @@ pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
         let dtype = common.dtype.name();
         return Err(UsageError(format!("training is in f32; leave out --dtype {dtype}")).into());
     }
+    if args.recipe == "list" {
+        return recipes::list(common);
+    }
     let device = common.device.open()?;
     let recipe = recipes::read(&args.recipe, &args.set)?;
     let data = data::open(&args.data, None, common)?;
@@ -36,8 +39,9 @@ pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
         return Err(UsageError(format!("{}: no pairs of an image and a mask to learn from", args.data)).into());
     }
     let learner = learner(&recipe, &device).context("the model cannot be built")?;
+    let [transforms, plain] = recipe.transforms(learner.image_size())?;
     let out = args.out.clone();
-    let run = Run { recipe, learner, data, validation, out: out.clone().unwrap_or_default() };
+    let run = Run { recipe, transforms, plain, learner, data, validation, out: out.clone().unwrap_or_default() };
     run.protocol()?;
     if args.dry_run {
         return plan::show(&run, common);

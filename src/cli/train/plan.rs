@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use seg_train::run::Run;
 
-use crate::cli::memory::peak_rss;
+use crate::cli::memory::peak_rss_bytes;
 use crate::cli::{Common, Outcome};
 
 /// Prints data, groups, schedule, steps, and what the first step has taken.
@@ -28,7 +28,7 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     let proof = run.prove()?;
     let seconds = started.elapsed().as_secs_f64() * recipe.data.accumulate as f64;
-    let (memory, total) = (peak_rss(), seconds * length.steps as f64);
+    let (memory, total) = (peak_rss_bytes(), seconds * length.steps as f64);
     let mut out = std::io::stdout().lock();
     if common.json {
         let groups: Vec<_> = groups
@@ -54,18 +54,34 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
     }
     for (name, weights, numbers, lr_factor, decay) in &groups {
         let lr = rate(0) * lr_factor;
-        writeln!(out, "moves      {name}: {weights} weights, {} numbers, rate {lr:.1e}, decay {decay:.1e}", grouped(*numbers))?;
+        writeln!(
+            out,
+            "moves      {name}: {weights} weights, {} numbers, rate {lr:.1e}, decay {decay:.1e}",
+            grouped(*numbers)
+        )?;
     }
     writeln!(out, "stays      {} weights, {} numbers", frozen.0, grouped(frozen.1))?;
     writeln!(out, "gradients  reach {} of the weights that move, none of those that stay", proof.reached)?;
     let last = length.steps.saturating_sub(1);
-    let rates = [0, length.steps / 4, length.steps / 2, length.steps * 3 / 4, last].map(|step| format!("{:.1e}", rate(step)));
-    writeln!(out, "schedule   {} steps, {} to a pass; rate {}", length.steps, length.steps_per_epoch, rates.join(" → "))?;
+    let rates =
+        [0, length.steps / 4, length.steps / 2, length.steps * 3 / 4, last].map(|step| format!("{:.1e}", rate(step)));
+    writeln!(
+        out,
+        "schedule   {} steps, {} to a pass; rate {}",
+        length.steps,
+        length.steps_per_epoch,
+        rates.join(" → ")
+    )?;
     writeln!(out, "a step     {seconds:.2} s here (measured once, no optimiser); the run {:.1} h", total / 3600.)?;
     if let Some(memory) = memory {
         let state = 2 * 4 * groups.iter().map(|group| group.2).sum::<u64>();
         let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-        writeln!(out, "memory     {:.2} GiB at its peak, and {:.2} GiB for the optimiser's state", gib(memory), gib(state))?;
+        writeln!(
+            out,
+            "memory     {:.2} GiB at its peak, and {:.2} GiB for the optimiser's state",
+            gib(memory),
+            gib(state)
+        )?;
     }
     Ok(Outcome::Done)
 }

@@ -2,7 +2,7 @@
 
 use seg_train::recipe::Recipe;
 
-use crate::cli::UsageError;
+use crate::cli::{Common, Outcome, UsageError};
 
 /// Name and text of each recipe that comes with the command.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -27,7 +27,23 @@ pub fn read(name: &str, changes: &[String]) -> anyhow::Result<Recipe> {
     Recipe::parse(&text, name, changes).map_err(|error| UsageError(error.to_string()).into())
 }
 
+/// Prints names and what each is.
+pub fn list(common: &Common) -> anyhow::Result<Outcome> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    if common.json {
+        let all: Vec<_> =
+            BUILT_IN.iter().map(|(name, text)| serde_json::json!({"name": name, "about": about(text)})).collect();
+        writeln!(out, "{}", serde_json::Value::Array(all))?;
+        return Ok(Outcome::Done);
+    }
+    for (name, text) in BUILT_IN {
+        writeln!(out, "{name:<18} {}", about(text))?;
+    }
+    Ok(Outcome::Done)
+}
+
 /// The first line of a recipe's comment: what it is.
-pub fn about(text: &str) -> &str {
+fn about(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim_start_matches("# ")
 }

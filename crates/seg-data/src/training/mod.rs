@@ -70,29 +70,3 @@ pub trait Examples: Send + Sync {
     /// Files that cannot be read.
     fn digest(&self) -> Result<String>;
 }
-
-impl Example {
-    /// Exchanges left and right.
-    pub fn mirror(&mut self) {
-        image::imageops::flip_horizontal_in_place(&mut self.image);
-        image::imageops::flip_horizontal_in_place(&mut self.mask);
-        let width = self.image.width() as f32;
-        if let Some(prompt) = &mut self.prompt {
-            prompt.bounds = prompt.bounds.map(|[x0, y0, x1, y1]| [width - 1. - x1, y0, width - 1. - x0, y1]);
-            prompt.clicks.iter_mut().for_each(|(x, _, _)| *x = width - 1. - *x);
-            prompt.coarse.iter_mut().for_each(image::imageops::flip_horizontal_in_place);
-        }
-    }
-
-    /// Exchanges top and bottom.
-    pub fn flip(&mut self) {
-        image::imageops::flip_vertical_in_place(&mut self.image);
-        image::imageops::flip_vertical_in_place(&mut self.mask);
-        let height = self.image.height() as f32;
-        if let Some(prompt) = &mut self.prompt {
-            prompt.bounds = prompt.bounds.map(|[x0, y0, x1, y1]| [x0, height - 1. - y1, x1, height - 1. - y0]);
-            prompt.clicks.iter_mut().for_each(|(_, y, _)| *y = height - 1. - *y);
-            prompt.coarse.iter_mut().for_each(image::imageops::flip_vertical_in_place);
-        }
-    }
-}

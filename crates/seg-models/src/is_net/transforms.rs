@@ -15,11 +15,6 @@ pub fn rgb_input(image: &RgbImage, size: usize, device: &Device) -> Result<Tenso
     centred(&whole_levels(&squash(&rgb_levels(image, device)?, size)?)?)
 }
 
-/// A mask as the network learns it: squashed to `size × size`, in 0..1. `[1, 1, S, S]`.
-pub fn mask_input(mask: &GrayImage, size: usize, device: &Device) -> Result<Tensor> {
-    Ok((whole_levels(&squash(&grey_levels(mask, device)?, size)?)? / 255.)?)
-}
-
 /// An image as floats of its levels 0..255, `[1, 3, H, W]`.
 pub(crate) fn rgb_levels(image: &RgbImage, device: &Device) -> Result<Tensor> {
     let (width, height) = image.dimensions();

@@ -1,6 +1,6 @@
 //! Systems that see a picture and answer with logits: SAM2-UNet, SAM2-UNeXT, MGD-SAM2.
 
-use super::parts::{Group, Start, Trunk, Weights, mask_input, regrouped};
+use super::parts::{Group, Start, Trunk, Weights, planes, regrouped};
 use super::{Learner, Losses};
 use crate::init::Begun;
 use crate::losses::StructureLoss;
@@ -10,11 +10,10 @@ use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use multiview_fusion::PositionTable;
 use seg_checkpoints::TrainingWeights;
-use seg_data::PilFilter;
-use seg_data::training::{Example, Place};
+use seg_data::training::transform::Prepared;
 use seg_layers::Unobserved;
-use seg_models::dense::imagenet_input;
 use seg_models::mgd_sam2::{MgdSam2, MgdSam2Config};
+use seg_models::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
 use seg_models::sam2_unet::{Sam2Unet, Sam2UnetConfig};
 use seg_models::sam2_unext::{BaseWeights, Sam2Unext, Sam2UnextConfig};
 use seg_ops::Activation;
@@ -53,14 +52,12 @@ struct Common {
     image_size: usize,
     device: Device,
     train_norms: bool,
-    /// How masks are resized.
-    masks: PilFilter,
 }
 
 impl Common {
-    fn inputs(&self, example: &Example) -> Result<Vec<Tensor>> {
-        let image = imagenet_input(&example.image, self.image_size, &self.device)?;
-        Ok(vec![image, mask_input(&example.mask, self.image_size, self.masks, &self.device)?])
+    fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
+        let image = normalize(&planes(&example.image, &self.device)?, IMAGENET_MEAN, IMAGENET_STD)?;
+        Ok(vec![image, planes(&example.mask, &self.device)?])
     }
 }
 
@@ -89,8 +86,12 @@ macro_rules! learner_of_common {
             self.common.weights.begun()
         }
 
-        fn inputs(&self, example: &Example, _: Place) -> Result<Vec<Tensor>> {
+        fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
             self.common.inputs(example)
+        }
+
+        fn image_size(&self) -> usize {
+            self.common.image_size
         }
     };
 }
@@ -112,13 +113,13 @@ impl UnetLearner {
         let base = on_base(at, || at.file("sam2").map(BaseWeights::unet))?;
         let weights = at.weights(base, regrouped(&Sam2Unet::parameter_rules(), &part.groups)?)?;
         let net = Sam2Unet::new(&cfg, weights.vb.clone())?;
-        Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at, PilFilter::Bicubic) })
+        Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at) })
     }
 }
 
 impl Common {
-    fn new(weights: Weights, image_size: usize, recipe: &Recipe, at: &Start<'_>, masks: PilFilter) -> Self {
-        Self { weights, image_size, device: at.device.clone(), train_norms: recipe.batch_norm_trains, masks }
+    fn new(weights: Weights, image_size: usize, recipe: &Recipe, at: &Start<'_>) -> Self {
+        Self { weights, image_size, device: at.device.clone(), train_norms: recipe.batch_norm_trains }
     }
 }
 
@@ -165,7 +166,7 @@ impl UnextLearner {
         let base = on_base(at, || files.0.zip(files.1).map(open))?;
         let weights = at.weights(base, regrouped(&Sam2Unext::parameter_rules(), &part.groups)?)?;
         let net = Sam2Unext::new(&cfg, weights.vb.clone())?;
-        Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at, PilFilter::Bicubic) })
+        Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at) })
     }
 }
 
@@ -210,7 +211,7 @@ impl MgdLearner {
         let weights = at.weights(at.fresh(), regrouped(&MgdSam2::parameter_rules(), &part.groups)?)?;
         let net = MgdSam2::new(&cfg, weights.vb.clone())?;
         let objective = mgd_sam2::Objective { views: loss.views.unwrap_or(mgd_sam2::Objective::MGD_SAM2.views) };
-        Ok(Self { net, objective, common: Common::new(weights, cfg.image_size, recipe, at, PilFilter::Nearest) })
+        Ok(Self { net, objective, common: Common::new(weights, cfg.image_size, recipe, at) })
     }
 
     fn output(&self, images: &Tensor, train: bool) -> Result<seg_models::mgd_sam2::MgdSam2Output> {

@@ -1,6 +1,6 @@
 //! IS-Net, its encoder of masks, and DIS-SAM's second stage.
 
-use super::parts::{Group, Start, Weights, regrouped};
+use super::parts::{Group, Start, Weights, planes, regrouped};
 use super::{Learner, Losses};
 use crate::dis_sam::Objective;
 use crate::init::{Begun, Partly};
@@ -10,9 +10,9 @@ use crate::{Result, TrainError};
 use candle_core::{Device, Tensor};
 use detail_refine::{IsNet, IsNetConfig, IsNetGtConfig, IsNetGtEncoder};
 use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeights, Treatment};
-use seg_data::training::{Example, Place};
-use seg_models::dis_sam::training_input;
-use seg_models::is_net::transforms::{INPUT_SIZE, mask_input, rgb_input};
+use seg_data::training::transform::Prepared;
+use seg_models::dis_sam::box_channel;
+use seg_models::is_net::transforms::INPUT_SIZE;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -127,18 +127,32 @@ impl Learner for DichotomousLearner {
         self.weights.begun()
     }
 
-    fn inputs(&self, example: &Example, _: Place) -> Result<Vec<Tensor>> {
+    fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
+        let image = (planes(&example.image, &self.device)? - 0.5)?;
+        let label = planes(&example.mask, &self.device)?;
         if !self.prompted {
-            let image = rgb_input(&example.image, self.image_size, &self.device)?;
-            return Ok(vec![image, mask_input(&example.mask, self.image_size, &self.device)?]);
+            return Ok(vec![image, label]);
         }
+        let unusable = |problem: &str| TrainError::Run { path: example.name.clone().into(), problem: problem.into() };
         let coarse = example.prompt.as_ref().and_then(|prompt| prompt.coarse.as_ref());
-        let coarse = coarse.ok_or_else(|| TrainError::Run {
-            path: example.name.clone().into(),
-            problem: "has no coarse mask, which DIS-SAM needs: use data that has one".into(),
-        })?;
-        let (input, label) = training_input(&example.image, coarse, &example.mask, self.image_size, &self.device)?;
-        Ok(vec![input, label])
+        let coarse =
+            coarse.ok_or_else(|| unusable("has no coarse mask, which DIS-SAM needs: use data that has one"))?;
+        let (width, height) = (example.mask.width, example.mask.height);
+        let levels: Vec<u8> = example.mask.levels.iter().map(|v| *v as u8).collect();
+        // the channel of the box is that of the truth at the input's size
+        let channel = box_channel(&levels, width, height)?;
+        let plane = |bytes: &[u8]| -> Result<Tensor> {
+            let shape = (1, 1, height as usize, width as usize);
+            if bytes.len() != levels.len() {
+                return Err(unusable("has a coarse mask of another size"));
+            }
+            Ok((Tensor::from_vec(bytes.iter().map(|v| f32::from(*v)).collect(), shape, &self.device)? / 255.)?)
+        };
+        Ok(vec![Tensor::cat(&[&image, &plane(coarse.as_raw())?, &plane(&channel)?], 1)?, label])
+    }
+
+    fn image_size(&self) -> usize {
+        self.image_size
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
@@ -198,8 +212,12 @@ impl Learner for GtLearner {
         self.weights.begun()
     }
 
-    fn inputs(&self, example: &Example, _: Place) -> Result<Vec<Tensor>> {
-        Ok(vec![mask_input(&example.mask, self.image_size, &self.device)?])
+    fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
+        Ok(vec![planes(&example.mask, &self.device)?])
+    }
+
+    fn image_size(&self) -> usize {
+        self.image_size
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {

@@ -12,7 +12,8 @@ use crate::init::Begun;
 use crate::recipe::{Recipe, System};
 use candle_core::{DType, Device, Tensor};
 use seg_checkpoints::TrainingWeights;
-use seg_data::training::{Example, Place};
+use seg_data::training::transform::Prepared;
+use std::sync::Arc;
 
 /// A system as the loop trains it.
 pub trait Learner: Send + Sync {
@@ -26,7 +27,10 @@ pub trait Learner: Send + Sync {
     ///
     /// # Errors
     /// Examples that the system cannot use.
-    fn inputs(&self, example: &Example, place: Place) -> Result<Vec<Tensor>>;
+    fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>>;
+
+    /// Side of its square inputs, in pixels.
+    fn image_size(&self) -> usize;
 
     /// The loss of a batch, `inputs` being those of its examples along the first axis.
     ///
@@ -54,13 +58,13 @@ pub struct Losses {
 ///
 /// # Errors
 /// A model that cannot be built, files that cannot be read.
-pub fn learner(recipe: &Recipe, device: &Device) -> Result<Box<dyn Learner>> {
+pub fn learner(recipe: &Recipe, device: &Device) -> Result<Arc<dyn Learner>> {
     let at = parts::Start::new(recipe, DType::F32, device)?;
     Ok(match recipe.system {
-        System::Sam2Unet => Box::new(UnetLearner::new(recipe, &at)?),
-        System::Sam2Unext => Box::new(UnextLearner::new(recipe, &at)?),
-        System::MgdSam2 => Box::new(MgdLearner::new(recipe, &at)?),
-        System::IsNet | System::DisSam => Box::new(DichotomousLearner::new(recipe, &at)?),
-        System::IsNetGt => Box::new(GtLearner::new(recipe, &at)?),
+        System::Sam2Unet => Arc::new(UnetLearner::new(recipe, &at)?),
+        System::Sam2Unext => Arc::new(UnextLearner::new(recipe, &at)?),
+        System::MgdSam2 => Arc::new(MgdLearner::new(recipe, &at)?),
+        System::IsNet | System::DisSam => Arc::new(DichotomousLearner::new(recipe, &at)?),
+        System::IsNetGt => Arc::new(GtLearner::new(recipe, &at)?),
     })
 }

@@ -7,8 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use hiera_encoder::HieraConfig;
 use seg_checkpoints::{Checkpoint, ParameterRules, TrainingWeights};
-use seg_data::tensor::{ValueRange, luma_to_tensor};
-use seg_data::{GrayImage, PilFilter, resize_pil};
+use seg_data::training::transform::Planes;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -108,10 +107,12 @@ impl Trunk {
     }
 }
 
-/// A mask at `size × size` in 0..1, `[1, 1, S, S]`, resized in bytes as Pillow does it.
-pub(super) fn mask_input(mask: &GrayImage, size: usize, filter: PilFilter, device: &Device) -> Result<Tensor> {
-    let squashed = resize_pil(mask, (size as u32, size as u32), filter)?;
-    Ok(luma_to_tensor(&squashed, ValueRange::Unit, device)?.unsqueeze(0)?)
+/// Levels as a tensor in 0..1, `[1, C, H, W]`.
+pub(super) fn planes(planes: &Planes, device: &Device) -> Result<Tensor> {
+    let (width, height) = (planes.width as usize, planes.height as usize);
+    let channels = planes.levels.len() / (width * height).max(1);
+    let levels = Tensor::from_vec(planes.levels.clone(), (1, channels, height, width), device)?;
+    Ok((levels / 255.)?)
 }
 
 /// What is trained of a published system, and how fast, by a recipe: `rules` with the learning rate's factors and weight decays of `groups`, by name.

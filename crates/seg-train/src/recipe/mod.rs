@@ -10,6 +10,7 @@ use crate::optim::AdamParams;
 use crate::probe::Exceptions;
 use crate::schedule::Schedule;
 use crate::{Result, TrainError};
+use seg_data::training::transform::{Transforms, preset};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -65,6 +66,9 @@ pub struct Recipe {
     /// Examples and batches.
     #[serde(default)]
     pub data: DataPart,
+    /// What is done to the examples of the training; as in the paper where it is not said.
+    #[serde(default)]
+    pub transforms: Option<Transforms>,
     /// Adam or AdamW.
     #[serde(default)]
     pub optimizer: AdamParams,
@@ -123,15 +127,11 @@ pub struct DataPart {
     pub epoch: u64,
     /// Threads that load ahead.
     pub workers: usize,
-    /// Whether half of the examples are mirrored.
-    pub mirror: bool,
-    /// Whether half of the examples are turned upside down.
-    pub flip: bool,
 }
 
 impl Default for DataPart {
     fn default() -> Self {
-        Self { batch: 1, accumulate: 1, epoch: 1000, workers: 1, mirror: true, flip: false }
+        Self { batch: 1, accumulate: 1, epoch: 1000, workers: 1 }
     }
 }
 
@@ -214,13 +214,31 @@ impl Recipe {
         }
     }
 
+    /// What is done to the examples of the training, and to those that are measured, for inputs of `side × side` pixels.
+    ///
+    /// # Errors
+    /// Steps that cannot be done.
+    pub fn transforms(&self, side: usize) -> Result<[Transforms; 2]> {
+        let name = match self.system {
+            System::IsNetGt => "is-net",
+            system => system.as_str(),
+        };
+        let sized = |transforms: Transforms| transforms.with_side(side as u32);
+        let learning = match &self.transforms {
+            Some(transforms) => transforms.clone(),
+            None => sized(preset(name)?),
+        };
+        learning.check()?;
+        Ok([learning, sized(preset(&format!("{name}-eval"))?)])
+    }
+
     /// A part of the recipe that the system itself reads (`model`, `loss`).
     ///
     /// # Errors
     /// Keys that the system does not know, values of another kind.
     pub fn part<T: serde::de::DeserializeOwned>(&self, name: &'static str, table: &toml::Table) -> Result<T> {
         let recipe = format!("[{name}] of {}", self.system.as_str());
-        table.clone().try_into().map_err(|e: toml::de::Error| parse::explained(e, &recipe))
+        parse::typed(table.clone(), &recipe)
     }
 }
 

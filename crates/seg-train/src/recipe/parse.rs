@@ -6,14 +6,23 @@ use toml::{Table, Value};
 
 pub(super) fn read(text: &str, name: &str, changes: &[String]) -> Result<Recipe> {
     let refuse = |problem: String| TrainError::Recipe { recipe: name.to_owned(), problem };
-    let mut table: Table = toml::from_str(text).map_err(|e| explained(e, name))?;
+    let mut table: Table = toml::from_str(text).map_err(|e| explained(e.to_string().trim(), name))?;
     for change in changes {
         let (key, value) = change
             .split_once('=')
             .ok_or_else(|| refuse(format!("{change:?} is not a change, expected key=value, such as data.batch=4")))?;
         override_value(&mut table, key.trim(), value.trim()).map_err(refuse)?;
     }
-    table.try_into().map_err(|e| explained(e, name))
+    typed(table, name)
+}
+
+/// A table as what it stands for; messages have the key.
+pub(super) fn typed<T: serde::de::DeserializeOwned>(table: Table, recipe: &str) -> Result<T> {
+    serde_path_to_error::deserialize(table).map_err(|error| {
+        let path = error.path().to_string();
+        let at = if path == "." { String::new() } else { format!("{path}: ") };
+        explained(&format!("{at}{}", error.inner().message()), recipe)
+    })
 }
 
 /// Sets the value at a dotted key, making tables on the way. `text` is TOML (`3`, `[1, 2]`, `{ steps = 9 }`), or a string where it is not.
@@ -36,11 +45,11 @@ pub fn override_value(table: &mut Table, key: &str, text: &str) -> std::result::
 }
 
 /// The parser's message in one line, with the nearest known key or name where one is unknown.
-pub(super) fn explained(error: toml::de::Error, recipe: &str) -> TrainError {
-    let message = error.message().replace('\n', " ");
+fn explained(message: &str, recipe: &str) -> TrainError {
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     // names in the message stand in backticks: the unknown one first, then those that are known
     let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let nearest = match (message.starts_with("unknown "), names.split_first()) {
+    let nearest = match (message.contains("unknown "), names.split_first()) {
         (true, Some((unknown, known))) => nearest(unknown, known),
         _ => None,
     };

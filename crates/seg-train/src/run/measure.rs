@@ -65,7 +65,7 @@ impl Run {
         for index in 0..count {
             let place = Place { seed: HELD_OUT, epoch: 0, index };
             let example = examples.example(place)?;
-            let inputs = self.learner.inputs(&example, place)?;
+            let inputs = self.learner.inputs(&self.plain.apply(example.clone(), place)?)?;
             let answer = levels(&self.learner.predict(&inputs)?, example.mask.dimensions())?;
             let (width, height) = (answer.width() as usize, answer.height() as usize);
             let (pred, gt) = (Plane::new(&answer, width, height)?, Plane::new(&example.mask, width, height)?);

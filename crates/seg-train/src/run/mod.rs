@@ -21,6 +21,7 @@ use crate::{Result, TrainError};
 use folder::Folder;
 use seg_data::output::{Overwrite, write_png};
 use seg_data::training::Examples;
+use seg_data::training::transform::Transforms;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,9 +32,13 @@ pub struct Run {
     /// What to do.
     pub recipe: Recipe,
     /// The system.
-    pub learner: Box<dyn Learner>,
+    pub learner: Arc<dyn Learner>,
     /// What it learns from.
     pub data: Arc<dyn Examples>,
+    /// What is done to its examples.
+    pub transforms: Transforms,
+    /// What is done to those that are measured.
+    pub plain: Transforms,
     /// What it is measured on; `None`: nothing is measured.
     pub validation: Option<Arc<dyn Examples>>,
     /// Where everything is written.
@@ -82,7 +87,9 @@ const LEFT_OUT_AT_MOST: u32 = 10;
 impl Run {
     /// How many steps there are, and how many to a pass over the data.
     pub fn length(&self) -> Length {
-        let DataSize { batches } = DataSize::of(&self.recipe, self.data.as_ref());
+        // where the data never ends, a pass is as long as the recipe says
+        let examples = self.data.len().or(Some(self.recipe.data.epoch));
+        let batches = feed::plan(&self.recipe, self.data.as_ref()).steps(examples).unwrap_or(1);
         let steps_per_epoch = batches.div_ceil(self.recipe.data.accumulate as u64).max(1);
         let steps = match self.recipe.length {
             LengthPart::Steps(steps) => steps,
@@ -97,7 +104,11 @@ impl Run {
     /// Weights that no gradient reaches, frozen ones that one does; what the batch itself fails with.
     pub fn prove(&self) -> Result<Proof> {
         let mut notes = Vec::new();
-        let batch = Feed::once(self, 0, &mut notes)?;
+        let batch = Feed::new(self, 0)?.next(&mut notes)?;
+        if batch.inputs.is_empty() {
+            let problem = format!("no example of the first batch can be used: {}", notes.join("; "));
+            return Err(TrainError::Run { path: self.out.clone(), problem });
+        }
         probe(self.learner.weights(), &self.recipe.probe, || Ok(self.learner.loss(&batch.inputs)?.total))
     }
 
@@ -145,7 +156,7 @@ impl Run {
         }
         let mut log = Log::open(&self.out, entry.step)?;
         let mut left_out = 0;
-        let mut feed = Feed::new(self, entry.step);
+        let mut feed = Feed::new(self, entry.step)?;
         while entry.step < length.steps && !stop.load(Ordering::Relaxed) {
             let started = Instant::now();
             let lr = self.recipe.schedule.rate(entry.step, length);
@@ -234,19 +245,6 @@ impl Run {
 
 /// Version that is written down.
 pub(crate) const VERSION: &str = concat!("hrseg ", env!("CARGO_PKG_VERSION"));
-
-/// Batches of a pass.
-struct DataSize {
-    batches: u64,
-}
-
-impl DataSize {
-    fn of(recipe: &Recipe, data: &dyn Examples) -> Self {
-        let examples = data.len().unwrap_or(recipe.data.epoch);
-        // a last batch that is not full is left out, unless there is no other
-        Self { batches: (examples / recipe.data.batch as u64).max(1) }
-    }
-}
 
 /// A path in a message.
 fn shown(path: &Path) -> String {

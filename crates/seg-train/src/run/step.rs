@@ -17,7 +17,7 @@ pub(super) struct Outcome {
 /// The step number `step`, counted from 0. Where a loss or the gradients' norm is not finite, weights and running statistics stay as they are.
 pub(super) fn step(
     run: &Run,
-    feed: &mut Feed<'_>,
+    feed: &mut Feed,
     optimiser: &mut Adam,
     trained: &[(String, Var)],
     lr: f64,
@@ -48,6 +48,13 @@ pub(super) fn step(
         let batch = feed.next(&mut notes)?;
         notes.iter().for_each(|note| watch.note(note));
         names.extend(batch.names);
+        if batch.inputs.is_empty() {
+            problem = Some(TrainError::Run {
+                path: "the data".into(),
+                problem: "no example of the batch can be used".into(),
+            });
+            break;
+        }
         let losses = run.learner.loss(&batch.inputs)?;
         let total = number(&losses.total)?;
         if !total.is_finite() {
