@@ -4,6 +4,7 @@
 //! can begin anywhere and sees what it would have seen.
 
 mod dice;
+pub mod procedural;
 
 pub use dice::Dice;
 
