@@ -279,6 +279,28 @@ pub enum DataError {
         /// The panic's message.
         reason: String,
     },
+    /// The text of a specification that is no TOML, or has keys or values that it cannot have.
+    #[error("{name}, line {line}: {reason}")]
+    SpecText {
+        /// The file's name.
+        name: String,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A value of a specification that cannot be.
+    #[error("{name}: `{key}` is {found}; expected {expected}")]
+    Spec {
+        /// The file's name, or the specification's.
+        name: String,
+        /// The key, with its tables.
+        key: String,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

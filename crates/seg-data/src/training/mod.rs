@@ -6,6 +6,7 @@
 mod dice;
 pub mod folders;
 pub mod loader;
+pub mod procedural;
 
 pub use dice::Dice;
 pub use folders::PairedFolder;
