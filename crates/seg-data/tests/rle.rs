@@ -25,6 +25,28 @@ fn mask(kind: &str, w: u32, h: u32) -> Vec<u8> {
 }
 
 #[test]
+fn polygons_are_filled_as_pycocotools_fills_them() {
+    let text = std::fs::read_to_string(common::data("coco_polygons.json")).unwrap();
+    let cases: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(cases.len(), 16);
+    for case in cases {
+        let size: [u32; 2] = serde_json::from_value(case["size"].clone()).unwrap();
+        let polygons: Vec<Vec<f64>> = serde_json::from_value(case["polygons"].clone()).unwrap();
+        let masks: Vec<Rle> = polygons.iter().map(|xy| Rle::from_polygon(xy, size[0], size[1]).unwrap()).collect();
+        let strings: Vec<String> = masks.iter().map(Rle::to_compressed).collect();
+        assert_eq!(serde_json::json!(strings), case["each"], "{polygons:?}");
+        assert_eq!(Rle::union(&masks).unwrap().to_compressed(), case["all"], "{polygons:?}");
+    }
+    let wrong = |xy: &[f64]| Rle::from_polygon(xy, 20, 20).unwrap_err().to_string();
+    assert!(wrong(&[1., 1., 5., 5.]).contains("4 coordinates") && wrong(&[1.; 7]).contains("7 coordinates"));
+    assert!(
+        wrong(&[1., 1., 5., f64::NAN, 3., 3.]).contains("NaN") && wrong(&[1., 1., 5., 2e6, 3., 3.]).contains("2000000")
+    );
+    assert!(Rle::union(&[]).is_err());
+    assert!(Rle::union(&[Rle::encode(&[0; 4], 2, 2).unwrap(), Rle::encode(&[0; 4], 4, 1).unwrap()]).is_err());
+}
+
+#[test]
 fn strings_areas_boxes_and_ious_equal_pycocotools() {
     let rows = table("coco_rle.txt");
     assert_eq!(rows.len(), 38);

@@ -7,10 +7,12 @@ mod dice;
 pub mod folders;
 pub mod loader;
 pub mod procedural;
+pub mod transform;
 
 pub use dice::Dice;
 pub use folders::PairedFolder;
 pub use loader::{Ahead, Batch, Loader, Plan, Position, Rest};
+pub use transform::{Prepared, Transforms};
 
 use crate::{GrayImage, Result, RgbImage};
 

@@ -29,6 +29,22 @@ pub struct Sheet {
     pub rows: Vec<Vec<String>>,
 }
 
+impl Sheet {
+    /// Sheets under each other.
+    pub fn stack(sheets: Vec<Self>) -> Self {
+        let width = sheets.iter().map(|sheet| sheet.image.width()).max().unwrap_or(1);
+        let height = sheets.iter().map(|sheet| sheet.image.height()).sum::<u32>().max(1);
+        let mut image = RgbImage::from_pixel(width, height, PAPER);
+        let (mut rows, mut y) = (Vec::new(), 0);
+        for sheet in sheets {
+            replace(&mut image, &sheet.image, 0, y);
+            y += i64::from(sheet.image.height());
+            rows.extend(sheet.rows);
+        }
+        Self { image, rows }
+    }
+}
+
 /// Draws up to `count` pairs: up to a third of them those with which something is wrong by the report, the others from all over the folder. Pairs that cannot
 /// be read are left out.
 ///

@@ -4,6 +4,8 @@
 //! stores each run from the fourth on as the difference from the run two before, in groups of 5 bits, lowest first, one
 //! ASCII character a group (48 + bits + 32 if more follow).
 
+mod polygon;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DataError, Result};
