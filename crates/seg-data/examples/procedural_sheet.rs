@@ -1,7 +1,7 @@
 //! Sheets of procedural pictures: `procedural_sheet OUT_DIR [SPEC.toml | thin | objects | plain]`.
 //!
-//! Without a specification: one sheet for each kind, one for each background, and the two tasks. Left the picture, right its mask; for prompted pictures
-//! the mask with box and clicks, then the coarse mask. Prints the time for a picture.
+//! Without a specification: one sheet for each kind, one for each background, the two tasks, and clips with their sentences. Left the picture, right its
+//! mask; for prompted pictures the mask with box and clicks, then the coarse mask. Prints the time for a picture.
 
 use std::path::Path;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use std::time::Instant;
 use image::imageops::replace;
 use seg_data::output::{Overwrite, write_png};
 use seg_data::render::{OverlayStyle, Prompts, overlay};
-use seg_data::training::procedural::{Ground, Kind, Procedural, Span, Spec, Task};
+use seg_data::training::procedural::{Ground, Kind, Procedural, Span, Spec, Split, Task};
 use seg_data::training::{Example, Examples, Place};
 use seg_data::{GrayImage, RgbImage};
 
@@ -39,6 +39,29 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let spec = Spec { size: if spec.task == Task::Prompted { size } else { spec.size }, ..spec };
         sheet(&Procedural::new(spec, None)?, &out.join(format!("task_{name}.png")))?;
     }
+    clips(&Procedural::new(Spec { size: Span::new(192., 192.), ..Spec::default() }, None)?, &out.join("clips.png"))
+}
+
+/// A clip a row, what is meant laid over it.
+fn clips(pictures: &Procedural, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let began = Instant::now();
+    let clips = (0..8)
+        .map(|index| {
+            let split = if index < 6 { Split::Training } else { Split::HeldOut };
+            pictures.clip(Place { seed: 5, epoch: 0, index }, split)
+        })
+        .collect::<seg_data::Result<Vec<_>>>()?;
+    println!("{}: {:.1} ms a clip", path.display(), began.elapsed().as_secs_f64() * 1e3 / 8.);
+    let mut whole = RgbImage::new(192 * 8, 192 * 8);
+    for (row, clip) in clips.iter().enumerate() {
+        println!("{row}: {}", clip.sentence);
+        for (column, (frame, mask)) in clip.frames.iter().zip(&clip.masks).enumerate() {
+            let style = OverlayStyle { dim: 0., ..OverlayStyle::default() };
+            let shown = overlay(frame, mask, &Prompts::default(), &style)?;
+            replace(&mut whole, &shown, 192 * column as i64, 192 * row as i64);
+        }
+    }
+    write_png(path, &whole, Overwrite::Replace)?;
     Ok(())
 }
 

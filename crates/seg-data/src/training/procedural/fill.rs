@@ -27,6 +27,13 @@ impl Coverage {
         if inside { self.levels[(y * i64::from(self.width) + x) as usize] } else { 0 }
     }
 
+    /// The same in another window.
+    pub fn within(&self, [left, top]: [u32; 2], (width, height): (u32, u32)) -> Self {
+        let rows = (i64::from(top)..i64::from(top + height)).map(|y| (i64::from(left), y));
+        let levels = rows.flat_map(|(left, y)| (left..left + i64::from(width)).map(move |x| self.at(x, y))).collect();
+        Self { left, top, width, height, levels }
+    }
+
     /// Row `y` of the window.
     pub fn row(&self, y: u32) -> &[u8] {
         &self.levels[(y * self.width) as usize..][..self.width as usize]

@@ -5,7 +5,7 @@ use image::imageops;
 
 use super::spec::{Span, Spec};
 use crate::training::Dice;
-use crate::{DataError, DecodeLimits, Result, RgbImage, decode_image};
+use crate::{DataError, DecodeLimits, PilFilter, Result, RgbImage, decode_image, resize_pil};
 
 /// A number of a range.
 pub(super) fn draw(span: Span, dice: &mut Dice) -> f64 {
@@ -35,7 +35,7 @@ impl Finish {
     /// Blur, then noise, then compression.
     pub fn apply(&self, mut image: RgbImage, dice: &mut Dice) -> Result<RgbImage> {
         if self.blur >= 0.1 {
-            image = blurred(&image, self.blur);
+            image = blurred(&image, self.blur)?;
         }
         if self.noise >= 0.1 {
             grain(&mut image, self.noise, dice);
@@ -50,9 +50,16 @@ impl Finish {
     }
 }
 
-/// A Gauss of `sigma` pixels, by boxes where it is wide.
-pub(super) fn blurred(image: &RgbImage, sigma: f64) -> RgbImage {
-    if sigma < 1.2 { imageops::blur(image, sigma as f32) } else { imageops::fast_blur(image, sigma as f32) }
+/// About a Gauss of `sigma` pixels; where it is wide, by way of a smaller picture, which is quick.
+pub(super) fn blurred(image: &RgbImage, sigma: f64) -> Result<RgbImage> {
+    if sigma < 1. {
+        return Ok(imageops::blur(image, sigma as f32));
+    }
+    // a box of k pixels, then a triangle over 2 k: deviations of 0.29 k and 0.41 k
+    let smaller = |side: u32| ((f64::from(side) / (2. * sigma)).round() as u32).max(1);
+    let (width, height) = image.dimensions();
+    let small = resize_pil(image, (smaller(width), smaller(height)), PilFilter::Box)?;
+    resize_pil(&small, (width, height), PilFilter::Bilinear)
 }
 
 /// Normal noise, stronger where it is light, partly the same in all channels.

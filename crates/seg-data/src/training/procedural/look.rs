@@ -2,7 +2,6 @@
 
 use image::imageops;
 
-use super::background::palette;
 use super::colours::{Colour, distance};
 use super::fill::Coverage;
 use super::kinds::Kind;
@@ -36,7 +35,7 @@ pub(super) fn mean_under(image: &RgbImage, cover: &Coverage) -> Rgb {
 /// A colour for an object of a kind: near what is behind it if `alike`, else well apart from it.
 pub(super) fn colour(kind: Kind, behind: Rgb, alike: bool, dice: &mut Dice) -> Rgb {
     if alike {
-        let light = dice.normal() as f32 * 22.;
+        let light = dice.between(16., 52.) as f32 * if dice.chance(0.5) { 1. } else { -1. };
         return behind.map(|v| (v + light + dice.normal() as f32 * 9.).clamp(4., 250.));
     }
     let mut best = behind;
@@ -92,8 +91,7 @@ impl Look {
         let reach = (round * 0.8).max(1.);
         let from = dice.between(0., 6.3);
         let light = [(from.cos() * reach).round() as i64, (from.sin() * reach).round() as i64];
-        let ramp = if dice.chance(0.1) { palette(dice, 0.1, 0.3) } else { Ramp::new(&[dark, colour, bright]) };
-        Self::Painted { ramp, levels, relief, height, light }
+        Self::Painted { ramp: Ramp::new(&[dark, colour, bright]), levels, relief, height, light }
     }
 
     /// Lays the object over the picture.

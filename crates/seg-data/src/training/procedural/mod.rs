@@ -17,6 +17,7 @@
 //! ```
 
 mod background;
+mod clip;
 mod colours;
 mod fill;
 mod finish;
@@ -27,6 +28,7 @@ mod path;
 mod photos;
 mod prompt;
 mod scene;
+mod sentence;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -38,11 +40,13 @@ use sha2::{Digest, Sha256};
 use super::{Dice, Example, Examples, Place};
 use crate::{DataError, Result};
 pub use background::Ground;
+pub use clip::{Clip, Split};
 pub use colours::Colour;
 pub use kinds::Kind;
 use photos::Photos;
 pub use scene::{Scene, SceneObject};
-pub use spec::{PromptSpec, Span, Spec, Task};
+pub use sentence::{ClipObject, Motion, Shape, held_out};
+pub use spec::{ClipSpec, PromptSpec, Span, Spec, Task};
 
 /// Counted with the specification in a run's digest: other pictures from the same specification get another number.
 const VERSION: &str = "procedural pictures, version 1";

@@ -84,7 +84,7 @@ impl Procedural {
         }
     }
 
-    fn size(&self, dice: &mut Dice) -> (u32, u32) {
+    pub(super) fn size(&self, dice: &mut Dice) -> (u32, u32) {
         let (longer, aspect) = (draw(self.spec.size, dice), draw(self.spec.aspect, dice));
         let side = |part: f64| (longer * part.min(1.)).round().max(8.) as u32;
         (side(aspect), side(1. / aspect))
@@ -104,7 +104,7 @@ impl Procedural {
             }
         }
         let sigma = draw(self.spec.defocus, dice);
-        Ok(if sigma >= 0.3 { blurred(&image, sigma) } else { image })
+        if sigma >= 0.3 { blurred(&image, sigma) } else { Ok(image) }
     }
 
     /// An object somewhere in the picture; of a few tries the first of which enough is to be seen.
@@ -114,7 +114,9 @@ impl Procedural {
         let shorter = f64::from(size.0.min(size.1));
         let mut best: Option<(u64, Coverage, Option<RgbImage>)> = None;
         for _ in 0..6 {
-            let extent = draw(self.spec.extent, dice) * shorter;
+            // wires and fences go on and on
+            let long = if matches!(kind, Kind::Wires | Kind::Fence) { dice.between(1., 1.5) } else { 1. };
+            let extent = draw(self.spec.extent, dice) * shorter * long;
             let free = if self.spec.task == Task::Salient { 0.1 } else { (1. - 0.5 * extent / shorter).max(0.2) / 2. };
             let place = |all: u32, dice: &mut Dice| f64::from(all) * (0.5 + dice.between(-free, free));
             let centre = [place(size.0, dice), place(size.1, dice)];
@@ -212,7 +214,7 @@ fn seen(placed: &[Placed], size: (u32, u32), dice: &mut Dice) -> Result<(Vec<Sce
                 }
             }
         }
-        if inside >= 16.max(whole / 4) {
+        if inside >= (size.0 * size.1 / 2000).max(16).max(whole / 3) {
             candidates.push(number);
         }
         let bounds = if inside == 0 { [0; 4] } else { bounds };

@@ -101,6 +101,8 @@ pub struct Spec {
     pub cutouts: Option<PathBuf>,
     /// How a `prompted` picture's prompts are made.
     pub prompt: PromptSpec,
+    /// How clips are made.
+    pub clip: ClipSpec,
 }
 
 /// How prompts are made.
@@ -117,6 +119,24 @@ pub struct PromptSpec {
     pub negative: Span,
     /// The part of prompts with a coarse mask.
     pub coarse: f64,
+}
+
+/// How clips are made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClipSpec {
+    /// How many frames, 1 to 256.
+    pub frames: Span,
+    /// How many shapes, 1 to 12.
+    pub shapes: Span,
+    /// The part of clips in which what is meant leaves the picture.
+    pub leaving: f64,
+}
+
+impl Default for ClipSpec {
+    fn default() -> Self {
+        Self { frames: Span::new(8., 8.), shapes: Span::new(2., 5.), leaving: 0.15 }
+    }
 }
 
 impl Default for PromptSpec {
@@ -147,6 +167,7 @@ impl Default for Spec {
             background_photos: None,
             cutouts: None,
             prompt: PromptSpec::default(),
+            clip: ClipSpec::default(),
         }
     }
 }
@@ -224,7 +245,10 @@ impl Spec {
         check.span("quality", self.quality, 1., 100.)?;
         check.span("prompt.positive", self.prompt.positive, 0., 32.)?;
         check.span("prompt.negative", self.prompt.negative, 0., 32.)?;
+        check.span("clip.frames", self.clip.frames, 1., 256.)?;
+        check.span("clip.shapes", self.clip.shapes, 1., 12.)?;
         let parts = [
+            ("clip.leaving", self.clip.leaving),
             ("alike", self.alike),
             ("shadow", self.shadow),
             ("compressed", self.compressed),

@@ -19,9 +19,13 @@ pub(super) fn lattice(path: &mut Path, frame: &Frame, dice: &mut Dice) {
     };
     let (columns, rows) = (count(dice, frame.half[0]), count(dice, frame.half[1]));
     let (other, shear) = (frame.width(dice), if dice.chance(0.3) { dice.between(-0.5, 0.5) } else { 0. });
-    let across = |u: f64, v: f64| [(u + shear * v).clamp(-1., 1.), v];
     for u in ticks(columns) {
-        frame.bar(path, across(u, -1.), across(u, 1.), width);
+        // slanted bars end at the sides
+        let end = |v: f64| {
+            if shear == 0. { v } else { v.signum() * ((v.signum() * shear.signum() - u) / shear).abs().min(1.) }
+        };
+        let [from, to] = [end(-1.), end(1.)];
+        frame.bar(path, [u + shear * from, from], [u + shear * to, to], width);
     }
     for v in ticks(rows) {
         frame.bar(path, [-1., v], [1., v], other);
@@ -34,7 +38,7 @@ pub(super) fn lattice(path: &mut Path, frame: &Frame, dice: &mut Dice) {
 }
 
 pub(super) fn wires(path: &mut Path, frame: &Frame, dice: &mut Dice) {
-    let poles = dice.chance(0.5);
+    let poles = dice.chance(0.4);
     let lanes = 2 + dice.below(6) as usize;
     let ends = if poles { 0.75 } else { 1. };
     let sag = dice.between(0.03, 0.35);

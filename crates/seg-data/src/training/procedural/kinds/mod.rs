@@ -123,7 +123,7 @@ impl Frame {
         1. / (1. - self.lean[0] * u - self.lean[1] * v)
     }
 
-    fn all(&self, line: impl IntoIterator<Item = Point>) -> Vec<Point> {
+    pub fn all(&self, line: impl IntoIterator<Item = Point>) -> Vec<Point> {
         line.into_iter().map(|p| self.at(p)).collect()
     }
 

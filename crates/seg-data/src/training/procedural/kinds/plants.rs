@@ -37,14 +37,15 @@ pub(super) fn hair(path: &mut Path, frame: &Frame, dice: &mut Dice) {
         .map(|_| [dice.between(-1., 1.), dice.normal() * 0.5 * curl, dice.between(0.75, 1.1)])
         .collect();
     let thin = frame.thin[0] + (frame.thin[1] - frame.thin[0]) * 0.35;
-    let strands = (size * dice.between(0.7, 1.5)).clamp(60., 420.) as usize;
+    let strands = (size * dice.between(1.2, 3.)).clamp(90., 700.) as usize;
     for strand in 0..strands {
         // most strands go with their clump
         let along = 2. * (strand as f64 + dice.unit()) / strands as f64 - 1.;
         let clump = clumps.iter().min_by(|a, b| (a[0] - along).abs().total_cmp(&(b[0] - along).abs()));
         let [at, bend, long] = clump.copied().unwrap_or([along, 0., 1.]);
         let angle = main + spread * (along + 0.35 * (at - along));
-        let length = size * reach * long * dice.between(0.6, 1.);
+        let length =
+            size * reach * long * if dice.chance(0.25) { dice.between(0.15, 0.6) } else { dice.between(0.6, 1.1) };
         let stray = if dice.chance(0.12) { dice.normal() * curl } else { dice.normal() * 0.12 };
         let root = edge(angle);
         let out = angle + frame.turn + dice.normal() * 0.12;

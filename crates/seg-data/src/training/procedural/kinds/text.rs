@@ -50,7 +50,11 @@ pub(super) fn text(path: &mut Path, frame: &Frame, dice: &mut Dice) {
     let slant = if dice.chance(0.3) { dice.between(0.1, 0.35) } else { 0. };
     // a letter with its gap is six steps wide, a row ten high
     let (wide, high) = (2. / (6. * letters as f64 - 2.), 2. / (9. * rows as f64 - 3.));
-    let step = (wide * frame.half[0]).min(high * frame.half[1]);
+    // neither very broad nor very narrow
+    let (across, down) = (wide * frame.half[0], high * frame.half[1]);
+    let (wide, high) = (wide * (1.1 * down / across).min(1.), high * (2. * across / down).min(1.));
+    let step = across.min(down);
+    let middle = [3. * letters as f64 - 1., 4.5 * rows as f64 - 1.5];
     let bold = dice.chance(0.4);
     let width = if bold { step * dice.between(0.7, 1.4) } else { frame.width(dice).min(step * 1.2) };
     for row in 0..rows {
@@ -62,7 +66,7 @@ pub(super) fn text(path: &mut Path, frame: &Frame, dice: &mut Dice) {
             let Some((_, strokes)) = dice.pick(&GLYPHS) else { continue };
             let place = |[x, y]: Point| {
                 let x = 6. * column as f64 + x + slant * (3. - y);
-                frame.at([x * wide - 1., (9. * row as f64 + y) * high - 1.])
+                frame.at([(x - middle[0]) * wide, (9. * row as f64 + y - middle[1]) * high])
             };
             for stroke in strokes.split(' ') {
                 let line = pen(stroke);
