@@ -66,6 +66,13 @@ impl ParameterRules {
         Self(rules.into_iter().map(rule).collect())
     }
 
+    /// The same rules with one that is asked before them.
+    #[must_use]
+    pub fn with_first(mut self, pattern: impl Into<Cow<'static, str>>, treatment: Treatment) -> Self {
+        self.0.insert(0, ParameterRule { pattern: pattern.into(), treatment });
+        self
+    }
+
     /// The same rules with other rates: `change` is called for the group of each rule that trains.
     #[must_use]
     pub fn regrouped(mut self, mut change: impl FnMut(&mut ParameterGroup)) -> Self {

@@ -1,6 +1,6 @@
 //! Systems that see a picture and answer with logits: SAM2-UNet, SAM2-UNeXT, MGD-SAM2.
 
-use super::parts::{Group, Start, Trunk, Weights, planes, regrouped};
+use super::parts::{Start, Trunk, Weights, planes};
 use super::{Learner, Losses};
 use crate::init::Begun;
 use crate::losses::StructureLoss;
@@ -18,7 +18,6 @@ use seg_models::sam2_unet::{Sam2Unet, Sam2UnetConfig};
 use seg_models::sam2_unext::{BaseWeights, Sam2Unext, Sam2UnextConfig};
 use seg_ops::Activation;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::path::Path;
 use vit_encoder::DinoV2Config;
 
@@ -32,7 +31,6 @@ struct ModelPart {
     image_size: Option<usize>,
     /// Channels of the decoder.
     channels: Option<usize>,
-    groups: BTreeMap<String, Group>,
 }
 
 impl ModelPart {
@@ -111,7 +109,7 @@ impl UnetLearner {
         cfg.image_size = part.image_size.unwrap_or(cfg.image_size);
         cfg.channels = part.channels.unwrap_or(cfg.channels);
         let base = on_base(at, || at.file("sam2").map(BaseWeights::unet))?;
-        let weights = at.weights(base, regrouped(&Sam2Unet::parameter_rules(), &part.groups)?)?;
+        let weights = at.weights(base, Sam2Unet::parameter_rules())?;
         let net = Sam2Unet::new(&cfg, weights.vb.clone())?;
         Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at) })
     }
@@ -164,7 +162,7 @@ impl UnextLearner {
         }
         let open = |(sam2, dino): (&Path, &Path)| BaseWeights::unext(sam2, dino);
         let base = on_base(at, || files.0.zip(files.1).map(open))?;
-        let weights = at.weights(base, regrouped(&Sam2Unext::parameter_rules(), &part.groups)?)?;
+        let weights = at.weights(base, Sam2Unext::parameter_rules())?;
         let net = Sam2Unext::new(&cfg, weights.vb.clone())?;
         Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at) })
     }
@@ -208,7 +206,7 @@ impl MgdLearner {
         }
         let mut cfg = part.trunk.map_or_else(MgdSam2Config::base_plus, |trunk| MgdSam2Config::new(trunk.config()));
         cfg.image_size = part.image_size.unwrap_or(cfg.image_size);
-        let weights = at.weights(at.fresh(), regrouped(&MgdSam2::parameter_rules(), &part.groups)?)?;
+        let weights = at.weights(at.fresh(), MgdSam2::parameter_rules())?;
         let net = MgdSam2::new(&cfg, weights.vb.clone())?;
         let objective = mgd_sam2::Objective { views: loss.views.unwrap_or(mgd_sam2::Objective::MGD_SAM2.views) };
         Ok(Self { net, objective, common: Common::new(weights, cfg.image_size, recipe, at) })

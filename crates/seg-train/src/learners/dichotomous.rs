@@ -1,6 +1,6 @@
 //! IS-Net, its encoder of masks, and DIS-SAM's second stage.
 
-use super::parts::{Group, Start, Weights, planes, regrouped};
+use super::parts::{Start, Weights, planes};
 use super::{Learner, Losses};
 use crate::dis_sam::Objective;
 use crate::init::{Begun, Partly};
@@ -14,7 +14,6 @@ use seg_data::training::transform::Prepared;
 use seg_models::dis_sam::box_channel;
 use seg_models::is_net::transforms::INPUT_SIZE;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
 /// What a recipe may say about the model.
 #[derive(Debug, Default, Deserialize)]
@@ -23,7 +22,6 @@ struct ModelPart {
     image_size: Option<usize>,
     /// All numbers of channels are divided by this, for small models.
     divide: Option<usize>,
-    groups: BTreeMap<String, Group>,
 }
 
 /// What a recipe may say about the loss.
@@ -45,10 +43,8 @@ impl LossPart {
 }
 
 /// All of the network moves.
-fn all(recipe: &Recipe, groups: &BTreeMap<String, Group>) -> Result<ParameterRules> {
-    let _ = recipe;
-    let all = Treatment::Trained(ParameterGroup::new("network", 1., 0.));
-    regrouped(&ParameterRules::new([("*", all)]), groups)
+fn all() -> ParameterRules {
+    ParameterRules::new([("*", Treatment::Trained(ParameterGroup::new("network", 1., 0.)))])
 }
 
 fn divided(mut cfg: IsNetConfig, by: usize) -> IsNetConfig {
@@ -91,7 +87,7 @@ impl DichotomousLearner {
             false => (IsNetConfig::is_net(), Objective::IS_NET),
         };
         let by = part.divide.unwrap_or(1).max(1);
-        let weights = at.weights(at.fresh(), all(recipe, &part.groups)?)?;
+        let weights = at.weights(at.fresh(), all())?;
         let net = IsNet::new(&divided(cfg, by), weights.vb.clone())?;
         let encoder = at.file("mask_encoder").map(|path| -> Result<IsNetGtEncoder> {
             let partly = Partly::new(Checkpoint::open(path)?, at.fresh());
@@ -195,7 +191,7 @@ impl GtLearner {
     pub(super) fn new(recipe: &Recipe, at: &Start<'_>) -> Result<Self> {
         at.only(&["weights"])?;
         let part: ModelPart = recipe.part("model", &recipe.model)?;
-        let weights = at.weights(at.fresh(), all(recipe, &part.groups)?)?;
+        let weights = at.weights(at.fresh(), all())?;
         let cfg = divided_gt(IsNetGtConfig::published(), part.divide.unwrap_or(1).max(1));
         let net = IsNetGtEncoder::new(&cfg, weights.vb.clone())?;
         let image_size = part.image_size.unwrap_or(INPUT_SIZE);

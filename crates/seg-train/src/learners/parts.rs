@@ -6,7 +6,7 @@ use crate::{Result, TrainError};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use hiera_encoder::HieraConfig;
-use seg_checkpoints::{Checkpoint, ParameterRules, TrainingWeights};
+use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeights, Treatment};
 use seg_data::training::transform::Planes;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -51,8 +51,9 @@ impl<'r> Start<'r> {
         Fresh { seed: self.recipe.seed }.var_builder(self.dtype, &self.device)
     }
 
-    /// Weights of `rules` from `weights` of the recipe as far as it has them, and of `rest` where not.
-    pub(super) fn weights(&self, rest: VarBuilder<'static>, rules: ParameterRules) -> Result<Weights> {
+    /// Weights by the `published` rules, as far as the recipe does not change them, from `weights` of the recipe as far as it has them, and of `rest` where not.
+    pub(super) fn weights(&self, rest: VarBuilder<'static>, published: ParameterRules) -> Result<Weights> {
+        let rules = self.recipe.part::<Rules>("rules", &self.recipe.rules)?.of(published)?;
         let (source, partly) = match self.file("weights") {
             Some(path) => {
                 let partly = Partly::new(Checkpoint::open(path)?, rest);
@@ -115,19 +116,35 @@ pub(super) fn planes(planes: &Planes, device: &Device) -> Result<Tensor> {
     Ok((levels / 255.)?)
 }
 
-/// What is trained of a published system, and how fast, by a recipe: `rules` with the learning rate's factors and weight decays of `groups`, by name.
-pub(super) fn regrouped(rules: &ParameterRules, groups: &BTreeMap<String, Group>) -> Result<ParameterRules> {
-    let known: Vec<String> = rules.groups().iter().map(|group| group.name.to_string()).collect();
-    if let Some(name) = groups.keys().find(|name| !known.contains(name)) {
-        let problem = format!("there is no group {name:?}, expected one of {}", known.join(", "));
-        return Err(TrainError::Recipe { recipe: "[model.groups]".into(), problem });
-    }
-    Ok(rules.clone().regrouped(|group| {
-        if let Some(change) = groups.get(&*group.name) {
-            group.lr_factor = change.lr_factor.unwrap_or(group.lr_factor);
-            group.weight_decay = change.weight_decay.unwrap_or(group.weight_decay);
+/// What a recipe changes of the published rules: rates and decays of groups by name, and weights that are frozen in the paper and learn here.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Rules {
+    groups: BTreeMap<String, Group>,
+    /// Patterns of weights that learn, as a group of their own called `thawed`.
+    thaw: Vec<String>,
+}
+
+impl Rules {
+    /// The group of what is thawed.
+    const THAWED: &'static str = "thawed";
+
+    pub(super) fn of(&self, published: ParameterRules) -> Result<ParameterRules> {
+        let thawed = Treatment::Trained(ParameterGroup::new(Self::THAWED, 1., 0.));
+        let rules =
+            self.thaw.iter().fold(published, |rules, pattern| rules.with_first(pattern.clone(), thawed.clone()));
+        let known: Vec<String> = rules.groups().iter().map(|group| group.name.to_string()).collect();
+        if let Some(name) = self.groups.keys().find(|name| !known.contains(name)) {
+            let problem = format!("there is no group {name:?}, expected one of {}", known.join(", "));
+            return Err(TrainError::Recipe { recipe: "[rules.groups]".into(), problem });
         }
-    }))
+        Ok(rules.regrouped(|group| {
+            if let Some(change) = self.groups.get(&*group.name) {
+                group.lr_factor = change.lr_factor.unwrap_or(group.lr_factor);
+                group.weight_decay = change.weight_decay.unwrap_or(group.weight_decay);
+            }
+        }))
+    }
 }
 
 /// Changes to a group of weights.

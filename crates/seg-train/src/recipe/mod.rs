@@ -58,6 +58,9 @@ pub struct Recipe {
     /// Sizes of the model, by the system's own names; what is not said is as published.
     #[serde(default)]
     pub model: toml::Table,
+    /// What moves and how fast, where it is not as published: `groups` with their rates and decays, `thaw` with patterns of frozen weights that learn.
+    #[serde(default)]
+    pub rules: toml::Table,
     /// Files that the training starts from, by the system's own names (`sam2`, `dino`, `weights`); without them weights are random.
     #[serde(default)]
     pub start: BTreeMap<String, String>,

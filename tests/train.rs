@@ -1,0 +1,168 @@
+//! `hrseg train` as a user runs it.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A training of seconds: a toy on pictures that are made on the fly.
+const RECIPE: &str = r#"
+system = "is-net"
+length = { steps = 6 }
+ema = 0.9
+clip = 1.0
+[model]
+image_size = 32
+divide = 16
+[data]
+batch = 2
+[optimizer]
+decoupled = false
+[schedule]
+lr = 1e-3
+warm_up = 2
+curve = { kind = "cosine" }
+[validation]
+every = 3
+examples = 2
+pictures = 2
+[checkpoint]
+every = 2
+"#;
+
+/// Small pictures.
+const SPEC: &str = "size = 48\n[kinds]\nshape = 1\n";
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("r.toml"), RECIPE).unwrap();
+        std::fs::write(dir.path().join("spec.toml"), SPEC).unwrap();
+        Self(dir)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
+        command.current_dir(self.path()).args(["train", "r.toml", "--data", "procedural:spec.toml"]).args(arguments);
+        command
+    }
+
+    fn train(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn bytes(&self, file: &str) -> Vec<u8> {
+        std::fs::read(self.path().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn done(output: &Output) {
+    assert!(output.status.success(), "{}", text(output));
+}
+
+#[test]
+fn a_run_leaves_what_it_says() {
+    let folder = Folder::new();
+    let output = folder.train(&["--out", "run"]);
+    done(&output);
+    let said = text(&output);
+    assert!(said.contains("gradients reach") && said.contains("best.safetensors"), "{said}");
+    for file in ["recipe.toml", "run.json", "log.jsonl", "curve.png", "best.safetensors", "last.safetensors"] {
+        assert!(!folder.bytes(&format!("run/{file}")).is_empty(), "{file}");
+    }
+    assert!(folder.path().join("run/pictures/step-00000006.png").exists());
+    let lines = String::from_utf8(folder.bytes("run/log.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 6);
+    assert!(lines.contains("val/smeasure") && lines.contains("train/lr"), "{lines}");
+    // a second run does not overwrite the first
+    let again = folder.train(&["--out", "run"]);
+    assert!(!again.status.success() && text(&again).contains("--resume"), "{}", text(&again));
+}
+
+#[test]
+fn a_resumed_run_is_the_undisturbed_one_to_the_bit() {
+    let folder = Folder::new();
+    done(&folder.train(&["--out", "straight"]));
+    done(&folder.train(&["--out", "broken"]));
+    // as if it had been killed behind step 4 and before the end
+    let broken = folder.path().join("broken");
+    std::fs::remove_dir_all(broken.join("checkpoints/00000006")).unwrap();
+    std::fs::remove_file(broken.join("last.safetensors")).unwrap();
+    let resumed = folder.train(&["--out", "broken", "--resume"]);
+    done(&resumed);
+    assert!(text(&resumed).contains("going on from step 4 of 6"), "{}", text(&resumed));
+    for file in ["last.safetensors", "checkpoints/00000006/weights.safetensors", "checkpoints/00000006/state.safetensors", "log.jsonl"] {
+        assert_eq!(folder.bytes(&format!("straight/{file}")), folder.bytes(&format!("broken/{file}")), "{file}");
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_falls_back_and_says_so() {
+    let folder = Folder::new();
+    done(&folder.train(&["--out", "run"]));
+    let right = folder.bytes("run/last.safetensors");
+    let damaged = folder.path().join("run/checkpoints/00000006/state.safetensors");
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+    let resumed = folder.train(&["--out", "run", "--resume"]);
+    done(&resumed);
+    let said = text(&resumed);
+    assert!(said.contains("00000006 is damaged") && said.contains("going on from step 4 of 6"), "{said}");
+    assert_eq!(folder.bytes("run/last.safetensors"), right);
+}
+
+#[test]
+fn what_cannot_be_is_one_line() {
+    let folder = Folder::new();
+    for (arguments, expected) in [
+        (&["--out", "run", "--set", "schedule.lrr=1"][..], "did you mean `lr`"),
+        (&["--out", "run", "--set", "data.batch=0"], "data.batch is 0"),
+        (&["--out", "run", "--set", "model.image_sice=4"], "did you mean `image_size`"),
+        (&["--out", "run", "--set", "start.weights=nowhere.pt"], "nowhere.pt"),
+        (&["--out", "run", "--set", "start.sam2=x"], "does not start from `sam2`"),
+        (&["--out", "run", "--set", "validation.protocol=dsi"], "protocol is \"dsi\""),
+        (&[], "--out DIR is missing"),
+    ] {
+        let output = folder.train(arguments);
+        assert!(!output.status.success() && text(&output).contains(expected), "{arguments:?}: {}", text(&output));
+        assert!(!folder.path().join("run").exists(), "{arguments:?}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_hrseg")).args(["train", "is-nut"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("expected a TOML file, or one of"), "{}", text(&output));
+}
+
+#[test]
+fn a_run_is_not_gone_on_with_by_another_recipe() {
+    let folder = Folder::new();
+    done(&folder.train(&["--out", "run"]));
+    let output = folder.train(&["--out", "run", "--resume", "--set", "schedule.lr=2e-3"]);
+    assert!(!output.status.success() && text(&output).contains("another recipe"), "{}", text(&output));
+    std::fs::write(folder.path().join("spec.toml"), "size = 40\n[kinds]\nshape = 1\n").unwrap();
+    let output = folder.train(&["--out", "run", "--resume"]);
+    assert!(!output.status.success() && text(&output).contains("other data"), "{}", text(&output));
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let folder = Folder::new();
+    let output = folder.train(&["--out", "run", "--dry-run"]);
+    done(&output);
+    let said = text(&output);
+    for expected in ["is-net", "endless", "moves", "gradients", "6 steps", "memory"] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(!folder.path().join("run").exists());
+}
