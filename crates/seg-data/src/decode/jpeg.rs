@@ -1,7 +1,9 @@
 //! JPEG, bit-equal to libjpeg-turbo: its reading of the segments, its upsampling and its colours are ours, entropy
 //! decoding and the inverse transform are the crate's.
 
+mod pieces;
 mod planes;
+mod restarts;
 mod stream;
 
 use image::metadata::Orientation;
@@ -37,8 +39,12 @@ fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, output: Output) ->
     let check = |frame: &Frame| {
         let pixels = frame.width as u64 * frame.height as u64;
         let channels = frame.components.len() as u64;
-        // planes, output, and the coefficients that a progressive file keeps (2 bytes each)
-        let factor = if frame.progressive() { 3 * channels + 3 } else { channels + 3 };
+        // planes, output, and the coefficients that a progressive file keeps (2 bytes each), or the planes of a piece
+        let factor = match () {
+            () if frame.progressive() => 3 * channels + 3,
+            () if frame.in_pieces() => 2 * channels + 3,
+            () => channels + 3,
+        };
         limits.check_header(name, frame.width as u32, frame.height as u32, pixels * factor)
     };
     let stream = match stream::read(bytes, &check) {
@@ -60,11 +66,9 @@ fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, output: Output) ->
         max_memory: Some(limits.max_decoded_bytes),
     };
     let fail = |e: JpegError| error(e, name, &stream);
-    let mut decoder = Decoder::new_with_limits(&stream.bytes, ours).map_err(fail)?;
-    let precision = decoder.header().precision;
     let unsupported = |reason| DataError::Unsupported { name: name.to_owned(), format: "JPEG", reason };
-    if precision != 8 {
-        return Err(unsupported(format!("it has {precision} bits a sample, expected 8")));
+    if stream.frame.precision != 8 {
+        return Err(unsupported(format!("it has {} bits a sample, expected 8", stream.frame.precision)));
     }
     if !matches!(stream.frame.components.len(), 1 | 3 | 4) {
         return Err(unsupported(format!("it has {} components, expected 1, 3 or 4", stream.frame.components.len())));
@@ -76,12 +80,19 @@ fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, output: Output) ->
         if !stream.complete {
             notes.push("its progressive scans are incomplete: the picture is coarser than it was meant".into());
         }
+        let mut decoder = Decoder::new_with_limits(&stream.bytes, ours).map_err(fail)?;
         decoder.set_block_smoothing(true);
         decoder.set_output_format(if grey { PixelFormat::Grayscale } else { PixelFormat::Rgb });
         decoder.decode_image().map_err(fail)?.data
     } else {
-        let mut raw = decoder.decode_raw().map_err(fail)?;
-        clear_lost(&mut raw, &stream);
+        let raw = if stream.frame.in_pieces() {
+            pieces::decode(bytes, &stream.frame, &stream.scans).map_err(fail)?
+        } else {
+            let decoder = Decoder::new_with_limits(&stream.bytes, ours).map_err(fail)?;
+            let mut raw = decoder.decode_raw().map_err(fail)?;
+            clear_lost(&mut raw, &stream);
+            raw
+        };
         planes::to_pixels(&raw, &stream.frame, stream.colour, output).map_err(unsupported)?
     };
     let got = data.len();
