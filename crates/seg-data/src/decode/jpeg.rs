@@ -11,19 +11,20 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use libjpeg_turbo_rs::{DecodeLimits as JpegLimits, Decoder, JpegError, PixelFormat, RawImage};
 
 use self::stream::{Colour, Frame, Refusal, Stream};
+use super::loader::Room;
 use super::{DecodeLimits, Decoded, StoredProfile};
 use crate::error::{DataError, Result, one_line};
 
 /// More scans than any encoder writes; each costs a pass over all coefficients.
 const MAX_SCANS: usize = 256;
 
-pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
-    decode_as(bytes, name, limits, Output::Picture)
+pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits, room: &mut Room) -> Result<Decoded> {
+    decode_as(bytes, name, limits, room, Output::Picture)
 }
 
 /// Grey as OpenCV has it: the file's luma, not one made of red, green and blue.
 pub(super) fn opencv_grey(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
-    decode_as(bytes, name, limits, Output::OpencvGrey)
+    decode_as(bytes, name, limits, &mut Room::default(), Output::OpencvGrey)
 }
 
 /// What is made of the components.
@@ -35,7 +36,7 @@ enum Output {
     OpencvGrey,
 }
 
-fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, output: Output) -> Result<Decoded> {
+fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, room: &mut Room, output: Output) -> Result<Decoded> {
     let check = |frame: &Frame| {
         let pixels = frame.width as u64 * frame.height as u64;
         let channels = frame.components.len() as u64;
@@ -47,7 +48,7 @@ fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, output: Output) ->
         };
         limits.check_header(name, frame.width as u32, frame.height as u32, pixels * factor)
     };
-    let stream = match stream::read(bytes, &check) {
+    let stream = match stream::read(bytes, std::mem::take(&mut room.rewritten), &check) {
         Ok(stream) => stream,
         Err(Refusal::Limit(e)) => return Err(e),
         Err(Refusal::Words(reason)) => {
@@ -93,8 +94,9 @@ fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, output: Output) ->
             clear_lost(&mut raw, &stream);
             raw
         };
-        planes::to_pixels(&raw, &stream.frame, stream.colour, output).map_err(unsupported)?
+        planes::to_pixels(&raw, &stream.frame, stream.colour, output, room).map_err(unsupported)?
     };
+    room.rewritten = stream.bytes;
     let got = data.len();
     let (w, h) = (width as u32, height as u32);
     let image = if got != width * height * if grey { 1 } else { 3 } {

@@ -128,12 +128,22 @@ pub(super) struct Stream {
     pub complete: bool,
 }
 
-/// Reads the segments of a file; `check` sees the frame header before memory is taken for what it asks.
-pub(super) fn read(file: &[u8], check: &dyn Fn(&Frame) -> Result<(), DataError>) -> Result<Stream, Refusal> {
+/// Reads the segments of a file; what is rewritten goes into the memory of `out`; `check` sees the frame header before memory is taken for what it asks.
+pub(super) fn read(
+    file: &[u8],
+    mut out: Vec<u8>,
+    check: &dyn Fn(&Frame) -> Result<(), DataError>,
+) -> Result<Stream, Refusal> {
+    out.clear();
+    // in one piece, not by doubling
+    out.reserve(file.len() + 64);
+    out.extend([0xff, 0xd8]);
+    // for the marker of the colours
+    put(&mut out, 0xfe, &[0; 12]);
     let mut s = Reader {
         file,
         check,
-        out: vec![0xff, 0xd8],
+        out,
         tables: Vec::new(),
         pieces: Vec::new(),
         frame: None,
@@ -165,8 +175,7 @@ pub(super) fn read(file: &[u8], check: &dyn Fn(&Frame) -> Result<(), DataError>)
         Colour::Ycck => Some(2),
     };
     if let Some(transform) = transform {
-        let marker = [0xff, 0xee, 0, 14, b'A', b'd', b'o', b'b', b'e', 0, 100, 0, 0, 0, 0, transform];
-        bytes.splice(2..2, marker);
+        bytes[2..18].copy_from_slice(&[0xff, 0xee, 0, 14, b'A', b'd', b'o', b'b', b'e', 0, 100, 0, 0, 0, 0, transform]);
     }
     Ok(Stream {
         bytes,
