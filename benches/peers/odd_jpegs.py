@@ -46,7 +46,7 @@ class Maker:
             for colours in ([], ["-rgb"]):
                 for kind in KINDS:
                     self.encode(f"sampling_{three.replace(',', '_')}{''.join(colours + kind)}", ["-sample", three, *colours, *kind])
-        for options in (["-grayscale"], ["-grayscale", "-sample", "2x2"], ["-arithmetic"], ["-arithmetic", "-progressive"], ["-quality", "100"], ["-optimize"]):
+        for options in (["-grayscale"], ["-grayscale", "-sample", "2x2"], ["-grayscale", "-sample", "2x2", "-arithmetic"], ["-arithmetic"], ["-arithmetic", "-progressive"], ["-quality", "100"], ["-optimize"]):
             self.encode("plain" + "".join(options), options)
 
     def restarts(self):
@@ -86,6 +86,13 @@ class Maker:
                 self.write(f"{name}_jfif_adobe{transform}", file[:20] + ADOBE + bytes([transform]) + file[20:])
                 self.write(f"{name}_adobe{transform}", file[:2] + ADOBE + bytes([transform]) + file[20:])
             self.write(f"{name}_bare", file[:2] + file[20:])
+            same = bytearray(file)
+            frame = file.find(b"\xff\xc2" if kind else b"\xff\xc0")
+            same[frame + 10:frame + 19:3] = b"\1\1\1"
+            at = file.find(b"\xff\xda")
+            same[at + 5:at + 11:2] = b"\1\1\1"
+            if not kind:
+                self.write(f"{name}_one_id", bytes(same))
             scans = [i for i in range(len(file) - 1) if file[i:i + 2] == b"\xff\xda"]
             for j, i in enumerate(scans[1:]):
                 self.write(f"{name}_scans{j + 1}", file[:i] + b"\xff\xd9")

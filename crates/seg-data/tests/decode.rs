@@ -9,7 +9,8 @@ use common::{data, fnv, table};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageFormat, Luma, Rgb, RgbImage, Rgba};
 use seg_data::{
-    DecodeLimits, MaskReader, MaskRole, decode_image, decode_mask, load_image, load_labels, load_levels, load_mask,
+    DecodeLimits, ImageLoader, MaskReader, MaskRole, decode_image, decode_mask, load_image, load_labels, load_levels,
+    load_mask,
 };
 
 fn limits() -> DecodeLimits {
@@ -55,6 +56,29 @@ fn with_orientation(jpeg: &[u8], value: u8, big_endian: bool) -> Vec<u8> {
     out.extend(&tiff);
     out.extend(&jpeg[2..]);
     out
+}
+
+#[test]
+fn a_loader_keeps_memory_and_nothing_else() {
+    let mut loader = ImageLoader::new(limits());
+    let paths = |folder: &str| {
+        let mut all: Vec<_> = std::fs::read_dir(data(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        all.sort();
+        all
+    };
+    for path in [paths("jpeg"), paths("decode"), paths("jpeg")].concat() {
+        let (alone, loaded) = (load_image(&path, &limits()).unwrap(), loader.load(&path).unwrap());
+        assert_eq!(loaded.dimensions(), alone.dimensions(), "{}", path.display());
+        assert_eq!(fnv(loaded.image.as_raw()), fnv(alone.image.as_raw()), "{}", path.display());
+        assert_eq!((loaded.format, loaded.orientation, &loaded.notes), (alone.format, alone.orientation, &alone.notes));
+        loader.give_back(loaded.image);
+        assert!(loader.load(data("no such file")).is_err());
+    }
+    let path = data("jpeg/rst.jpg");
+    let first = loader.load(&path).unwrap().image;
+    let place = first.as_ptr();
+    loader.give_back(first);
+    assert_eq!(loader.load(&path).unwrap().image.as_ptr(), place);
 }
 
 #[test]

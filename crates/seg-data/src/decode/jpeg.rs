@@ -1,7 +1,9 @@
 //! JPEG, bit-equal to libjpeg-turbo: its reading of the segments, its upsampling and its colours are ours, entropy
 //! decoding and the inverse transform are the crate's.
 
+mod pieces;
 mod planes;
+mod restarts;
 mod stream;
 
 use image::metadata::Orientation;
@@ -9,19 +11,20 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use libjpeg_turbo_rs::{DecodeLimits as JpegLimits, Decoder, JpegError, PixelFormat, RawImage};
 
 use self::stream::{Colour, Frame, Refusal, Stream};
+use super::loader::Room;
 use super::{DecodeLimits, Decoded, StoredProfile};
 use crate::error::{DataError, Result, one_line};
 
 /// More scans than any encoder writes; each costs a pass over all coefficients.
 const MAX_SCANS: usize = 256;
 
-pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
-    decode_as(bytes, name, limits, Output::Picture)
+pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits, room: &mut Room) -> Result<Decoded> {
+    decode_as(bytes, name, limits, room, Output::Picture)
 }
 
 /// Grey as OpenCV has it: the file's luma, not one made of red, green and blue.
 pub(super) fn opencv_grey(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
-    decode_as(bytes, name, limits, Output::OpencvGrey)
+    decode_as(bytes, name, limits, &mut Room::default(), Output::OpencvGrey)
 }
 
 /// What is made of the components.
@@ -33,15 +36,19 @@ enum Output {
     OpencvGrey,
 }
 
-fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, output: Output) -> Result<Decoded> {
+fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, room: &mut Room, output: Output) -> Result<Decoded> {
     let check = |frame: &Frame| {
         let pixels = frame.width as u64 * frame.height as u64;
         let channels = frame.components.len() as u64;
-        // planes, output, and the coefficients that a progressive file keeps (2 bytes each)
-        let factor = if frame.progressive() { 3 * channels + 3 } else { channels + 3 };
+        // planes, output, and the coefficients that a progressive file keeps (2 bytes each), or the planes of a piece
+        let factor = match () {
+            () if frame.progressive() => 3 * channels + 3,
+            () if frame.in_pieces() => 2 * channels + 3,
+            () => channels + 3,
+        };
         limits.check_header(name, frame.width as u32, frame.height as u32, pixels * factor)
     };
-    let stream = match stream::read(bytes, &check) {
+    let stream = match stream::read(bytes, std::mem::take(&mut room.rewritten), &check) {
         Ok(stream) => stream,
         Err(Refusal::Limit(e)) => return Err(e),
         Err(Refusal::Words(reason)) => {
@@ -60,11 +67,9 @@ fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, output: Output) ->
         max_memory: Some(limits.max_decoded_bytes),
     };
     let fail = |e: JpegError| error(e, name, &stream);
-    let mut decoder = Decoder::new_with_limits(&stream.bytes, ours).map_err(fail)?;
-    let precision = decoder.header().precision;
     let unsupported = |reason| DataError::Unsupported { name: name.to_owned(), format: "JPEG", reason };
-    if precision != 8 {
-        return Err(unsupported(format!("it has {precision} bits a sample, expected 8")));
+    if stream.frame.precision != 8 {
+        return Err(unsupported(format!("it has {} bits a sample, expected 8", stream.frame.precision)));
     }
     if !matches!(stream.frame.components.len(), 1 | 3 | 4) {
         return Err(unsupported(format!("it has {} components, expected 1, 3 or 4", stream.frame.components.len())));
@@ -76,14 +81,22 @@ fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, output: Output) ->
         if !stream.complete {
             notes.push("its progressive scans are incomplete: the picture is coarser than it was meant".into());
         }
+        let mut decoder = Decoder::new_with_limits(&stream.bytes, ours).map_err(fail)?;
         decoder.set_block_smoothing(true);
         decoder.set_output_format(if grey { PixelFormat::Grayscale } else { PixelFormat::Rgb });
         decoder.decode_image().map_err(fail)?.data
     } else {
-        let mut raw = decoder.decode_raw().map_err(fail)?;
-        clear_lost(&mut raw, &stream);
-        planes::to_pixels(&raw, &stream.frame, stream.colour, output).map_err(unsupported)?
+        let raw = if stream.frame.in_pieces() {
+            pieces::decode(bytes, &stream.frame, &stream.scans).map_err(fail)?
+        } else {
+            let decoder = Decoder::new_with_limits(&stream.bytes, ours).map_err(fail)?;
+            let mut raw = decoder.decode_raw().map_err(fail)?;
+            clear_lost(&mut raw, &stream);
+            raw
+        };
+        planes::to_pixels(&raw, &stream.frame, stream.colour, output, room).map_err(unsupported)?
     };
+    room.rewritten = stream.bytes;
     let got = data.len();
     let (w, h) = (width as u32, height as u32);
     let image = if got != width * height * if grey { 1 } else { 3 } {

@@ -5,6 +5,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageFormat};
 
+use super::loader::Room;
 use super::{DecodeLimits, Decoded, decode_as, guarded, jpeg, labels, read, sniff, tiff};
 use crate::error::Result;
 use crate::inside::MaskReader;
@@ -47,7 +48,7 @@ pub(crate) fn raw_mask(bytes: &[u8], name: &str, reader: MaskReader, limits: &De
         format @ ImageFormat::Jpeg if reader == MaskReader::OpenCv => {
             (format, guarded(name, "JPEG", || jpeg::opencv_grey(bytes, name, limits))?)
         }
-        format => (format, decode_as(format, bytes, name, limits)?),
+        format => (format, decode_as(format, bytes, name, limits, &mut Room::default())?),
     };
     let Decoded { pixels, orientation, notes, .. } = decoded;
     if format == ImageFormat::Png {
@@ -90,7 +91,7 @@ pub(crate) fn load_palette_labels(path: &Path, limits: &DecodeLimits) -> Result<
             (indices, decoded.orientation)
         }
         Ok(ImageFormat::Png) if labels::is_indexed(&bytes) => {
-            let decoded = decode_as(ImageFormat::Png, &bytes, &name, limits)?;
+            let decoded = decode_as(ImageFormat::Png, &bytes, &name, limits, &mut Room::default())?;
             let indices = guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))?;
             (Some(indices), decoded.orientation)
         }

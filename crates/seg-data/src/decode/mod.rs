@@ -25,6 +25,7 @@ mod gif_blocks;
 mod jpeg;
 mod labels;
 mod limits;
+mod loader;
 mod masks;
 mod png_chunks;
 mod profile;
@@ -43,6 +44,8 @@ use image::{DynamicImage, GrayImage, RgbImage};
 
 use crate::error::{DataError, Result};
 pub use limits::DecodeLimits;
+pub use loader::ImageLoader;
+use loader::Room;
 pub use profile::ColourProfile;
 use profile::StoredProfile;
 
@@ -101,7 +104,7 @@ pub(crate) struct Decoded {
 /// One line with the file's name, the value and what was expected: missing or unreadable file, not a regular file,
 /// 0 bytes, not an image, a format that is not built in, a limit exceeded, truncated or damaged data.
 pub fn load_image(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<LoadedImage> {
-    let (format, decoded) = open(path.as_ref(), limits)?;
+    let (format, decoded) = open(path.as_ref(), limits, &mut Room::default())?;
     Ok(finish(format, decoded))
 }
 
@@ -112,7 +115,7 @@ pub fn load_image(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Loade
 pub fn decode_image(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<LoadedImage> {
     limits.check_file(name, bytes.len() as u64)?;
     let format = sniff::format(bytes, name)?;
-    Ok(finish(format, decode_as(format, bytes, name, limits)?))
+    Ok(finish(format, decode_as(format, bytes, name, limits, &mut Room::default())?))
 }
 
 /// Reads an image of labels: the indices of a palette PNG, not its colours, or the levels of an 8-bit gray one.
@@ -141,21 +144,27 @@ pub(crate) use tiff::Facts as TiffFacts;
 
 /// The name and the bytes of a file that is not over the limits.
 pub(crate) fn read(path: &Path, limits: &DecodeLimits) -> Result<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    Ok((read_into(path, limits, &mut bytes)?, bytes))
+}
+
+/// [`read`] into memory that is there.
+fn read_into(path: &Path, limits: &DecodeLimits, bytes: &mut Vec<u8>) -> Result<String> {
     let name = path.display().to_string();
     let len = check_is_file(path)?;
     limits.check_file(&name, len)?;
     let file = File::open(path).map_err(|e| DataError::io(path, "open it", e))?;
-    let mut bytes = Vec::new();
+    bytes.clear();
     bytes.try_reserve_exact(len as usize).map_err(|_| limits.no_memory(&name, len))?;
     // a file may grow between the two checks
     file.take(limits.max_file_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)
+        .read_to_end(bytes)
         .map_err(|e| DataError::io(path, "read it", e))?;
     limits.check_file(&name, bytes.len() as u64)?;
-    Ok((name, bytes))
+    Ok(name)
 }
 
-fn open(path: &Path, limits: &DecodeLimits) -> Result<(ImageFormat, Decoded)> {
+fn open(path: &Path, limits: &DecodeLimits, room: &mut Room) -> Result<(ImageFormat, Decoded)> {
     let name = path.display().to_string();
     limits.check_file(&name, check_is_file(path)?)?;
     // by its first bytes, before the rest is read: what is no image may be large
@@ -163,8 +172,10 @@ fn open(path: &Path, limits: &DecodeLimits) -> Result<(ImageFormat, Decoded)> {
     let file = File::open(path).map_err(|e| DataError::io(path, "open it", e))?;
     file.take(sniff::HEAD as u64).read_to_end(&mut head).map_err(|e| DataError::io(path, "read it", e))?;
     let format = sniff::format(&head, &name)?;
-    let (name, bytes) = read(path, limits)?;
-    Ok((format, decode_as(format, &bytes, &name, limits)?))
+    let mut bytes = std::mem::take(&mut room.file);
+    let decoded = read_into(path, limits, &mut bytes).and_then(|name| decode_as(format, &bytes, &name, limits, room));
+    room.file = bytes;
+    Ok((format, decoded?))
 }
 
 /// The length of a regular file.
@@ -177,9 +188,9 @@ fn check_is_file(path: &Path) -> Result<u64> {
     Err(DataError::size("an image's path", format!("{}, which is {kind}", path.display()), "a file"))
 }
 
-fn decode_as(format: ImageFormat, bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
+fn decode_as(format: ImageFormat, bytes: &[u8], name: &str, limits: &DecodeLimits, room: &mut Room) -> Result<Decoded> {
     guarded(name, sniff::label(format), || match format {
-        ImageFormat::Jpeg => jpeg::decode(bytes, name, limits),
+        ImageFormat::Jpeg => jpeg::decode(bytes, name, limits, room),
         ImageFormat::Tiff => tiff::decode(bytes, name, limits),
         ImageFormat::Png => raster::decode_png(bytes, name, limits),
         ImageFormat::Gif => gif::decode(bytes, name, limits),

@@ -3,6 +3,7 @@
 use libjpeg_turbo_rs::RawImage;
 use rayon::prelude::*;
 
+use super::super::loader::Room;
 use super::Output;
 use super::stream::{Colour, Frame};
 
@@ -27,7 +28,13 @@ struct Plane<'a> {
 }
 
 /// `height × width` grey or RGB pixels. The error says which sampling cannot be read.
-pub(super) fn to_pixels(raw: &RawImage, frame: &Frame, colour: Colour, output: Output) -> Result<Vec<u8>, String> {
+pub(super) fn to_pixels(
+    raw: &RawImage,
+    frame: &Frame,
+    colour: Colour,
+    output: Output,
+    room: &mut Room,
+) -> Result<Vec<u8>, String> {
     let (width, height) = (frame.width, frame.height);
     if colour == Colour::Grey {
         let rows = raw.planes[0].chunks_exact(raw.plane_widths[0]).take(height);
@@ -60,7 +67,7 @@ pub(super) fn to_pixels(raw: &RawImage, frame: &Frame, colour: Colour, output: O
     if output == Output::OpencvGrey && colour == Colour::YCbCr {
         planes.truncate(1);
     }
-    let mut out = vec![0; width * height * channels];
+    let mut out = room.pixels(width * height * channels);
     out.par_chunks_mut(width * channels * BAND).enumerate().for_each(|(band, pixels)| {
         let mut rows = vec![vec![0u8; width + 2]; planes.len()];
         let mut sums = Vec::new();

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use super::pieces::Scan;
+use super::restarts::{damage, gaps, next_marker, place, resynchronise, split};
 use crate::decode::exif;
 use crate::error::DataError;
 
@@ -21,9 +23,6 @@ impl<S: Into<String>> From<S> for Refusal {
     }
 }
 
-/// The place of data between two markers, and the marker behind it; `None` where the file ends.
-type Part = (Range<usize>, Option<u8>);
-
 /// How the components are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Colour {
@@ -40,9 +39,11 @@ pub(super) struct Lost(pub Range<usize>);
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Component {
-    id: u8,
+    pub id: u8,
     pub h: usize,
     pub v: usize,
+    /// Its quantisation table.
+    pub table: u8,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +51,8 @@ pub(super) struct Frame {
     pub width: usize,
     pub height: usize,
     pub components: Vec<Component>,
+    /// Bits a sample.
+    pub precision: u8,
     kind: u8,
 }
 
@@ -72,17 +75,34 @@ impl Frame {
         matches!(self.kind, 0xc9..=0xcb)
     }
 
-    /// Units of a scan over the components with these ids.
-    fn units(&self, ids: &[u8]) -> usize {
+    /// Whether its scans are decoded by [`super::pieces`].
+    pub fn in_pieces(&self) -> bool {
+        self.kind == 0xc9
+    }
+
+    /// Which components a scan with these ids has. Of several with one id, each is had once.
+    fn of_scan<'a>(&self, ids: impl Iterator<Item = &'a u8>) -> Result<Vec<usize>, String> {
+        let mut found = Vec::new();
+        for id in ids {
+            let free = |(i, part): (usize, &Component)| (part.id == *id && !found.contains(&i)).then_some(i);
+            match self.components.iter().enumerate().find_map(free) {
+                Some(i) => found.push(i),
+                None => return Err(format!("a scan has component {id}, which its frame header has not")),
+            }
+        }
+        if found.is_empty() { Err("a scan has no components".into()) } else { Ok(found) }
+    }
+
+    /// Units across and down of a scan over the components with these places in the frame.
+    pub fn units(&self, components: &[usize]) -> (usize, usize) {
         let (h, v) = self.max();
         let blocks = |size: usize, part: usize, most: usize| (size * part).div_ceil(most).div_ceil(8);
-        match ids {
-            [id] => self
-                .components
-                .iter()
-                .find(|c| c.id == *id)
-                .map_or(0, |c| blocks(self.width, c.h, h) * blocks(self.height, c.v, v)),
-            _ => self.width.div_ceil(8 * h) * self.height.div_ceil(8 * v),
+        match components {
+            [one] => {
+                let part = &self.components[*one];
+                (blocks(self.width, part.h, h), blocks(self.height, part.v, v))
+            }
+            _ => (self.width.div_ceil(8 * h), self.height.div_ceil(8 * v)),
         }
     }
 }
@@ -91,6 +111,8 @@ impl Frame {
 #[derive(Debug)]
 pub(super) struct Stream {
     pub bytes: Vec<u8>,
+    /// The scans, where they are decoded in pieces; `bytes` lacks their data then.
+    pub scans: Vec<Scan>,
     pub frame: Frame,
     pub colour: Colour,
     pub orientation: Option<u8>,
@@ -106,12 +128,24 @@ pub(super) struct Stream {
     pub complete: bool,
 }
 
-/// Reads the segments of a file; `check` sees the frame header before memory is taken for what it asks.
-pub(super) fn read(file: &[u8], check: &dyn Fn(&Frame) -> Result<(), DataError>) -> Result<Stream, Refusal> {
+/// Reads the segments of a file; what is rewritten goes into the memory of `out`; `check` sees the frame header before memory is taken for what it asks.
+pub(super) fn read(
+    file: &[u8],
+    mut out: Vec<u8>,
+    check: &dyn Fn(&Frame) -> Result<(), DataError>,
+) -> Result<Stream, Refusal> {
+    out.clear();
+    // in one piece, not by doubling
+    out.reserve(file.len() + 64);
+    out.extend([0xff, 0xd8]);
+    // for the marker of the colours
+    put(&mut out, 0xfe, &[0; 12]);
     let mut s = Reader {
         file,
         check,
-        out: vec![0xff, 0xd8],
+        out,
+        tables: Vec::new(),
+        pieces: Vec::new(),
         frame: None,
         jfif: false,
         adobe: None,
@@ -141,11 +175,11 @@ pub(super) fn read(file: &[u8], check: &dyn Fn(&Frame) -> Result<(), DataError>)
         Colour::Ycck => Some(2),
     };
     if let Some(transform) = transform {
-        let marker = [0xff, 0xee, 0, 14, b'A', b'd', b'o', b'b', b'e', 0, 100, 0, 0, 0, 0, transform];
-        bytes.splice(2..2, marker);
+        bytes[2..18].copy_from_slice(&[0xff, 0xee, 0, 14, b'A', b'd', b'o', b'b', b'e', 0, 100, 0, 0, 0, 0, transform]);
     }
     Ok(Stream {
         bytes,
+        scans: s.pieces,
         guarded: !s.full_tables && !frame.arithmetic() && !frame.lossless(),
         complete: !frame.progressive() || s.missing.iter().all(|m| m.iter().all(|&bit| bit == 0)),
         frame,
@@ -185,6 +219,9 @@ struct Reader<'a> {
     file: &'a [u8],
     check: &'a dyn Fn(&Frame) -> Result<(), DataError>,
     out: Vec<u8>,
+    /// Tables so far, as segments.
+    tables: Vec<u8>,
+    pieces: Vec<Scan>,
     frame: Option<Frame>,
     jfif: bool,
     adobe: Option<u8>,
@@ -250,10 +287,12 @@ impl Reader<'_> {
                     self.copy(marker, body);
                 }
                 0xc0..=0xcf => {
-                    if !matches!(marker, 0xc8 | 0xcc) {
+                    if matches!(marker, 0xc8 | 0xcc) {
+                        self.copy(marker, body);
+                    } else {
                         self.start_frame(marker, body)?;
+                        self.copy(marker, &numbered(body, 6, 3));
                     }
-                    self.copy(marker, body);
                 }
                 0xdb => self.copy(marker, body),
                 0xdd => {
@@ -264,7 +303,6 @@ impl Reader<'_> {
                 }
                 0xda => {
                     self.scans += 1;
-                    self.copy(marker, body);
                     at = self.scan(body, at)?;
                     let one = self.frame.as_ref().is_some_and(|f| {
                         !f.progressive() && body.first().is_some_and(|&n| usize::from(n) == f.components.len())
@@ -279,28 +317,36 @@ impl Reader<'_> {
     }
 
     fn copy(&mut self, marker: u8, body: &[u8]) {
-        self.out.extend([0xff, marker]);
-        self.out.extend((body.len() as u16 + 2).to_be_bytes());
-        self.out.extend(body);
+        put(&mut self.out, marker, body);
+        if matches!(marker, 0xcc | 0xdb) {
+            put(&mut self.tables, marker, body);
+        }
     }
 
     fn start_frame(&mut self, kind: u8, body: &[u8]) -> Result<(), Refusal> {
-        let [_, h1, h0, w1, w0, count, parts @ ..] = body else { return Err("its frame header is too short".into()) };
+        let [precision, h1, h0, w1, w0, count, parts @ ..] = body else {
+            return Err("its frame header is too short".into());
+        };
         if self.frame.is_some() {
             return Err("it has two frame headers".into());
         }
         let components: Vec<Component> = parts
             .chunks_exact(3)
             .take(usize::from(*count))
-            .map(|c| Component { id: c[0], h: usize::from(c[1] >> 4), v: usize::from(c[1] & 15) })
+            .map(|c| Component { id: c[0], h: usize::from(c[1] >> 4), v: usize::from(c[1] & 15), table: c[2] })
             .collect();
         let height = usize::from(*h1) << 8 | usize::from(*h0);
         if height == 0 {
             return Err("its height is to follow behind the pixels (DNL), which is not read".into());
         }
+        if let Some((i, part)) =
+            components.iter().enumerate().find(|(_, c)| !(1..=4).contains(&c.h) || !(1..=4).contains(&c.v))
+        {
+            return Err(format!("component {} is sampled {}x{}, expected 1 to 4", i + 1, part.h, part.v).into());
+        }
         self.missing = vec![[99; 64]; components.len()];
         let width = usize::from(*w1) << 8 | usize::from(*w0);
-        let frame = self.frame.insert(Frame { width, height, components, kind });
+        let frame = self.frame.insert(Frame { width, height, components, precision: *precision, kind });
         (self.check)(frame).map_err(Refusal::Limit)
     }
 
@@ -308,19 +354,41 @@ impl Reader<'_> {
     fn scan(&mut self, header: &[u8], start: usize) -> Result<usize, Refusal> {
         let Some(frame) = &self.frame else { return Err("its pixels come before its frame header".into()) };
         let count = usize::from(header.first().copied().unwrap_or_default());
-        let ids: Vec<u8> = header.iter().skip(1).step_by(2).take(count).copied().collect();
+        let components = frame.of_scan(header.iter().skip(1).step_by(2).take(count))?;
         if let Some([first, last, bits]) = header.get(1 + 2 * count..4 + 2 * count) {
-            for (component, missing) in frame.components.iter().zip(&mut self.missing) {
-                if ids.contains(&component.id) {
-                    missing
-                        .iter_mut()
-                        .take(usize::from(*last) + 1)
-                        .skip(usize::from(*first))
-                        .for_each(|m| *m = bits & 15);
-                }
+            for &component in &components {
+                self.missing[component]
+                    .iter_mut()
+                    .take(usize::from(*last) + 1)
+                    .skip(usize::from(*first))
+                    .for_each(|m| *m = bits & 15);
             }
         }
+        let mut header = header.to_vec();
+        for (i, component) in components.iter().enumerate() {
+            header[1 + 2 * i] = *component as u8 + 1;
+        }
         let (parts, end) = split(self.file, start, self.interval > 0);
+        let (across, down) = frame.units(&components);
+        let units = across * down;
+        if frame.in_pieces() {
+            let interval = if self.interval == 0 { units } else { units.min(self.interval) };
+            let order = resynchronise(&parts, units.div_ceil(interval));
+            self.notes.extend(damage(&parts, &order));
+            self.pieces.push(Scan {
+                tables: self.tables.clone(),
+                header,
+                components,
+                units,
+                interval,
+                data: order.iter().map(|part| place(&parts, part)).collect(),
+            });
+            return Ok(end);
+        }
+        if frame.arithmetic() && self.interval > 0 {
+            return Err("it has restart markers in arithmetic coding that is not sequential, which is not read".into());
+        }
+        put(&mut self.out, 0xda, &header);
         let pad: &[u8] =
             if frame.arithmetic() || frame.lossless() { &[] } else { &[0xff, 0, 0xff, 0, 0xff, 0, 0xff, 0] };
         if self.interval == 0 || frame.lossless() {
@@ -328,114 +396,50 @@ impl Reader<'_> {
             self.out.extend(pad);
             return Ok(end);
         }
-        let units = frame.units(&ids);
         let order = resynchronise(&parts, units.div_ceil(self.interval));
-        let odd = order.iter().enumerate().any(|(i, part)| *part != Some(i));
-        let (mut gaps, mut starved) = (0, false);
+        let mut starved = false;
         for (i, part) in order.iter().enumerate() {
             if i > 0 {
                 self.out.extend([0xff, 0xd0 + ((i - 1) % 8) as u8]);
             }
-            let data = part.map_or(0..0, |part| parts[part].0.clone());
+            let data = place(&parts, part);
             if data.is_empty() {
                 // where data runs out, libjpeg makes one unit of zero bits, and none until a marker is accepted again
                 let from = i * self.interval + usize::from(part.is_some() || !starved);
                 self.lost.push(Lost(from..((i + 1) * self.interval).min(units)));
-                gaps += 1;
                 starved = true;
             } else {
                 starved = false;
-                let data = &self.file[data];
-                // The decoder looks for the marker behind what it has read, which may be less than there is. Zeros at the end it
-                // would make up by itself.
-                self.out.extend(if frame.arithmetic() { without_zeros(data) } else { data });
+                self.out.extend(&self.file[data]);
                 self.out.extend(pad);
             }
         }
-        if gaps > 0 && (frame.progressive() || frame.arithmetic() || ids.len() != frame.components.len()) {
+        let gaps = gaps(&parts, &order);
+        if gaps > 0 && (frame.progressive() || components.len() != frame.components.len()) {
             return Err(format!(
-                "{gaps} restart markers are missing or repeated, which is mended for baseline files alone"
+                "{gaps} restart markers are missing or repeated, which is not mended in files of several scans"
             )
             .into());
         }
-        if gaps > 0 {
-            let of = order.len();
-            self.notes.push(format!("restart markers are damaged: {gaps} of {of} stretches have no data and are grey"));
-        } else if odd {
-            self.notes.push("restart markers are damaged: parts of the picture were left out or moved".into());
-        }
+        self.notes.extend(damage(&parts, &order));
         Ok(end)
     }
 }
 
-/// Arithmetic coding ends in zeros without end, of which an encoder may write some. The one behind 255 belongs to it.
-fn without_zeros(data: &[u8]) -> &[u8] {
-    let kept = data.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1 + usize::from(data[last] == 0xff));
-    &data[..kept.min(data.len())]
+/// Appends a segment.
+pub(super) fn put(out: &mut Vec<u8>, marker: u8, body: &[u8]) {
+    out.extend([0xff, marker]);
+    out.extend((body.len() as u16 + 2).to_be_bytes());
+    out.extend(body);
 }
 
-/// The next marker at or behind `at`, with the place behind it. Stray bytes and fill bytes are skipped.
-fn next_marker(file: &[u8], mut at: usize) -> Option<(u8, usize)> {
-    loop {
-        at += file.get(at..)?.iter().position(|&b| b == 0xff)?;
-        at += file[at..].iter().position(|&b| b != 0xff)?;
-        let marker = file[at];
-        at += 1;
-        if marker != 0 {
-            return Some((marker, at));
-        }
+/// A segment's body with its components numbered from 1: the first id is at `from`, the others `step` apart.
+fn numbered(body: &[u8], from: usize, step: usize) -> Vec<u8> {
+    let mut body = body.to_vec();
+    for (id, number) in body.iter_mut().skip(from).step_by(step).zip(1..) {
+        *id = number;
     }
-}
-
-/// The data of a scan between its markers, each with the marker that ends it (`None`: the file's end), and the place of
-/// the marker that ends the scan.
-fn split(file: &[u8], start: usize, restarts: bool) -> (Vec<Part>, usize) {
-    let mut parts = Vec::new();
-    let (mut begin, mut at) = (start, start);
-    while let Some(found) = file.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xff)) {
-        let ff = at + found;
-        let Some(run) = file[ff..].iter().position(|&b| b != 0xff) else { break };
-        at = ff + run + 1;
-        match file[ff + run] {
-            0 => {}
-            marker @ (0xd0..=0xd7 | 0x01..=0xbf) if restarts => {
-                parts.push((begin..ff, Some(marker)));
-                begin = at;
-            }
-            marker => {
-                parts.push((begin..ff, Some(marker)));
-                return (parts, ff);
-            }
-        }
-    }
-    parts.push((begin..file.len(), None));
-    (parts, file.len())
-}
-
-/// Which part each restart interval takes its data from, by libjpeg's rules: a marker one or two ahead of the expected
-/// one stays for later and the interval gets nothing; one or two behind is skipped with its data; any other is taken.
-fn resynchronise(parts: &[Part], intervals: usize) -> Vec<Option<usize>> {
-    let mut order = Vec::with_capacity(intervals);
-    let mut part = 0;
-    order.push(Some(0));
-    for i in 1..intervals {
-        let taken = loop {
-            match parts[part].1 {
-                Some(marker @ 0xd0..=0xd7) => match usize::from(marker - 0xd0).wrapping_sub(i - 1) & 7 {
-                    1 | 2 => break None,
-                    6 | 7 => part += 1,
-                    _ => {
-                        part += 1;
-                        break Some(part);
-                    }
-                },
-                Some(0x01..=0xbf) => part += 1,
-                _ => break None,
-            }
-        };
-        order.push(taken);
-    }
-    order
+    body
 }
 
 /// Whether a table uses every code, so that a run of ones is no error to the decoder.

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder as _};
 
+use super::super::loader::Room;
 use super::Source;
 use super::chunks::Chunk;
 use super::fault::Fault;
@@ -23,7 +24,8 @@ pub(super) fn jpeg(header: &Header, data: &[u8], source: &Source<'_>) -> Result<
         segments(tables, &mut stream);
     }
     segments(data, &mut stream);
-    let decoded = super::super::jpeg::decode(&stream, source.name, source.limits).map_err(Fault::Other)?;
+    let decoded =
+        super::super::jpeg::decode(&stream, source.name, source.limits, &mut Room::default()).map_err(Fault::Other)?;
     pixels(decoded.pixels, header.together())
 }
 
