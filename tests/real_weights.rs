@@ -258,7 +258,14 @@ fn two_stages_and_the_wrong_checkpoints() {
     let at = |x: u32, y: u32| cup.probability.values()[(y * image.width() + x) as usize];
     assert_eq!(cup.coarse.mask.get_pixel(440, 200).0, [0], "what the coarse mask lacks");
     assert!(at(440, 200) > 0.9 && at(430, 180) > 0.9, "the saucer: {}, {}", at(440, 200), at(430, 180));
-    assert_eq!(cup.verdict.unwrap().source, Source::Both);
+    assert_eq!(cup.verdict.unwrap().source, Source::OneObject);
+    // the cup in it, where a click says that the rest is not meant
+    let part = Prompts {
+        points: vec![Point { x: 300., y: 200., positive: true }, Point { x: 440., y: 200., positive: false }],
+        ..Default::default()
+    };
+    let part = two_stage.predict(&*sam, &image, &part).unwrap();
+    assert_ne!(part.verdict.unwrap().source, Source::OneObject);
 
     // the table around it is nothing that IS-Net sees: it stays as it was given
     let mut table = cup.probability.to_image().unwrap();

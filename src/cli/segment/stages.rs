@@ -6,7 +6,8 @@ use serde::Serialize;
 /// How the two stages agreed.
 #[derive(Clone, Debug, Serialize)]
 pub struct StagesRecord {
-    /// Whose answer the exact mask is: `both`, `second` (what it sees in the box), `first` (the coarse mask as it is).
+    /// Whose answer the exact mask is: `both`, `second` (what it sees in the box), `first` (the coarse mask as it is),
+    /// `one-object` (all that the second stage sees in a photo of one object).
     answer: &'static str,
     /// Intersection over union of the coarse mask and what the second stage sees.
     agreement: f64,
@@ -24,6 +25,7 @@ impl StagesRecord {
             Source::Both => "both",
             Source::SecondStage => "second",
             Source::FirstStage => "first",
+            Source::OneObject => "one-object",
         };
         Some(Self { answer, agreement, candidate: refined.coarse.candidate, passed_over })
     }
@@ -34,6 +36,7 @@ pub fn told(refined: &Refinement) -> String {
     match refined.verdict.map(|verdict| verdict.source) {
         Some(Source::FirstStage) => "the coarse mask as it is".to_owned(),
         Some(Source::SecondStage) => "the second stage's mask".to_owned(),
+        Some(Source::OneObject) => "the photo shows one object: the second stage's mask".to_owned(),
         _ => format!("{:.0} % of the coarse mask's shape kept", 100.0 * refined.agreement()),
     }
 }
@@ -43,7 +46,14 @@ pub fn disagreement(refined: &Refinement, first: Option<&str>) -> Option<String>
     let Verdict { source, agreement, passed_over } = refined.verdict?;
     let found = first.map_or("the given mask".to_owned(), |name| format!("what {name} finds"));
     let told = match (source, passed_over) {
-        (Source::Both, None) => return None,
+        (Source::Both | Source::OneObject, None) => return None,
+        (Source::OneObject, Some(_)) => {
+            let name = first.unwrap_or("the first stage");
+            return Some(format!(
+                "the photo shows one object; all of it is taken, not the part of it that {name} holds likeliest (a box, or a \
+                 click with 0 on the rest, picks a part)"
+            ));
+        }
         (Source::Both, Some(passed_over)) => {
             let taken = match refined.coarse.candidate {
                 Some(index) => format!("its mask {index}"),

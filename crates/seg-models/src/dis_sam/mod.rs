@@ -5,6 +5,7 @@
 //! surroundings: [`TwoStage::sam_is_net`].
 
 mod agreement;
+mod clicks;
 mod input;
 mod second;
 mod sight;

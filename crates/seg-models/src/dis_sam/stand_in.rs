@@ -2,19 +2,15 @@
 //! do not show the same object.
 
 use seg_data::RgbImage;
-use seg_data::geometry::extent;
 
 use super::agreement::iou;
+use super::clicks::at_clicks;
 use super::sight::{Sight, Surroundings, grown};
 use super::two_stage::{CoarseMask, Refinement};
-use super::verdict::{Chosen, SAME, choose, settle};
+use super::verdict::{Chosen, choose, settle};
 use crate::error::Result;
 use crate::is_net::IsNetPredictor;
 use crate::promptable::{ImageEmbedding, Point, PromptableSegmenter, Prompts};
-
-/// The first stage, asked for the very box of what the second one sees, shows the same object from this IoU on. It tends to fill a
-/// box, that of a group of objects, too: groups had 0.49 to 0.83, single objects 0.85 to 0.95.
-const CONFIRMED: f64 = 0.85;
 
 /// The second stage, and where it looks.
 #[derive(Clone, Debug)]
@@ -45,10 +41,18 @@ impl StandIn {
         let candidates = CoarseMask::candidates(model, embedding, prompts)?;
         match prompts.bbox {
             Some(bbox) => self.in_box(image, &prompts.points, candidates, pixels(bbox, image.dimensions())),
-            None => self.at_clicks(image, &prompts.points, candidates, |[x0, y0, x1, y1]| {
-                let bbox = Some([x0 as f32, y0 as f32, x1 as f32, y1 as f32]);
-                CoarseMask::candidates(model, embedding, &Prompts { bbox, ..prompts.clone() })
-            }),
+            None => {
+                let look = |bbox| self.look(image, bbox);
+                let ask_for = |[x0, y0, x1, y1]: [u32; 4], points: &[Point]| {
+                    let bbox = Some([x0 as f32, y0 as f32, x1 as f32, y1 as f32]);
+                    CoarseMask::candidates(
+                        model,
+                        embedding,
+                        &Prompts { bbox, points: points.to_vec(), ..prompts.clone() },
+                    )
+                };
+                at_clicks(&self.surroundings, image.dimensions(), &prompts.points, candidates, look, ask_for)
+            }
         }
     }
 
@@ -71,46 +75,6 @@ impl StandIn {
         let sight = self.look(image, bbox)?.within(room);
         let chosen = choose(candidates, |c| Ok(iou(&sight.part(&c.mask), &sight.seen)))?;
         settle(&self.surroundings, points, chosen, &sight, Some(bbox))
-    }
-
-    /// Clicks may mean a part, an object, or a group. Where IS-Net, from near, sees the likeliest candidate, it is that: one of
-    /// several objects. Where not, it may be a part of what IS-Net sees in the whole image, which is taken if another candidate shows
-    /// it, or if the first stage does when asked for its box. And else it is the likeliest.
-    fn at_clicks(
-        &self,
-        image: &RgbImage,
-        points: &[Point],
-        candidates: Vec<CoarseMask>,
-        ask_for: impl Fn([u32; 4]) -> Result<Vec<CoarseMask>>,
-    ) -> Result<Refinement> {
-        let settle = |chosen, sight: &Sight| settle(&self.surroundings, points, chosen, sight, None);
-        let likeliest = choose(candidates.clone(), |_| Ok(0.))?.coarse;
-        let near = self.look(image, likeliest.bbox)?;
-        let close = iou(&near.part(&likeliest.mask), &near.seen);
-        if close < SAME {
-            let (width, height) = image.dimensions();
-            let scene = self.look(image, [0, 0, width, height])?;
-            let object = scene.seen.clicked(&scene.clicks(points, true), &scene.clicks(points, false))?;
-            let outline = object.filled()?;
-            // coarse masks fill what is between spokes, but not what a handle encloses
-            let agree = |c: &CoarseMask| {
-                let part = scene.part(&c.mask);
-                Ok(iou(&part, &object).max(iou(&part.filled()?, &outline)))
-            };
-            let shown = choose(candidates, agree)?;
-            if shown.agreement >= SAME {
-                let passed_over = (shown.coarse.candidate != likeliest.candidate).then_some(close);
-                return settle(Chosen { passed_over, ..shown }, &scene);
-            }
-            if let Some(bbox) = extent(&object.inside, width, height)? {
-                let shown = choose(ask_for(bbox)?, agree)?;
-                if shown.agreement >= CONFIRMED {
-                    let coarse = CoarseMask { candidate: None, ..shown.coarse };
-                    return settle(Chosen { coarse, passed_over: Some(close), ..shown }, &scene);
-                }
-            }
-        }
-        settle(Chosen { coarse: likeliest, agreement: close, passed_over: None }, &near)
     }
 }
 

@@ -10,13 +10,15 @@ use crate::is_net::ProbabilityMap;
 use crate::promptable::Point;
 
 /// A candidate agrees with what the second stage sees from this IoU on: the right ones have 0.5 (spokes, lattices) to 0.95.
-const AGREES: f64 = 0.5;
+pub(super) const AGREES: f64 = 0.5;
 /// From this IoU on they are the same object so surely that what only the second stage sees of it is taken, too.
 pub(super) const SAME: f64 = 0.75;
 /// The second stage sees an object of which at least this share lies in the outline of what it sees.
 const SEES: f64 = 0.5;
 /// What the second stage sees is what the user's box is about when its extent and the box have this IoU.
 const FILLS: f64 = 0.75;
+/// A photo shows one object where it is at least this share of all that the second stage sees.
+pub(super) const ALONE: f64 = 0.9;
 
 /// Whose answer an exact mask is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub enum Source {
     SecondStage,
     /// The coarse mask as it is: the second stage does not see the object.
     FirstStage,
+    /// All that the second stage sees: the photo shows one object, as the first stage has it, too, and the clicks are on it.
+    OneObject,
 }
 
 /// How the two stages of `sam+isnet` agreed.
@@ -37,11 +41,13 @@ pub struct Verdict {
     /// Intersection over union of the coarse mask and of what the second stage sees where it looked; where that is the connected parts
     /// under clicks, with gaps as they are or filled, whichever is more.
     pub agreement: f64,
-    /// The same of the first stage's likeliest candidate, where it does not agree and another was taken.
+    /// The same of the first stage's likeliest candidate, seen from near, where it was taken for a part of what is meant, or does not
+    /// agree, and another was taken.
     pub passed_over: Option<f64>,
 }
 
 /// A coarse mask, how well it agrees with what is seen, and how well the likeliest candidate did that was passed over for it.
+#[derive(Clone)]
 pub(super) struct Chosen {
     pub coarse: CoarseMask,
     pub agreement: f64,
@@ -89,6 +95,14 @@ pub(super) fn settle(
         (Source::FirstStage, ProbabilityMap::new(values, coarse.mask.dimensions())?)
     };
     Ok(Refinement { coarse, probability, verdict: Some(Verdict { source, agreement, passed_over }) })
+}
+
+/// All that IS-Net sees in a photo of one object, and what it sees faintly around that.
+pub(super) fn one_object(surroundings: &Surroundings, chosen: Chosen, scene: &Sight) -> Result<Refinement> {
+    let Chosen { coarse, agreement, passed_over } = chosen;
+    let found = extent(&scene.seen.inside, scene.seen.size.0, scene.seen.size.1)?.unwrap_or(coarse.bbox);
+    let probability = scene.counted(&scene.seen, surroundings.reach(found))?;
+    Ok(Refinement { coarse, probability, verdict: Some(Verdict { source: Source::OneObject, agreement, passed_over }) })
 }
 
 /// Intersection over union of two boxes.
