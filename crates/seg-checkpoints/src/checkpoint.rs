@@ -94,7 +94,7 @@ const NAMED: usize = 20;
 
 impl Checkpoint {
     /// Opens a file and reads its directory; recognised by content, not by name. Of a folder that transformers saved (`model.safetensors`,
-    /// `pytorch_model.bin`), or of the list of a checkpoint's parts in it (`….index.json`), all parts are opened as one.
+    /// `pytorch_model.bin`) or that has a single checkpoint in it, or of the list of a checkpoint's parts in it (`….index.json`), all parts are opened as one.
     ///
     /// # Errors
     /// [`Error::File`] when the file is no checkpoint, is truncated or damaged, or goes beyond a limit;

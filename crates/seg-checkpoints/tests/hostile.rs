@@ -249,6 +249,13 @@ fn archives() {
     refused(&zip_of(&two, zip::CompressionMethod::Stored), "two pickles");
     let big = [("a/data.pkl", pickle.clone()), ("a/data/0", vec![0; 16]), ("a/byteorder", b"big".to_vec())];
     refused(&zip_of(&big, zip::CompressionMethod::Stored), "big-endian");
+    let numpy = [("a.npy", b"\x93NUMPY".to_vec()), ("b.npy", b"\x93NUMPY".to_vec())];
+    refused(&zip_of(&numpy, zip::CompressionMethod::Stored), "NumPy archive (.npz)");
+    let packed = [("weights/model.pt", pickle.clone()), ("README", vec![0])];
+    refused(&zip_of(&packed, zip::CompressionMethod::Deflated), "'weights/model.pt' is in it: unpack it first");
+    let module = Pickle::new().op(b"}(").str("model").global("__main__", "Net").op(b")\x81}bu").end();
+    refused(&torch_zip(&module, &[]), "'model' is a Python object (__main__.Net)");
+    refused(&torch_zip(&module, &[]), "save its state_dict() instead");
     let short = zip_of(&entries(vec![0; 15]), zip::CompressionMethod::Stored);
     refused(&short, "should have 16 bytes, the file has 15");
 }

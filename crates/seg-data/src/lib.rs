@@ -15,7 +15,7 @@ pub mod resize;
 pub mod rle;
 pub mod tensor;
 
-pub use decode::{ColourProfile, DecodeLimits, LoadedImage, decode_image, load_image, load_labels};
+pub use decode::{ColourProfile, DecodeLimits, LabelImage, LoadedImage, decode_image, load_image, load_labels};
 pub use error::{DataError, Result};
 pub use frames::Frames;
 pub use image::{GrayImage, RgbImage, RgbaImage};

@@ -54,9 +54,7 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
     let entries = entries(reader)?;
     let mut pickles = entries.keys().filter(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
     let Some(name) = pickles.next().cloned() else {
-        return Err(Fault::NotACheckpoint(
-            "it is a zip archive without a data.pkl, so torch.save did not write it".into(),
-        ));
+        return Err(Fault::NotACheckpoint(other_archive(&entries)));
     };
     if let Some(other) = pickles.next() {
         return Err(Fault::malformed(format!(
@@ -105,6 +103,17 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
         index.tensors.insert(name, placed.with_checksum(checksum));
     }
     Ok(index)
+}
+
+/// What an archive is that torch did not write.
+fn other_archive(entries: &HashMap<String, Stored>) -> String {
+    const WEIGHTS: [&str; 6] = [".pt", ".pth", ".safetensors", ".ckpt", ".bin", ".onnx"];
+    if !entries.is_empty() && entries.keys().all(|name| name.ends_with(".npy")) {
+        return "it is a NumPy archive (.npz), which no model here is saved as: save the arrays as .safetensors".into();
+    }
+    let inside = entries.keys().filter(|name| WEIGHTS.iter().any(|ending| name.ends_with(ending))).min();
+    let what = "it is a zip archive without a data.pkl, so torch.save did not write it";
+    inside.map_or_else(|| what.into(), |name| format!("{what}; '{}' is in it: unpack it first", shorten(name)))
 }
 
 /// A tensor's place, given where a storage lies: its offset and length in bytes.

@@ -5,7 +5,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageFormat};
 
-use super::{DecodeLimits, Decoded, decode_as, guarded, jpeg, labels, read, sniff, tiff};
+use super::{DecodeLimits, Decoded, decode_as, gif, guarded, jpeg, labels, read, sniff, tiff};
 use crate::error::Result;
 use crate::inside::MaskReader;
 
@@ -39,17 +39,23 @@ pub(crate) fn raw_mask(bytes: &[u8], name: &str, reader: MaskReader, limits: &De
     let (mut indices, mut facts, mut gamma) = (None, None, None);
     let (format, decoded) = match sniff::format(bytes, name)? {
         format @ ImageFormat::Tiff => {
-            let as_stored = reader != MaskReader::Meaning;
-            let (decoded, found, painted) = guarded(name, "TIFF", || tiff::mask(bytes, name, limits, as_stored))?;
+            let (decoded, found, painted) = guarded(name, "TIFF", || tiff::mask(bytes, name, reader, limits))?;
             (facts, indices) = (Some(found), painted);
             (format, decoded)
         }
         format @ ImageFormat::Jpeg if reader == MaskReader::OpenCv => {
             (format, guarded(name, "JPEG", || jpeg::opencv_grey(bytes, name, limits))?)
         }
+        format @ ImageFormat::Gif if reader == MaskReader::OpenCv => {
+            (format, guarded(name, "GIF", || gif::opencv(bytes, name, limits))?)
+        }
         format => (format, decode_as(format, bytes, name, limits)?),
     };
-    let Decoded { pixels, orientation, notes, .. } = decoded;
+    let Decoded { pixels, turn, notes, .. } = decoded;
+    let orientation = match reader {
+        MaskReader::OpenCv if !turn.by_exif => Orientation::NoTransforms,
+        _ => turn.orientation,
+    };
     if format == ImageFormat::Png {
         match reader {
             MaskReader::Meaning if labels::is_indexed(bytes) => indices = first_colour(bytes, name, &pixels, limits)?,
@@ -76,7 +82,7 @@ fn first_colour(bytes: &[u8], name: &str, pixels: &DynamicImage, limits: &Decode
             let indices = rgb.pixels().map(|p| u8::from(p.0 != *first)).collect();
             Ok(GrayImage::from_raw(rgb.width(), rgb.height(), indices))
         }
-        Some(_) => guarded(name, "PNG", || labels::decode(bytes, name, limits)).map(Some),
+        Some(_) => guarded(name, "PNG", || labels::decode(bytes, name, limits)).map(|found| Some(found.labels)),
         None => Ok(None),
     }
 }
@@ -86,13 +92,14 @@ pub(crate) fn load_palette_labels(path: &Path, limits: &DecodeLimits) -> Result<
     let (name, bytes) = read(path, limits)?;
     let (indices, orientation) = match sniff::format(&bytes, &name) {
         Ok(ImageFormat::Tiff) => {
-            let (decoded, _, indices) = guarded(&name, "TIFF", || tiff::mask(&bytes, &name, limits, false))?;
-            (indices, decoded.orientation)
+            let (decoded, _, indices) =
+                guarded(&name, "TIFF", || tiff::mask(&bytes, &name, MaskReader::Meaning, limits))?;
+            (indices, decoded.turn.orientation)
         }
         Ok(ImageFormat::Png) if labels::is_indexed(&bytes) => {
             let decoded = decode_as(ImageFormat::Png, &bytes, &name, limits)?;
-            let indices = guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))?;
-            (Some(indices), decoded.orientation)
+            let indices = guarded(&name, "PNG", || labels::decode(&bytes, &name, limits))?.labels;
+            (Some(indices), decoded.turn.orientation)
         }
         _ => (None, Orientation::NoTransforms),
     };
