@@ -5,7 +5,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageFormat};
 
-use super::{DecodeLimits, Decoded, decode_as, gif, guarded, jpeg, labels, read, sniff, tiff};
+use super::{DecodeLimits, Decoded, decode_as, gif, guarded, jpeg, labels, read, rgb_and_alpha, sniff, tiff};
 use crate::error::Result;
 use crate::inside::MaskReader;
 
@@ -24,6 +24,8 @@ pub(crate) struct RawMask {
     pub tiff: Option<tiff::Facts>,
     /// Of a PNG, read as OpenCV does: `gAMA`, or that of sRGB, times 100,000.
     pub gamma: Option<u32>,
+    /// Whether OpenCV puts other colours than the palette's where a GIF is transparent.
+    pub backdrop: bool,
     pub notes: Vec<String>,
 }
 
@@ -36,7 +38,7 @@ pub(crate) fn open_mask(path: &Path, reader: MaskReader, limits: &DecodeLimits) 
 /// [`open_mask`] from memory.
 pub(crate) fn raw_mask(bytes: &[u8], name: &str, reader: MaskReader, limits: &DecodeLimits) -> Result<RawMask> {
     limits.check_file(name, bytes.len() as u64)?;
-    let (mut indices, mut facts, mut gamma) = (None, None, None);
+    let (mut indices, mut facts, mut gamma, mut backdrop) = (None, None, None, false);
     let (format, decoded) = match sniff::format(bytes, name)? {
         format @ ImageFormat::Tiff => {
             let (decoded, found, painted) = guarded(name, "TIFF", || tiff::mask(bytes, name, reader, limits))?;
@@ -47,7 +49,10 @@ pub(crate) fn raw_mask(bytes: &[u8], name: &str, reader: MaskReader, limits: &De
             (format, guarded(name, "JPEG", || jpeg::opencv_grey(bytes, name, limits))?)
         }
         format @ ImageFormat::Gif if reader == MaskReader::OpenCv => {
-            (format, guarded(name, "GIF", || gif::opencv(bytes, name, limits))?)
+            let read = guarded(name, "GIF", || gif::opencv(bytes, name, limits))?;
+            let meant = decode_as(format, bytes, name, limits)?;
+            backdrop = rgb_and_alpha(&read.pixels).0 != rgb_and_alpha(&meant.pixels).0;
+            (format, read)
         }
         format => (format, decode_as(format, bytes, name, limits)?),
     };
@@ -64,7 +69,18 @@ pub(crate) fn raw_mask(bytes: &[u8], name: &str, reader: MaskReader, limits: &De
         }
     }
     let indexed = indices.is_some() || format == ImageFormat::Png && labels::is_indexed(bytes);
-    Ok(RawMask { name: name.to_owned(), format, pixels, orientation, indices, indexed, tiff: facts, gamma, notes })
+    Ok(RawMask {
+        name: name.to_owned(),
+        format,
+        pixels,
+        orientation,
+        indices,
+        indexed,
+        tiff: facts,
+        gamma,
+        backdrop,
+        notes,
+    })
 }
 
 /// Where the pixels of a PNG have the palette's first colour (0) and where not (1). The indices themselves are decoded only where

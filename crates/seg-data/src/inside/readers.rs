@@ -33,6 +33,9 @@ pub(super) fn read(raw: RawMask, role: MaskRole, reader: MaskReader) -> Result<M
 
 /// What the toolkit's reader makes of the file that its owner will not have meant.
 fn lost(raw: &RawMask, reader: MaskReader) -> Option<Meaning> {
+    if raw.backdrop {
+        return Some(Meaning::Backdrop);
+    }
     let (values, step): (&[u16], usize) = match &raw.pixels {
         DynamicImage::ImageLuma16(grey) => (grey.as_raw(), 1),
         DynamicImage::ImageLumaA16(grey) => (grey.as_raw(), 2),
