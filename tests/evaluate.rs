@@ -114,7 +114,12 @@ fn shards_join_to_the_whole() {
     assert_eq!(merged, whole);
     sandbox.run(&["merge", "1.json", "3.json"], 2);
     sandbox.run(&["merge", "1.json", "1.json", "2.json", "3.json"], 1);
-    sandbox.run(&["merge", "all.json"], 1);
+    let said = sandbox.run(&["merge", "all.json"], 1).stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        said.contains("all.json: it is the result of a whole evaluation") && said.contains("--shard I/N"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -193,3 +193,67 @@ fn colours_are_no_labels() {
         assert!(said.contains("nothing could be scored"), "{said}");
     }
 }
+
+/// As numbers, not as the levels that Pillow makes of them, and a note says so.
+#[test]
+fn grey_labels_of_a_few_bits() {
+    let packed = |t, shift| {
+        let image = labelled(t, shift, [1, 2], (48, 32));
+        let mut out = Vec::new();
+        let mut encoder = png::Encoder::new(&mut out, 48, 32);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::Two);
+        let bytes: Vec<u8> =
+            image.as_raw().chunks(4).map(|four| four.iter().fold(0, |byte, label| byte << 2 | label)).collect();
+        encoder.write_header().unwrap().write_image_data(&bytes).unwrap();
+        out
+    };
+    let (json, said) = sav(&sequence(packed), "semi-supervised", 0);
+    let (plain, quiet) = sav(&sequence(|t, shift| encoded(labelled(t, shift, [1, 2], (48, 32)))), "semi-supervised", 0);
+    assert_eq!((&json["aggregate"], &json["pairs"]), (&plain["aggregate"], &plain["pairs"]));
+    assert_eq!(json["unit"], "fraction");
+    assert!(said.contains("2 or 4 bits") && said.contains("davis2017") && said.contains("v: "), "{said}");
+    assert!(!quiet.contains("bits"), "{quiet}");
+}
+
+#[test]
+fn sa_v_says_its_unit() {
+    let folder = data().join("sav");
+    let output = Command::new(env!("CARGO_BIN_EXE_hrseg"))
+        .args(["evaluate", "--davis", "sa-v", "--pred"])
+        .arg(folder.join("pred"))
+        .arg("--gt")
+        .arg(folder.join("gt"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("61.6099 %"), "{said}");
+    let (json, _) = video("sav", "sa-v", 0, &[]);
+    assert_eq!(json["unit"], "percent");
+}
+
+#[test]
+fn a_pointer_of_git_lfs_among_masks() {
+    let folder = tempfile::tempdir().unwrap();
+    for side in ["pred", "gt"] {
+        std::fs::create_dir(folder.path().join(side)).unwrap();
+        std::fs::write(folder.path().join(side).join("a.png"), encoded(labelled(0, 0, [255, 255], (48, 32)))).unwrap();
+    }
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n";
+    std::fs::write(folder.path().join("gt/a.png"), pointer).unwrap();
+    let (_, said) = evaluate(&folder.path().join("pred"), &folder.path().join("gt"), ["--metrics", "mae"], 1);
+    assert!(said.contains("a.png") && said.contains("git lfs pull"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_keeps_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for side in ["pred", "truths"] {
+        std::fs::create_dir(folder.path().join(side)).unwrap();
+        std::fs::write(folder.path().join(side).join("a.png"), encoded(labelled(0, 0, [255, 255], (48, 32)))).unwrap();
+    }
+    std::os::unix::fs::symlink(folder.path().join("truths"), folder.path().join("gt")).unwrap();
+    let (json, _) = evaluate(&folder.path().join("pred"), &folder.path().join("gt"), ["--metrics", "mae"], 0);
+    assert_eq!(json["dataset"], "gt");
+}

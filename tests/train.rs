@@ -101,7 +101,12 @@ fn a_resumed_run_is_the_undisturbed_one_to_the_bit() {
     let resumed = folder.train(&["--out", "broken", "--resume"]);
     done(&resumed);
     assert!(text(&resumed).contains("going on from step 4 of 6"), "{}", text(&resumed));
-    for file in ["last.safetensors", "checkpoints/00000006/weights.safetensors", "checkpoints/00000006/state.safetensors", "log.jsonl"] {
+    for file in [
+        "last.safetensors",
+        "checkpoints/00000006/weights.safetensors",
+        "checkpoints/00000006/state.safetensors",
+        "log.jsonl",
+    ] {
         assert_eq!(folder.bytes(&format!("straight/{file}")), folder.bytes(&format!("broken/{file}")), "{file}");
     }
 }

@@ -35,11 +35,11 @@ pub struct BenchArgs {
     pub model: ModelName,
 
     /// Side of the square network input, in pixels: a multiple of 32; by default that of the model's checkpoints
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=4096))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(64..=4096))]
     pub size: Option<u32>,
 
     /// Counted runs
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 5, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
 
     /// A checkpoint, in place of made-up parameters (not with another --size)

@@ -45,7 +45,7 @@ pub struct Common {
 
     /// Threads; by default RAYON_NUM_THREADS, or all cores
     #[arg(long, global = true, value_name = "N", help_heading = "Common options",
-          value_parser = clap::value_parser!(u32).range(1..=4096))]
+          allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
 
     /// Refuse images and masks of more pixels than this: 150M, 150000000

@@ -94,7 +94,7 @@ const NAMED: usize = 20;
 
 impl Checkpoint {
     /// Opens a file and reads its directory; recognised by content, not by name. Of a folder that transformers saved (`model.safetensors`,
-    /// `pytorch_model.bin`), or of the list of a checkpoint's parts in it (`….index.json`), all parts are opened as one.
+    /// `pytorch_model.bin`) or that has a single checkpoint in it, or of the list of a checkpoint's parts in it (`….index.json`), all parts are opened as one.
     ///
     /// # Errors
     /// [`Error::File`] when the file is no checkpoint, is truncated or damaged, or goes beyond a limit;
@@ -232,11 +232,22 @@ impl Checkpoint {
         self.inner.places.values().map(Place::bytes).sum()
     }
 
+    /// Compares all checksums that the file has of its tensors (torch's zip archives have them), which reads all of it. Reading a tensor
+    /// compares its own.
+    ///
+    /// # Errors
+    /// [`Error::File`] that names the entry whose bytes are others.
+    pub fn check(&self) -> Result<()> {
+        let parts = &self.inner.parts;
+        let check = |place: &Place| place.check(|part| &parts[part].reader);
+        self.inner.places.values().try_for_each(check).map_err(|(part, fault)| fault.at(&parts[part].path))
+    }
+
     /// Reads one tensor, in [`FileDtype::candle`]'s type, onto `device`.
     ///
     /// # Errors
     /// [`Error::NoTensor`] when there is none of that name; [`Error::File`] when it is one of [`Checkpoint::skipped`], or the file cannot be
-    /// read any more.
+    /// read any more, or has another checksum of it.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
         let inner = &*self.inner;
         if let Some(what) = inner.skipped.get(name) {

@@ -1,12 +1,14 @@
 //! Which files a checkpoint is spread over.
 
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Fault, Result, shorten};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What transformers calls its files in a saved folder, in the order in which it looks for them.
 const NAMES: [&str; 4] =
     ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// How the name of a checkpoint ends that is taken when it is the only one in a folder.
+const ENDINGS: [&str; 6] = ["safetensors", "pt", "pth", "bin", "ckpt", "onnx"];
 /// The list of parts of `torch.distributed.checkpoint`, as FSDP and accelerate save sharded weights.
 const DISTRIBUTED: &str = ".metadata";
 /// How the list of a checkpoint's parts ends.
@@ -15,19 +17,15 @@ const INDEX: &str = ".index.json";
 const MAX_INDEX: u64 = 64 << 20;
 const MAX_FILES: usize = 1024;
 
-/// The files of the checkpoint at `path`: a file, the list of its parts that transformers writes, or a saved folder with either in it.
+/// The files of the checkpoint at `path`: a file, the list of its parts that transformers writes, a saved folder with either in it, or a folder with a single checkpoint.
 pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let kind = std::fs::metadata(path).map_err(Error::io(path, "open it"))?;
     if kind.is_dir() {
         let found = NAMES.iter().map(|name| path.join(name)).find(|file| file.is_file());
-        let none = || {
-            let spread = path.join(DISTRIBUTED).is_file();
-            let how = "torch.distributed.checkpoint saved it: make one file of it with 'python -m torch.distributed.checkpoint.format_utils dcp_to_torch'";
-            let found =
-                if spread { how.to_owned() } else { format!("it is a folder with none of {}", NAMES.join(", ")) };
-            Fault::NotACheckpoint(found).at(path)
+        let file = match found {
+            Some(file) => file,
+            None => only(path)?,
         };
-        let file = found.ok_or_else(none)?;
         return if is_index(&file) { listed(&file) } else { Ok(vec![file]) };
     }
     // before opening: to open a pipe would wait for a writer
@@ -35,6 +33,40 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
         return Err(Fault::NotACheckpoint("it is not a regular file".into()).at(path));
     }
     if is_index(path) { listed(path) } else { Ok(vec![path.to_path_buf()]) }
+}
+
+/// The only checkpoint in a folder that has none under transformers' names.
+fn only(folder: &Path) -> Result<PathBuf> {
+    let not = |what: String| Err(Fault::NotACheckpoint(what).at(folder));
+    if folder.join(DISTRIBUTED).is_file() {
+        return not("torch.distributed.checkpoint saved it: make one file of it with 'python -m torch.distributed.checkpoint.format_utils dcp_to_torch'".into());
+    }
+    let entries = std::fs::read_dir(folder).map_err(Error::io(folder, "list it"))?;
+    let mut found: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_one(file)).collect();
+    found.sort();
+    match &found[..] {
+        [one] => Ok(one.clone()),
+        [] => not(format!(
+            "it is a folder with none of {}, nor any file that ends in .{}",
+            NAMES.join(", "),
+            ENDINGS.join(", .")
+        )),
+        several => {
+            let names =
+                several.iter().take(4).filter_map(|file| file.file_name()).map(|name| shorten(&name.to_string_lossy()));
+            let names = names.collect::<Vec<_>>().join(", ");
+            let more = if several.len() > 4 { " …" } else { "" };
+            not(format!("it is a folder of {} checkpoints ({names}{more}): name one of them", several.len()))
+        }
+    }
+}
+
+/// A file, not a hidden one, whose name ends as a checkpoint's.
+fn is_one(file: &Path) -> bool {
+    let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    let ending = file.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    !hidden && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) && file.is_file()
 }
 
 fn is_index(path: &Path) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::TensorInfo;
 use crate::dtype::{FileDtype, checked_elements};
+use crate::error::Fault;
 use crate::read::{Placed, ReadError, Reader};
 use candle_core::{Device, Tensor};
 
@@ -51,6 +52,11 @@ impl Place {
     /// Bytes of all pieces.
     pub fn bytes(&self) -> u64 {
         self.pieces.iter().map(|(_, placed)| placed.bytes()).sum()
+    }
+
+    /// Compares the checksums of the archive's entries that the tensor is in; on failure says in which file.
+    pub fn check<'r>(&self, reader: impl Fn(usize) -> &'r Reader) -> Result<(), (usize, Fault)> {
+        self.pieces.iter().try_for_each(|(file, placed)| placed.check(reader(*file)).map_err(|fault| (*file, fault)))
     }
 
     /// Reads the tensor; on failure says in which file.

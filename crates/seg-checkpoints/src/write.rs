@@ -33,15 +33,17 @@ pub fn write_safetensors(
 }
 
 /// Writes a checkpoint as safetensors, one tensor in memory at a time, with its provenance as metadata: the source's
-/// file name, SHA-256 and format, this crate's version, and what the source's own metadata says.
+/// file name and SHA-256 (of several files all of them), its format, this crate's version, and what the source's own metadata says.
 ///
 /// # Errors
 /// As [`write_safetensors`]; [`Error::File`] when the source cannot be read.
 pub fn convert(checkpoint: &Checkpoint, path: impl AsRef<Path>) -> Result<()> {
     let mut metadata = checkpoint.metadata().clone();
-    let name = checkpoint.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    metadata.insert("source_file".into(), name);
-    metadata.insert("source_sha256".into(), sha256_file(checkpoint.path())?);
+    let files: Vec<&Path> = checkpoint.files().collect();
+    let names = files.iter().map(|file| file.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    metadata.insert("source_file".into(), names.collect::<Vec<_>>().join(", "));
+    let digests = files.iter().map(|file| sha256_file(file)).collect::<Result<Vec<_>>>()?;
+    metadata.insert("source_sha256".into(), digests.join(", "));
     metadata.insert("source_format".into(), checkpoint.format().to_string());
     metadata.insert("converted_by".into(), concat!("hrseg ", env!("CARGO_PKG_VERSION")).into());
     if let Some(key) = checkpoint.nested_key() {

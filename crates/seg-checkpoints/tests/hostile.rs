@@ -249,8 +249,62 @@ fn archives() {
     refused(&zip_of(&two, zip::CompressionMethod::Stored), "two pickles");
     let big = [("a/data.pkl", pickle.clone()), ("a/data/0", vec![0; 16]), ("a/byteorder", b"big".to_vec())];
     refused(&zip_of(&big, zip::CompressionMethod::Stored), "big-endian");
+    let numpy = [("a.npy", b"\x93NUMPY".to_vec()), ("b.npy", b"\x93NUMPY".to_vec())];
+    refused(&zip_of(&numpy, zip::CompressionMethod::Stored), "NumPy archive (.npz)");
+    let packed = [("weights/model.pt", pickle.clone()), ("README", vec![0])];
+    refused(&zip_of(&packed, zip::CompressionMethod::Deflated), "'weights/model.pt' is in it: unpack it first");
+    let module = Pickle::new().op(b"}(").str("model").global("__main__", "Net").op(b")\x81}bu").end();
+    refused(&torch_zip(&module, &[]), "'model' is a Python object (__main__.Net)");
+    refused(&torch_zip(&module, &[]), "save its state_dict() instead");
     let short = zip_of(&entries(vec![0; 15]), zip::CompressionMethod::Stored);
     refused(&short, "should have 16 bytes, the file has 15");
+}
+
+/// The file with one bit of `bytes`, which stand in it once, turned over.
+fn one_bit_off(file: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let found: Vec<usize> = (0..file.len()).filter(|&at| file[at..].starts_with(bytes)).collect();
+    let [at] = found[..] else { panic!("{} places", found.len()) };
+    let mut off = file.to_vec();
+    off[at] ^= 1;
+    off
+}
+
+#[test]
+fn bytes_that_changed() {
+    let storage = floats(&[1., 2., 3., 4.]);
+    let whole = Pickle::one_tensor("w").end();
+    let changed = one_bit_off(&torch_zip(&whole, &[("0", &storage)]), &storage);
+    refused(&changed, "damaged: entry 'archive/data/0' of the archive has the checksum ");
+    refused(&changed, "download or copy the file again");
+
+    // a view of a storage, whose other part changed
+    let view = Pickle::new().op(b"}(").str("w").tensor("FloatStorage", "0", 4, 2, &[2], &[1]).op(b"u").end();
+    refused(&one_bit_off(&torch_zip(&view, &[("0", &storage)]), &storage), "entry 'archive/data/0'");
+    // a name in the pickle
+    let named = Pickle::one_tensor("weight").end();
+    refused(&one_bit_off(&torch_zip(&named, &[("0", &storage)]), b"weight"), "entry 'archive/data.pkl'");
+}
+
+#[test]
+fn checksums_without_reading_a_tensor() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = floats(&[1., 2., 3., 4.]);
+    let good = torch_zip(&Pickle::one_tensor("w").end(), &[("0", &storage)]);
+    Checkpoint::open(put(&dir, "good.pt", &good)).unwrap().check().unwrap();
+    let changed = Checkpoint::open(put(&dir, "changed.pt", &one_bit_off(&good, &storage))).unwrap();
+    for _ in 0..2 {
+        let text = changed.check().unwrap_err().to_string();
+        assert!(text.contains("changed.pt: damaged: entry 'archive/data/0'"), "{text}");
+    }
+}
+
+#[test]
+fn archives_that_torch_writes_without_checksums() {
+    let file = std::fs::read(data("no_crc.pt.bin")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let c = Checkpoint::open(put(&dir, "x.pt", &file)).unwrap();
+    c.check().unwrap();
+    assert_eq!(c.tensor("w", &Device::Cpu).unwrap().to_vec1::<f32>().unwrap(), [1., 2., 3., 4.]);
 }
 
 /// Good files of each format, small.

@@ -5,7 +5,7 @@ mod common;
 
 use candle_core::{DType, Device, Tensor};
 use common::put;
-use seg_checkpoints::{Checkpoint, LoadPolicy, load_strict, write_safetensors};
+use seg_checkpoints::{Checkpoint, FetchOptions, LoadPolicy, convert, load_strict, resolve, write_safetensors};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::{TempDir, tempdir};
@@ -55,6 +55,31 @@ fn a_saved_folder_with_one_file() {
     assert_eq!(Checkpoint::open(dir.path()).unwrap().keys().collect::<Vec<_>>(), ["x"]);
 }
 
+#[test]
+fn a_folder_with_a_single_checkpoint() {
+    let dir = tempdir().unwrap();
+    write(&dir.path().join("best.SafeTensors"), &[("x", 1.)]);
+    put(&dir, "log.txt", b"x");
+    put(&dir, ".hidden.pt", b"x");
+    assert_eq!(Checkpoint::open(dir.path()).unwrap().keys().collect::<Vec<_>>(), ["x"]);
+    let given = dir.path().display().to_string();
+    let found = resolve("mobile-sam", Some(&given), &FetchOptions::from_env().unwrap()).unwrap();
+    assert_eq!(found.path, dir.path());
+    write(&dir.path().join("last.pt"), &[("x", 1.)]);
+    refused(&dir, &["2 checkpoints (best.SafeTensors, last.pt)", "name one"]);
+}
+
+#[test]
+fn folders_are_converted() {
+    let dir = folder(GOOD);
+    let out = dir.path().join("out.safetensors");
+    convert(&Checkpoint::open(dir.path()).unwrap(), &out).unwrap();
+    let file = Checkpoint::open(&out).unwrap();
+    assert_eq!(file.keys().collect::<Vec<_>>(), ["x", "y", "z"]);
+    assert_eq!(file.metadata()["source_file"], "a.safetensors, b.safetensors");
+    assert_eq!(file.metadata()["source_sha256"].len(), 2 * 64 + 2);
+}
+
 #[track_caller]
 fn refused(dir: &TempDir, expected: &[&str]) {
     let message = Checkpoint::open(dir.path()).unwrap_err().to_string();
@@ -78,6 +103,9 @@ fn a_folder_of_shards_is_named() {
     put(&dir, ".metadata", b"x");
     put(&dir, "__0_0.distcp", b"x");
     refused(&dir, &["torch.distributed.checkpoint", "dcp_to_torch"]);
+    let given = dir.path().display().to_string();
+    let told = resolve("mobile-sam", Some(&given), &FetchOptions::from_env().unwrap()).unwrap_err().to_string();
+    assert!(told.contains("dcp_to_torch") && told.contains("mobile_sam.pt"), "{told}");
 }
 
 #[test]

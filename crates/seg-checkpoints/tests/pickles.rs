@@ -52,7 +52,11 @@ fn every_protocol_in_both_containers() {
             let c = as_torch_loads_it(&format!("protocol_{protocol}_{kind}.pth.bin"));
             assert_eq!((c.format(), c.nested_key()), (format, Some("model")));
             let notes = c.notes().join("\n");
-            assert!(notes.contains("'args' beside the weights: a Python object (argparse.Namespace)"), "{notes}");
+            assert!(
+                notes.contains("beside the weights: ")
+                    && notes.contains("'args' (a Python object (argparse.Namespace))"),
+                "{notes}"
+            );
         }
     }
 }

@@ -149,6 +149,12 @@ fn own_pickles() {
     assert_eq!(c.keys().collect::<Vec<_>>(), ["w"]);
     assert!(c.notes().iter().any(|n| n.contains("'args'") && n.contains("argparse.Namespace")), "{:?}", c.notes());
 
+    // what lies beside a state dict, in one note
+    let beside = Pickle::new().op(b"}(").str("epoch").int(3).str("loops").op(b"]").str("state_dict").op(b"}(").str("w");
+    let beside = beside.tensor("FloatStorage", "0", 4, 0, &[4], &[1]).op(b"uu").end();
+    let c = open(beside).unwrap();
+    assert_eq!(c.notes(), ["skipped beside the weights: 'epoch' (a number or bytes), 'loops' (a list)"]);
+
     // v3: an untyped storage and a torch.dtype
     let v3 = Pickle::new().op(b"}(").str("w").global("torch._utils", "_rebuild_tensor_v3").op(b"((").str("storage");
     let v3 =

@@ -43,6 +43,12 @@ pub enum DataError {
         /// The first bytes, readable.
         found: String,
     },
+    /// A file that Git LFS has not fetched.
+    #[error("{name}: it is a Git LFS pointer, not the image itself; get that with 'git lfs pull'")]
+    LfsPointer {
+        /// File name.
+        name: String,
+    },
     /// A known image format that this build cannot read.
     #[error("{name}: {format} is not built in; convert it to PNG, JPEG, WebP, BMP, TIFF or GIF first")]
     NotBuiltIn {

@@ -16,7 +16,9 @@ pub mod rle;
 pub mod tensor;
 pub mod training;
 
-pub use decode::{ColourProfile, DecodeLimits, ImageLoader, LoadedImage, decode_image, load_image, load_labels};
+pub use decode::{
+    ColourProfile, DecodeLimits, ImageLoader, LabelImage, LoadedImage, decode_image, load_image, load_labels,
+};
 pub use error::{DataError, Result};
 pub use frames::Frames;
 pub use image::{GrayImage, RgbImage, RgbaImage};

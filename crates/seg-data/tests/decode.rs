@@ -214,7 +214,17 @@ fn labels_are_palette_indices() {
         encoder.set_palette(vec![0, 0, 0, 200, 0, 0, 0, 200, 0, 0, 0, 200]);
         encoder.write_header().unwrap().write_image_data(&packed).unwrap();
         std::fs::write(&path, out).unwrap();
-        assert_eq!(load_labels(&path, &limits()).unwrap().into_raw(), [0, 2, 3, 1, 1, 0], "{depth:?}");
+        assert_eq!(load_labels(&path, &limits()).unwrap().labels.into_raw(), [0, 2, 3, 1, 1, 0], "{depth:?}");
+    }
+    for (depth, packed, factor) in [(png::BitDepth::Two, 0b10_00_00_00, 85), (png::BitDepth::Eight, 3, 1)] {
+        let mut out = Vec::new();
+        let mut encoder = png::Encoder::new(&mut out, 1, 1);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(depth);
+        encoder.write_header().unwrap().write_image_data(&[packed]).unwrap();
+        std::fs::write(&path, out).unwrap();
+        let found = load_labels(&path, &limits()).unwrap();
+        assert_eq!((found.labels.into_raw(), found.pillow_factor), (vec![packed >> (8 - depth as u8)], factor));
     }
     std::fs::write(&path, encode(&DynamicImage::new_rgb8(2, 2), ImageFormat::Png)).unwrap();
     assert!(load_labels(&path, &limits()).unwrap_err().to_string().contains("palette"));

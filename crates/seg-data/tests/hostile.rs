@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::{bytes, data};
-use seg_data::{DataError, DecodeLimits, decode_image, load_image};
+use seg_data::{DataError, DecodeLimits, Frames, decode_image, load_image};
 
 fn refusal(file: &[u8], name: &str, limits: &DecodeLimits) -> String {
     let error = decode_image(file, name, limits).expect_err(name).to_string();
@@ -59,6 +59,76 @@ fn absurd_and_foreign_files_get_a_clear_reason() {
         let error = refusal(head, "a.jpg", &d);
         assert!(error.contains(format) && error.contains("not built in"), "{error}");
     }
+}
+
+#[test]
+fn other_formats_are_named() {
+    let mut dicom = vec![0; 128];
+    dicom.extend(b"DICM");
+    let tga = [0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 8, 0, 24, 0, 0x87, 1, 2, 3];
+    let cases: [(&[u8], &str, &str); 11] = [
+        (&tga, "a.TGA", "TGA"),
+        (&[10, 5, 1, 8, 0, 0, 0, 0, 7, 0, 7, 0], "a.pcx", "PCX"),
+        (&[1, 0xda, 1, 1, 0, 3, 0, 8, 0, 8, 0, 3], "a.sgi", "SGI"),
+        (b"icns\0\0\x10\0ic07", "a.icns", "ICNS"),
+        (b"PF\n8 8\n-1.0\n", "a.pfm", "PFM"),
+        (b"\xff\xd8\xff\xf7\0\x0b\x08\0\x08\0\x08\x01\x01\x11\0", "a.jpg", "JPEG-LS"),
+        (&dicom, "a", "DICOM"),
+        (b"SIMPLE  =                    T", "a.fits", "FITS"),
+        (b"\x93NUMPY\x01\0", "a.png", "NumPy"),
+        (b"gimp xcf v011\0", "a.xcf", "GIMP"),
+        (b"RIFF\0\0\0\0AVI LIST", "a.avi", "video (AVI)"),
+    ];
+    for (head, name, format) in cases {
+        let error = refusal(head, name, &DecodeLimits::default());
+        assert!(error.contains(format) && error.contains("convert it to PNG"), "{error}");
+    }
+    // what could be a TGA, and does not say so
+    assert!(refusal(&tga, "a.jpg", &DecodeLimits::default()).contains("not an image"));
+}
+
+fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let body = [&kind[..], data].concat();
+    [&(data.len() as u32).to_be_bytes()[..], &body, &crc32fast::hash(&body).to_be_bytes()].concat()
+}
+
+#[test]
+fn wrong_checksums_of_pixels_are_told_with_their_place() {
+    let mut plain = Vec::new();
+    let grey = image::GrayImage::from_fn(60, 40, |x, y| image::Luma([(x * x + 7 * y) as u8]));
+    grey.write_to(&mut std::io::Cursor::new(&mut plain), image::ImageFormat::Png).unwrap();
+    let begin = plain.windows(4).position(|kind| kind == b"IDAT").unwrap();
+    let length = u32::from_be_bytes(plain[begin - 4..begin].try_into().unwrap()) as usize;
+    let pixels = &plain[begin + 4..begin + 4 + length];
+    // in three chunks, and one without data
+    let (first, rest) = pixels.split_at(length / 3);
+    let (second, third) = rest.split_at(rest.len() / 2);
+    let mut png = plain[..begin - 4].to_vec();
+    let mut places = Vec::new();
+    for data in [first, second, third, &[]] {
+        places.push((png.len(), png.len() + 12 + data.len()));
+        png.extend(chunk(b"IDAT", data));
+    }
+    png.extend(chunk(b"IEND", b""));
+    assert_eq!(decode_image(&png, "a.png", &DecodeLimits::default()).unwrap().image.get_pixel(3, 2).0[0], 23);
+    for (begin, end) in places {
+        let mut damaged = png.clone();
+        damaged[end - 1] ^= 1;
+        let told = refusal(&damaged, "a.png", &DecodeLimits::default());
+        assert!(told.contains(&format!("IDAT at byte {begin} is wrong")), "{told}");
+    }
+}
+
+#[test]
+fn pointers_of_git_lfs_are_told() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    let told = refusal(pointer, "a.png", &DecodeLimits::default());
+    assert!(told.contains("a.png") && told.contains("git lfs pull"), "{told}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.mp4");
+    std::fs::write(&path, pointer).unwrap();
+    let told = Frames::open(&path, &DecodeLimits::default(), None).unwrap_err().to_string();
+    assert!(told.contains("clip.mp4") && told.contains("git lfs pull"), "{told}");
 }
 
 #[test]

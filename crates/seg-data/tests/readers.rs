@@ -4,7 +4,7 @@
 mod common;
 
 use common::{data, fnv, table};
-use seg_data::{DecodeLimits, MaskReader, MaskRole, load_levels};
+use seg_data::{DecodeLimits, MaskReader, MaskRole, Meaning, load_levels};
 
 #[test]
 fn grey_as_opencv_and_pillow_have_it() {
@@ -31,4 +31,16 @@ fn grey_as_opencv_and_pillow_have_it() {
     }
     assert!(bad.is_empty(), "{} of {compared}:\n{}", bad.len(), bad.join("\n"));
     assert!(compared > 115, "only {compared} compared");
+}
+
+#[test]
+fn the_background_of_a_gif_is_told() {
+    let meaning = |file: &str, reader| {
+        load_levels(data("readers").join(file), MaskRole::Truth, reader, &DecodeLimits::default()).unwrap().meaning
+    };
+    for file in ["clear_background0.gif", "clear_background3.gif", "small.gif"] {
+        assert_eq!(meaning(file, MaskReader::OpenCv), Meaning::Backdrop, "{file}");
+        assert_ne!(meaning(file, MaskReader::Pillow), Meaning::Backdrop, "{file}");
+    }
+    assert_ne!(meaning("palette8.gif", MaskReader::OpenCv), Meaning::Backdrop);
 }

@@ -24,7 +24,8 @@ pub enum Error {
     },
     /// A prediction and its ground truth differ in size, and the protocol does not resize.
     #[error(
-        "the prediction is {pred_width}x{pred_height} and the ground truth {gt_width}x{gt_height}: this protocol refuses to resize"
+        "the prediction is {pred_width}x{pred_height} and the ground truth {gt_width}x{gt_height}: this protocol refuses to resize; \
+         save the prediction in the size of the ground truth, or take a protocol that resizes it (birefnet, saliency_toolbox, mvanet)"
     )]
     SizeMismatch {
         /// Width of the prediction.

@@ -84,7 +84,7 @@ pub struct OutputArgs {
     pub plots: Option<PathBuf>,
 
     /// Pairs on the sheet of worst cases, by mean absolute error
-    #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=400))]
+    #[arg(long, default_value_t = 12, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=400))]
     pub worst: u16,
 
     /// Curves of every pair in the JSON
@@ -147,7 +147,11 @@ impl FromStr for Named {
             return Ok(Self { name: name.to_owned(), folder: folder.into() });
         }
         let folder = PathBuf::from(text);
-        let full = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        // a link has a name of its own; `.` and `..` have none
+        let full = match folder.file_name() {
+            Some(_) => folder.clone(),
+            None => folder.canonicalize().unwrap_or_else(|_| folder.clone()),
+        };
         let name = full.file_name().map_or_else(|| text.to_owned(), |name| name.to_string_lossy().into_owned());
         Ok(Self { name, folder })
     }
@@ -234,5 +238,7 @@ mod tests {
         let named: Named = "ours=some/where".parse().unwrap();
         assert_eq!((named.name.as_str(), named.folder.as_path()), ("ours", Path::new("some/where")));
         assert_eq!("some/where".parse::<Named>().unwrap().name, "where");
+        assert_eq!("some/where/".parse::<Named>().unwrap().name, "where");
+        assert!(!".".parse::<Named>().unwrap().name.contains('.'));
     }
 }

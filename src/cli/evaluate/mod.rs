@@ -118,8 +118,9 @@ fn join(args: &MergeArgs, limits: &DecodeLimits) -> anyhow::Result<Outcome> {
     let mut shards: BTreeMap<String, usize> = BTreeMap::new();
     for path in &args.parts {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let parts: Parts = serde_json::from_str(&text)
-            .with_context(|| format!("{}: expected a file of `hrseg evaluate --shard i/n --json`", path.display()))?;
+        let parts = Parts::read(&text).map_err(|found| {
+            anyhow::anyhow!("{}: {found}, expected a file of `hrseg evaluate --shard I/N --json`", path.display())
+        })?;
         let parts = match parts {
             Parts::Several { runs } => runs,
             Parts::One(part) => vec![*part],

@@ -155,6 +155,32 @@ pub enum Parts {
     One(Box<Part>),
 }
 
+impl Parts {
+    /// # Errors
+    /// What the text is instead, in words.
+    pub fn read(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Whole {
+            #[serde(rename = "aggregate")]
+            _aggregate: serde::de::IgnoredAny,
+        }
+        #[derive(Deserialize)]
+        struct Wholes {
+            #[serde(rename = "runs")]
+            _runs: Vec<Whole>,
+        }
+        serde_json::from_str(text).map_err(|error| {
+            if serde_json::from_str::<Whole>(text).is_ok() || serde_json::from_str::<Wholes>(text).is_ok() {
+                "it is the result of a whole evaluation, not of a part of one".to_owned()
+            } else if error.is_data() {
+                "it is another JSON file".to_owned()
+            } else {
+                format!("it is no JSON ({error})")
+            }
+        })
+    }
+}
+
 /// Writes one report as it is, several as `{"runs": [...]}`.
 pub fn write_json(reports: &[Report], out: &mut dyn std::io::Write) -> std::io::Result<()> {
     #[derive(Serialize)]

@@ -1,12 +1,13 @@
 //! `hrseg evaluate --davis`: sequences of label images, or of SA-V's masks.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use rayon::prelude::*;
 use seg_data::inputs::LeftOut;
-use seg_data::{DecodeLimits, GrayImage, load_labels};
+use seg_data::{DecodeLimits, GrayImage, LabelImage, load_labels};
 use seg_metrics::video::{DavisSequence, DavisSummary, DavisTask, Decay, SavMasks, SavVideo, Statistics};
 use seg_metrics::{Error, Number, Plane};
 use serde_json::{Map, Value, json};
@@ -55,7 +56,8 @@ pub fn run(args: &EvaluateArgs, task: VideoTask, limits: &DecodeLimits) -> anyho
         bail!("nothing could be scored in {}", gt.folder.display());
     }
     let aggregate = aggregate(&all, task);
-    let text: Vec<String> = aggregate.iter().map(|(name, value)| format!("{name:<10} {value:.4}")).collect();
+    let unit = if task == VideoTask::SaV { " %" } else { "" };
+    let text: Vec<String> = aggregate.iter().map(|(name, value)| format!("{name:<10} {value:.4}{unit}")).collect();
     let mut json = document(&all, &aggregate, &failed, task);
     json["notes"] = json!(notes);
     super::write_results(&args.output, &text.join("\n"), |out| {
@@ -74,6 +76,7 @@ enum Remark {
     NoTruth,
     Unread,
     Void,
+    Packed,
 }
 
 impl Remark {
@@ -88,6 +91,10 @@ impl Remark {
             Self::NoTruth => "predicted objects without ground truth: they count nowhere",
             Self::Unread => "predicted frames without ground truth: not looked at",
             Self::Void => "label 255 in the ground truth: an object by SA-V's rules, not void as in DAVIS",
+            Self::Packed => {
+                "grey label images of 2 or 4 bits a pixel: their numbers are the labels; Pillow, and with it davis2017 and \
+                 sav_evaluator, multiplies them by 85 or 17 (save them with a palette or with 8 bits)"
+            }
         }
     }
 }
@@ -159,6 +166,9 @@ impl Scored {
             VideoTask::SemiSupervised => self.davis(&frames, DavisTask::SemiSupervised)?,
             VideoTask::Unsupervised => self.davis(&frames, DavisTask::Unsupervised)?,
         };
+        if frames.packed.get() > 0 {
+            self.remarks.push((Remark::Packed, format!("{} images", frames.packed.get())));
+        }
         if task != VideoTask::SaV && !lone.is_empty() {
             self.remarks.push((Remark::Unread, list(lone)));
         }
@@ -241,6 +251,8 @@ struct FramePairs<'a> {
     preds: BTreeMap<String, PathBuf>,
     folder: &'a Path,
     limits: &'a DecodeLimits,
+    /// Images read whose levels Pillow multiplies.
+    packed: Cell<usize>,
 }
 
 impl<'a> FramePairs<'a> {
@@ -250,7 +262,7 @@ impl<'a> FramePairs<'a> {
         folder: &'a Path,
         limits: &'a DecodeLimits,
     ) -> Self {
-        Self { gts, preds: preds.into_iter().collect(), folder, limits }
+        Self { gts, preds: preds.into_iter().collect(), folder, limits, packed: Cell::new(0) }
     }
 
     fn len(&self) -> usize {
@@ -264,7 +276,13 @@ impl<'a> FramePairs<'a> {
     }
 
     fn truth(&self, i: usize) -> seg_data::Result<GrayImage> {
-        load_labels(&self.gts[i].1, self.limits)
+        self.labels(&self.gts[i].1)
+    }
+
+    fn labels(&self, path: &Path) -> seg_data::Result<GrayImage> {
+        let LabelImage { labels, pillow_factor } = load_labels(path, self.limits)?;
+        self.packed.set(self.packed.get() + usize::from(pillow_factor > 1));
+        Ok(labels)
     }
 
     /// Hands the frames that count on, prediction and ground truth; those of the others are not read.
@@ -281,7 +299,7 @@ impl<'a> FramePairs<'a> {
             let name = &self.gts[i].0;
             let path = self.preds.get(name);
             let path = path.with_context(|| format!("frame {name} has no prediction in {}", self.folder.display()))?;
-            let (pred, gt) = (load_labels(path, self.limits)?, self.truth(i)?);
+            let (pred, gt) = (self.labels(path)?, self.truth(i)?);
             let added = plane(&pred).and_then(|pred| add(pred, plane(&gt)?));
             if let Err(Error::Label { label: 255, .. }) = added {
                 bail!("frame {name}: the prediction has label 255, which is no object in DAVIS: number them from 1");
@@ -323,7 +341,7 @@ fn document(all: &[Named], aggregate: &[(&str, f64)], failed: &BTreeMap<String, 
         VideoTask::Unsupervised => "davis-unsupervised",
         VideoTask::SaV => "sa-v",
     };
-    let factor = if task == VideoTask::SaV { 100. } else { 1. };
+    let (factor, unit) = if task == VideoTask::SaV { (100., "percent") } else { (1., "fraction") };
     let pairs: Map<String, Value> = all
         .iter()
         .map(|(name, j, f)| {
@@ -333,5 +351,5 @@ fn document(all: &[Named], aggregate: &[(&str, f64)], failed: &BTreeMap<String, 
         .collect();
     let values: Map<String, Value> =
         aggregate.iter().map(|(name, v)| ((*name).to_owned(), json!(Number(*v)))).collect();
-    json!({ "protocol": { "name": name }, "pairs": pairs, "aggregate": values, "failed": failed })
+    json!({ "protocol": { "name": name }, "unit": unit, "pairs": pairs, "aggregate": values, "failed": failed })
 }

@@ -102,11 +102,11 @@ pub struct SegmentArgs {
     pub resume: bool,
 
     /// Fill holes of up to this many pixels of the 256x256 mask
-    #[arg(long, default_value_t = 0, value_name = "AREA")]
+    #[arg(long, default_value_t = 0, value_name = "AREA", allow_negative_numbers = true)]
     pub fill_holes: u32,
 
     /// Remove specks of up to this many pixels of the 256x256 mask
-    #[arg(long, default_value_t = 0, value_name = "AREA")]
+    #[arg(long, default_value_t = 0, value_name = "AREA", allow_negative_numbers = true)]
     pub remove_sprinkles: u32,
 }
 

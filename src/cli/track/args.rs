@@ -64,7 +64,7 @@ pub struct TrackArgs {
     pub tokenizer: Option<PathBuf>,
 
     /// With --text: cut the video into clips of N frames that know nothing of each other (24 for weights of MeViS); by default one clip
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub clip: Option<u32>,
 
     /// A click: on the object (1, the default) or on what does not belong to it (0)
@@ -93,7 +93,7 @@ pub struct TrackArgs {
     pub formats: Vec<Format>,
 
     /// Frames a second of the GIF
-    #[arg(long, default_value_t = 12.0, value_name = "N", value_parser = parse_rate)]
+    #[arg(long, default_value_t = 12.0, value_name = "N", allow_negative_numbers = true, value_parser = parse_rate)]
     pub fps: f32,
 
     /// Write over results that are there already
@@ -105,7 +105,7 @@ pub struct TrackArgs {
     pub resume: bool,
 
     /// Fill holes of up to this many pixels of the 256x256 mask
-    #[arg(long, default_value_t = 8, value_name = "AREA")]
+    #[arg(long, default_value_t = 8, value_name = "AREA", allow_negative_numbers = true)]
     pub fill_holes: u32,
 }
 

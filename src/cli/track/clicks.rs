@@ -62,8 +62,11 @@ impl<'a> Clicks<'a> {
     pub fn new(video: &'a Video<'a>, prompts: PromptsByFrame) -> anyhow::Result<Self> {
         let count = video.frames.len();
         if let Some(frame) = prompts.keys().find(|frame| **frame >= count) {
-            let message =
-                format!("a prompt is on frame {frame}, expected 0 to {}: there are {count} frames", count - 1);
+            let expected = match count {
+                1 => "0: there is one frame".to_owned(),
+                _ => format!("0 to {}: there are {count} frames", count - 1),
+            };
+            let message = format!("a prompt is on frame {frame}, expected {expected}");
             return Err(UsageError(message).into());
         }
         let first = prompts.keys().next().copied().unwrap_or(0);

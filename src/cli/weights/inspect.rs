@@ -10,6 +10,7 @@ use super::{Common, Outcome, megabytes, print};
 
 pub(super) fn run(file: &Path, brief: bool, common: &Common) -> anyhow::Result<Outcome> {
     let checkpoint = Checkpoint::open(file)?;
+    checkpoint.check()?;
     if common.json {
         return print(&serde_json::to_string_pretty(&as_json(&checkpoint, brief))?);
     }

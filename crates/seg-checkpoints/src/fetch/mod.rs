@@ -48,7 +48,7 @@ pub struct Resolved {
 /// Finds the weights of a model, fetching them if need be.
 ///
 /// `weights` is what the user gave: a file, a folder that has the manifest's file (or the same name as
-/// `.safetensors`) or that transformers saved (the path is then the folder), or `hub:org/repo/file`. Without it: the caches, then the
+/// `.safetensors`), or that transformers saved or that has a single checkpoint (the path is then the folder), or `hub:org/repo/file`. Without it: the caches, then the
 /// manifest's sources in order.
 ///
 /// # Errors
@@ -90,12 +90,18 @@ fn in_folder(folder: &Path, model: &str, entry: Option<&Entry>) -> Result<PathBu
         names.push(Path::new(&entry.file).with_extension("safetensors").to_string_lossy().into_owned());
     }
     names.push(format!("{model}.safetensors"));
-    let saved = || crate::parts::files(folder).is_ok().then(|| folder.to_path_buf());
-    names.iter().map(|n| folder.join(n)).find(|p| p.is_file()).or_else(saved).ok_or_else(|| Error::Argument {
-        what: "weights",
-        value: folder.display().to_string(),
-        expected: format!("the folder has none of {}", names.join(", ")),
-    })
+    if let Some(named) = names.iter().map(|n| folder.join(n)).find(|p| p.is_file()) {
+        return Ok(named);
+    }
+    match crate::parts::files(folder) {
+        Ok(_) => Ok(folder.to_path_buf()),
+        Err(Error::File { fault, .. }) => Err(Error::Argument {
+            what: "weights",
+            value: folder.display().to_string(),
+            expected: format!("the folder has none of {}; {fault}", names.join(", ")),
+        }),
+        Err(other) => Err(other),
+    }
 }
 
 fn from_hub(given: &str, entry: Option<&'static Entry>, options: &FetchOptions) -> Result<Resolved> {

@@ -119,7 +119,16 @@ pub(crate) fn state_dict(tree: &Tree) -> Result<StateDict<'_>, Fault> {
         return Err(Fault::Unsupported(format!("the types of all its {count} tensors: '{}' is {what}", shorten(name))));
     }
     if out.tensors.is_empty() {
-        return Err(Fault::NotACheckpoint("it is a pickle without any named tensor".into()));
+        let module = finder.entries(tree.root).iter().find(|(_, value)| matches!(tree.node(*value), Node::Call(..)));
+        let advice = module.map(|&(key, value)| {
+            let key = tree.str(key).map_or_else(|| tree.describe(key), |key| format!("'{}'", shorten(key)));
+            format!(
+                "; {key} is {}: if it is a whole pickled module, save its state_dict() instead",
+                tree.describe(value)
+            )
+        });
+        let advice = advice.unwrap_or_default();
+        return Err(Fault::NotACheckpoint(format!("it is a pickle without any named tensor{advice}")));
     }
     Ok(out)
 }
@@ -242,15 +251,25 @@ impl<'a> Finder<'a> {
             let others = others.join(", ");
             out.notes.insert(0, format!("the weights are those of '{taken}' ({read} tensors); not read: {others}"));
         }
+        let (mut beside, mut more) = (Vec::new(), 0);
         for &(dict, chosen) in path {
             for &(k, v) in self.entries(dict) {
                 let key = self.tree.str(k);
                 let told = matches!(self.tree.node(v), Node::Dict(_)) && self.counts.get(&v).is_some_and(|&n| n > 0);
-                if key != Some(chosen) && !(key.is_some() && told) {
-                    let key = key.map_or_else(|| self.tree.describe(k), shorten);
-                    note(out, || format!("skipped '{key}' beside the weights: {}", self.tree.describe(v)));
+                if key == Some(chosen) || key.is_some() && told {
+                    continue;
                 }
+                if beside.len() == MAX_NOTES {
+                    more += 1;
+                    continue;
+                }
+                let key = key.map_or_else(|| self.tree.describe(k), shorten);
+                beside.push(format!("'{key}' ({})", self.tree.describe(v)));
             }
+        }
+        if !beside.is_empty() {
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            note(out, || format!("skipped beside the weights: {}{more}", beside.join(", ")));
         }
         Ok(())
     }

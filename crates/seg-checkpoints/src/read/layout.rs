@@ -1,5 +1,6 @@
 //! Where a tensor lies in a file, and reading it from there.
 
+use super::Checksum;
 use super::latin1::Latin1;
 use super::reader::{Reader, reserve};
 use crate::dtype::{Decode, FileDtype, WideBool, WideI8, WideU16, WideU64, checked_elements};
@@ -40,6 +41,8 @@ pub(crate) struct Placed {
     big_endian: bool,
     /// The tensor is what is stored with the other sign.
     negative: bool,
+    /// The checksum of the entry of an archive that the tensor is in.
+    checksum: Option<Arc<Checksum>>,
 }
 
 impl Placed {
@@ -59,6 +62,16 @@ impl Placed {
     /// The same tensor in `held` instead of the file.
     pub fn within(self, held: Arc<Vec<u8>>) -> Self {
         Self { held: Some(held), ..self }
+    }
+
+    /// The same tensor, in an entry whose checksum is compared when the tensor is read.
+    pub fn with_checksum(self, checksum: Option<Arc<Checksum>>) -> Self {
+        Self { checksum, ..self }
+    }
+
+    /// Compares the checksum of the entry that the tensor is in, if there is one, without reading the tensor.
+    pub fn check(&self, reader: &Reader) -> Result<(), Fault> {
+        self.checksum.as_ref().map_or(Ok(()), |checksum| checksum.check(reader))
     }
 
     /// The same tensor, whose bytes stand in the file as a text of `len` bytes.
@@ -125,6 +138,7 @@ impl Placed {
             latin1: None,
             big_endian: false,
             negative: false,
+            checksum: None,
         }
     }
 
@@ -224,7 +238,7 @@ impl Placed {
     ) -> Result<Tensor, ReadError> {
         let stored: Vec<T> = match self.other_bytes(reader)? {
             Some(bytes) => bytes.chunks_exact(T::SIZE).map(T::decode).collect::<Result<_, _>>()?,
-            None => reader.elements(self.offset, self.span)?,
+            None => self.checked_elements(reader)?,
         };
         let mut values: Vec<U> = match &self.strides {
             None => stored.into_iter().map(convert).collect(),
@@ -239,6 +253,19 @@ impl Placed {
             values.iter_mut().for_each(|v| *v = negate(*v));
         }
         Ok(Tensor::from_vec(values, self.shape.as_slice(), device)?)
+    }
+
+    /// The elements as they stand in the file. The checksum of an entry that is this tensor is computed while they are read.
+    fn checked_elements<T: Decode>(&self, reader: &Reader) -> Result<Vec<T>, Fault> {
+        let whole = self.checksum.as_ref().filter(|c| c.is_of(self.offset, (self.span * T::SIZE) as u64));
+        let Some(checksum) = whole else {
+            self.check(reader)?;
+            return reader.elements(self.offset, self.span, |_| ());
+        };
+        let mut hasher = crc32fast::Hasher::new();
+        let elements = reader.elements(self.offset, self.span, |piece| hasher.update(piece))?;
+        checksum.take(hasher)?;
+        Ok(elements)
     }
 
     /// The bytes of all elements, the lowest of each first; none when they stand like that in the file.

@@ -1,5 +1,6 @@
 //! Files to tensors: positioned reads, one tensor at a time, every length checked before memory is taken.
 
+mod checksum;
 mod latin1;
 mod layout;
 mod legacy;
@@ -8,6 +9,7 @@ mod safetensors;
 mod sniff;
 mod torch_zip;
 
+pub(crate) use checksum::Checksum;
 pub(crate) use latin1::Latin1;
 pub(crate) use layout::{Placed, ReadError};
 pub(crate) use reader::Reader;

@@ -55,8 +55,27 @@ impl Reader {
         Ok(buf)
     }
 
+    /// Calls `visit` with the `len` bytes from `offset` on, in pieces.
+    pub fn pieces(&self, offset: u64, len: u64, mut visit: impl FnMut(&[u8])) -> Result<(), Fault> {
+        let mut buf = vec![0; len.min(CHUNK as u64) as usize];
+        let mut at = 0;
+        while at < len {
+            let part = (len - at).min(CHUNK as u64) as usize;
+            self.read_at(offset.saturating_add(at), &mut buf[..part])?;
+            visit(&buf[..part]);
+            at += part as u64;
+        }
+        Ok(())
+    }
+
     /// `count` elements from byte `offset` on, through a small buffer, so that no second copy of a tensor exists.
-    pub fn elements<T: Decode>(&self, offset: u64, count: usize) -> Result<Vec<T>, Fault> {
+    /// `visit` sees their bytes, in pieces.
+    pub fn elements<T: Decode>(
+        &self,
+        offset: u64,
+        count: usize,
+        mut visit: impl FnMut(&[u8]),
+    ) -> Result<Vec<T>, Fault> {
         let bytes = (count as u64).saturating_mul(T::SIZE as u64);
         let end = offset.saturating_add(bytes);
         if end > self.len {
@@ -69,6 +88,7 @@ impl Reader {
             let n = per_chunk.min(count - out.len());
             let part = &mut buf[..n * T::SIZE];
             self.read_at(offset + (out.len() * T::SIZE) as u64, part)?;
+            visit(part);
             for bytes in part.chunks_exact(T::SIZE) {
                 out.push(T::decode(bytes)?);
             }

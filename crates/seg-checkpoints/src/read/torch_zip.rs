@@ -1,18 +1,26 @@
 //! torch's container since 1.6: a zip archive of `<root>/data.pkl` and one stored entry a storage, `<root>/data/<key>`.
 
-use super::{Index, Placed, Reader};
+use super::{Checksum, Index, Placed, Reader};
 use crate::error::{Fault, shorten};
 use crate::pickle::{self, Bytes, Data, RawTensor, Tree};
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
 
 /// Bytes of an entry in the file.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Stored {
     offset: u64,
     len: u64,
     /// torch stores its entries as they are (the code of a TorchScript program aside, which is not read).
     compressed: bool,
+    checksum: Option<Arc<Checksum>>,
+}
+
+impl Stored {
+    fn check(&self, reader: &Reader) -> Result<(), Fault> {
+        self.checksum.as_ref().map_or(Ok(()), |checksum| checksum.check(reader))
+    }
 }
 
 /// A [`Reader`] with a position, as the zip crate wants it.
@@ -46,9 +54,7 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
     let entries = entries(reader)?;
     let mut pickles = entries.keys().filter(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
     let Some(name) = pickles.next().cloned() else {
-        return Err(Fault::NotACheckpoint(
-            "it is a zip archive without a data.pkl, so torch.save did not write it".into(),
-        ));
+        return Err(Fault::NotACheckpoint(other_archive(&entries)));
     };
     if let Some(other) = pickles.next() {
         return Err(Fault::malformed(format!(
@@ -64,16 +70,19 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
             "entry '{}' of the archive is compressed; torch stores its entries as they are",
             shorten(&format!("{root}{part}"))
         ))),
-        entry => Ok(entry.copied()),
+        entry => Ok(entry.cloned()),
     };
 
     if let Some(order) = get("byteorder")? {
+        order.check(reader)?;
         let order = reader.bytes(order.offset, order.len.min(16) as usize)?;
         if order != b"little" {
             return Err(Fault::Unsupported("big-endian numbers".into()));
         }
     }
-    let Stored { offset, len, .. } = get("data.pkl")?.ok_or_else(|| Fault::malformed("no data.pkl"))?;
+    let object = get("data.pkl")?.ok_or_else(|| Fault::malformed("no data.pkl"))?;
+    object.check(reader)?;
+    let Stored { offset, len, .. } = object;
     let (tree, _) = pickle::parse(reader, offset..offset + len, offset)?;
     let state = pickle::state_dict(&tree).map_err(|fault| match fault {
         Fault::NotACheckpoint(_) if has("constants.pkl") => {
@@ -84,14 +93,27 @@ pub(super) fn index(reader: &Reader) -> Result<Index, Fault> {
 
     let mut index = Index { nested: state.nested, notes: state.notes, skipped: state.skipped, ..Index::default() };
     for (name, raw) in state.tensors {
+        let mut checksum = None;
         let placed = place(&name, raw, &tree, |key| {
             let storage = get(&format!("data/{key}"))?
                 .ok_or_else(|| Fault::malformed(format!("storage '{}' is not in the archive", shorten(key))))?;
+            checksum = storage.checksum;
             Ok((storage.offset, storage.len))
         })?;
-        index.tensors.insert(name, placed);
+        index.tensors.insert(name, placed.with_checksum(checksum));
     }
     Ok(index)
+}
+
+/// What an archive is that torch did not write.
+fn other_archive(entries: &HashMap<String, Stored>) -> String {
+    const WEIGHTS: [&str; 6] = [".pt", ".pth", ".safetensors", ".ckpt", ".bin", ".onnx"];
+    if !entries.is_empty() && entries.keys().all(|name| name.ends_with(".npy")) {
+        return "it is a NumPy archive (.npz), which no model here is saved as: save the arrays as .safetensors".into();
+    }
+    let inside = entries.keys().filter(|name| WEIGHTS.iter().any(|ending| name.ends_with(ending))).min();
+    let what = "it is a zip archive without a data.pkl, so torch.save did not write it";
+    inside.map_or_else(|| what.into(), |name| format!("{what}; '{}' is in it: unpack it first", shorten(name)))
 }
 
 /// A tensor's place, given where a storage lies: its offset and length in bytes.
@@ -173,7 +195,8 @@ fn entries(reader: &Reader) -> Result<HashMap<String, Stored>, Fault> {
         if len > 0 {
             ranges.push((offset, end));
         }
-        if entries.insert(name.clone(), Stored { offset, len, compressed }).is_some() {
+        let checksum = Checksum::new(name.clone(), offset, len, entry.crc32()).map(Arc::new);
+        if entries.insert(name.clone(), Stored { offset, len, compressed, checksum }).is_some() {
             return Err(Fault::malformed(format!("entry '{}' is twice in the archive", shorten(&name))));
         }
     }

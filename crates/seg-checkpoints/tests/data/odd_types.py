@@ -34,3 +34,7 @@ view = torch.tensor([[1.0, -2.0], [0.5, 448.0], [-0.25, 0.0]]).to(torch.float8_e
 torch.save({**small, "view": view}, at("float8.pt.bin"))
 torch.save(small, at("float8_legacy.pt.bin"), _use_new_zipfile_serialization=False)
 save_file({name: value.float() for name, value in small.items()}, at("float8_expected.safetensors.bin"))
+
+if hasattr(torch.serialization, "set_crc32_options"):  # torch 2.6 and later, by which no_crc.pt.bin was made (2.15.0)
+    torch.serialization.set_crc32_options(False)
+    torch.save({"w": torch.tensor([1.0, 2.0, 3.0, 4.0])}, at("no_crc.pt.bin"))

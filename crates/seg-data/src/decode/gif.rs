@@ -12,12 +12,11 @@
 use std::io::Cursor;
 
 use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, DisposalMethod, Frame, MemoryLimit};
-use image::metadata::Orientation;
 use image::{DynamicImage, Rgba, RgbaImage};
 
 use super::canvas::{Place, crop, lay, paste};
 use super::gif_blocks::{self, Blocks};
-use super::{DecodeLimits, Decoded};
+use super::{DecodeLimits, Decoded, Turn};
 use crate::error::{DataError, Result, one_line};
 
 /// Bytes a pixel of the canvas: itself, what was there before, what is given out, and the frame's indices.
@@ -41,7 +40,18 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
         let (w, h) = (pixels.width(), pixels.height());
         notes.push(format!("its picture of {width}x{height} pixels lies at {left},{top} on a canvas of {w}x{h}"));
     }
-    Ok(Decoded { pixels, orientation: Orientation::NoTransforms, profile: None, notes })
+    Ok(Decoded { pixels, turn: Turn::NONE, profile: None, notes })
+}
+
+/// The first frame as OpenCV reads it: where it is transparent, and around it, lies the background colour, black without a palette of
+/// the file's own.
+pub(super) fn opencv(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
+    let mut frames = Frames::open(bytes, name, limits)?;
+    let palette = frames.decoder.global_palette().unwrap_or(&[0; 3]);
+    frames.backdrop = Some(Rgba(colour(palette, frames.background, None)));
+    let pixels = frames.next().ok_or_else(|| empty(name))??;
+    let pixels = DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(pixels).into_rgb8());
+    Ok(Decoded { pixels, turn: Turn::NONE, profile: None, notes: Vec::new() })
 }
 
 /// All frames in order, RGBA, each as large as the canvas.
@@ -58,7 +68,8 @@ pub(crate) struct Frames<'b> {
     first: Option<Place>,
     /// Whether the first frame has a transparent colour.
     transparent: bool,
-    failed: bool,
+    /// What lies under the first frame, seen where it is transparent; by default nothing does.
+    backdrop: Option<Rgba<u8>>,
     /// Whole frames in the file.
     count: usize,
 }
@@ -82,8 +93,8 @@ impl<'b> Frames<'b> {
         let background = decoder.bg_color().unwrap_or(0);
         let canvas = RgbaImage::new(width, height);
         let disposal = DisposalMethod::Any;
-        let (pending, first, transparent, failed) = (None, None, false, false);
-        Ok(Self { decoder, name, limits, canvas, background, disposal, pending, first, transparent, failed, count })
+        let (pending, first, transparent, backdrop) = (None, None, false, None);
+        Ok(Self { decoder, name, limits, canvas, background, disposal, pending, first, transparent, backdrop, count })
     }
 
     fn frame(&mut self) -> Result<Option<RgbaImage>> {
@@ -103,7 +114,7 @@ impl<'b> Frames<'b> {
         if is_first {
             let (width, height) = (self.canvas.width().max(left + width), self.canvas.height().max(top + height));
             self.limits.check_header(self.name, width, height, BYTES_A_PIXEL * u64::from(width) * u64::from(height))?;
-            self.canvas = RgbaImage::from_pixel(width, height, colour(hole.unwrap_or(0)));
+            self.canvas = RgbaImage::from_pixel(width, height, self.backdrop.unwrap_or(colour(hole.unwrap_or(0))));
             (self.first, self.transparent) = (Some(place), hole.is_some());
         }
         if let Some((place, picture)) = self.pending.take() {
@@ -117,7 +128,7 @@ impl<'b> Frames<'b> {
             (DisposalMethod::Previous, false) => Some((place, crop(&self.canvas, place))),
             _ => None,
         };
-        self.draw(&frame, place, hole.filter(|_| !is_first), colour);
+        self.draw(&frame, place, hole.filter(|_| !is_first || self.backdrop.is_some()), colour);
         Ok(Some(self.canvas.clone()))
     }
 
@@ -143,12 +154,7 @@ impl Iterator for Frames<'_> {
     type Item = Result<RgbaImage>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let frame = self.frame().transpose();
-        self.failed = matches!(frame, Some(Err(_)));
-        frame
+        self.frame().transpose()
     }
 }
 

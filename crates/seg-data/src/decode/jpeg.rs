@@ -6,7 +6,6 @@ mod planes;
 mod restarts;
 mod stream;
 
-use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 use libjpeg_turbo_rs::{DecodeLimits as JpegLimits, Decoder, JpegError, PixelFormat, RawImage};
 
@@ -51,6 +50,7 @@ fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, room: &mut Room, o
     let stream = match stream::read(bytes, std::mem::take(&mut room.rewritten), &check) {
         Ok(stream) => stream,
         Err(Refusal::Limit(e)) => return Err(e),
+        Err(Refusal::JpegLs) => return Err(DataError::NotBuiltIn { name: name.to_owned(), format: "JPEG-LS" }),
         Err(Refusal::Words(reason)) => {
             return Err(DataError::Decode { name: name.to_owned(), format: "JPEG", reason });
         }
@@ -110,10 +110,9 @@ fn decode_as(bytes: &[u8], name: &str, limits: &DecodeLimits, room: &mut Room, o
         let reason = format!("the decoder gave {got} bytes for {width}x{height} pixels");
         return Err(DataError::Decode { name: name.to_owned(), format: "JPEG", reason });
     };
-    let orientation = stream.orientation.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
     notes.extend(stream.notes);
     let profile = stream.profile.map(StoredProfile::Icc);
-    Ok(Decoded { pixels, orientation, profile, notes })
+    Ok(Decoded { pixels, turn: stream.turn, profile, notes })
 }
 
 /// Mid-grey where an interval has no data: what libjpeg's zeros become.

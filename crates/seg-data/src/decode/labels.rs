@@ -35,8 +35,17 @@ fn decoder<'b>(bytes: &'b [u8], limits: &DecodeLimits) -> Decoder<Cursor<&'b [u8
     decoder
 }
 
-/// The indices or gray levels of a PNG, one byte each.
-pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<GrayImage> {
+/// The labels of an image, one byte a pixel.
+#[derive(Debug, Clone)]
+pub struct LabelImage {
+    /// Palette indices, or gray levels as stored.
+    pub labels: GrayImage,
+    /// What Pillow multiplies the levels of gray of 2 and 4 bits by, 85 and 17; else 1.
+    pub pillow_factor: u8,
+}
+
+/// The indices or gray levels of a PNG, as they are stored.
+pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<LabelImage> {
     let fail =
         |e: DecodingError| DataError::Decode { name: name.to_owned(), format: "PNG", reason: one_line(&e.to_string()) };
     let mut decoder = decoder(bytes, limits);
@@ -56,8 +65,14 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
         8 => raw,
         bits => raw.chunks_exact(frame.line_size.max(1)).flat_map(|row| unpack(row, bits, width as usize)).collect(),
     };
+    let pillow_factor = match (color, depth) {
+        (ColorType::Grayscale, BitDepth::Two) => 85,
+        (ColorType::Grayscale, BitDepth::Four) => 17,
+        _ => 1,
+    };
     let found = labels.len();
     GrayImage::from_raw(width, height, labels)
+        .map(|labels| LabelImage { labels, pillow_factor })
         .ok_or_else(|| DataError::size("the image's pixels", found.to_string(), format!("{width}x{height}")))
 }
 

@@ -12,7 +12,7 @@
 //! | 16-bit BMP | levels of 5 and 6 bits cut as Pillow does, `v·255 / 31` |
 //! | PNG without an end, with a damaged chunk that is not needed; GIF without a trailer | read, a note says so for PNG |
 //! | an embedded colour profile | kept, not applied, as the reference does not either: [`LoadedImage::to_srgb`] applies it |
-//! | EXIF / TIFF orientation 1 to 8 | applied: everything else works in the pixels that a viewer shows |
+//! | EXIF / TIFF orientation 1 to 8, that of XMP or of a PNG's text where there is none | applied: everything else works in the pixels that a viewer shows |
 //!
 //! JPEG pixels are bit-equal to libjpeg-turbo's default decoding (accurate integer IDCT, triangle upsampling), which is
 //! what PIL, OpenCV and torchvision use.
@@ -28,12 +28,14 @@ mod limits;
 mod loader;
 mod masks;
 mod png_chunks;
+mod png_text;
 mod profile;
 mod raster;
 mod sniff;
 mod tiff;
 pub(crate) mod webp;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Cursor, Read as _};
 use std::path::Path;
@@ -43,6 +45,8 @@ pub use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 
 use crate::error::{DataError, Result};
+use exif::Turn;
+pub use labels::LabelImage;
 pub use limits::DecodeLimits;
 pub use loader::ImageLoader;
 use loader::Room;
@@ -90,7 +94,7 @@ impl LoadedImage {
 /// What all decoders here give: pixels not yet turned, and what was noticed on the way.
 pub(crate) struct Decoded {
     pub pixels: DynamicImage,
-    pub orientation: Orientation,
+    pub turn: Turn,
     pub profile: Option<StoredProfile>,
     pub notes: Vec<String>,
 }
@@ -118,11 +122,11 @@ pub fn decode_image(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<L
     Ok(finish(format, decode_as(format, bytes, name, limits, &mut Room::default())?))
 }
 
-/// Reads an image of labels: the indices of a palette PNG, not its colours, or the levels of an 8-bit gray one.
+/// Reads an image of labels: the indices of a palette PNG, not its colours, or the levels of a gray one of up to 8 bits.
 ///
 /// # Errors
 /// As [`load_image`]; a file that is not a PNG, or has colours or 16 bits.
-pub fn load_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<GrayImage> {
+pub fn load_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<LabelImage> {
     let (name, bytes) = read(path.as_ref(), limits)?;
     let format = sniff::format(&bytes, &name)?;
     if format != ImageFormat::Png {
@@ -134,12 +138,17 @@ pub fn load_labels(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<Gray
 }
 
 /// RGB, and the alpha where not every pixel is opaque.
-pub(crate) fn rgb_and_alpha(pixels: &DynamicImage) -> (RgbImage, Option<GrayImage>) {
-    (raster::to_rgb8(pixels.clone()), raster::alpha(pixels))
+pub(crate) fn rgb_and_alpha(pixels: &DynamicImage) -> (Cow<'_, RgbImage>, Option<GrayImage>) {
+    let rgb = match pixels {
+        DynamicImage::ImageRgb8(rgb) => Cow::Borrowed(rgb),
+        other => Cow::Owned(raster::converted(other)),
+    };
+    (rgb, raster::alpha(pixels))
 }
 
 pub(crate) use masks::{RawMask, load_palette_labels, open_mask, raw_mask, turned};
 pub(crate) use raster::high_bytes;
+pub(crate) use sniff::is_lfs_pointer;
 pub(crate) use tiff::Facts as TiffFacts;
 
 /// The name and the bytes of a file that is not over the limits.
@@ -208,7 +217,7 @@ pub(crate) fn guarded<T>(name: &str, format: &'static str, f: impl FnOnce() -> R
 }
 
 fn finish(format: ImageFormat, decoded: Decoded) -> LoadedImage {
-    let Decoded { pixels, orientation, profile, mut notes } = decoded;
+    let Decoded { pixels, turn: Turn { orientation, .. }, profile, mut notes } = decoded;
     if let (ImageFormat::Png, Some(note)) = (format, dark(&pixels)) {
         notes.push(note);
     }

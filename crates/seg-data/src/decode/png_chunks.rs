@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use image::metadata::Orientation;
-
-use super::exif;
+use super::exif::{self, Turn};
+use super::png_text::{self, Text};
 use crate::error::{DataError, Result};
 
 const SIGNATURE: usize = 8;
@@ -14,8 +13,8 @@ const END: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x8
 pub(super) struct Prepared<'b> {
     /// The file, with an end where it had none.
     pub bytes: Cow<'b, [u8]>,
-    /// Of `eXIf`, wherever it stands.
-    pub orientation: Option<Orientation>,
+    /// By `eXIf`, a text with EXIF data or XMP, wherever it stands.
+    pub turn: Turn,
     /// Of `cICP`.
     pub cicp: Option<[u8; 4]>,
     pub notes: Vec<String>,
@@ -28,8 +27,9 @@ pub(super) struct Prepared<'b> {
 pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
     let fail = |reason: String| DataError::Decode { name: name.to_owned(), format: "PNG", reason };
     let cut = |reason: &str| DataError::Truncated { name: name.to_owned(), format: "PNG", reason: reason.into() };
-    let mut prepared = Prepared { bytes: Cow::Borrowed(bytes), orientation: None, cicp: None, notes: Vec::new() };
+    let mut prepared = Prepared { bytes: Cow::Borrowed(bytes), turn: Turn::NONE, cicp: None, notes: Vec::new() };
     let (mut at, mut pixels, mut ended, mut animated) = (SIGNATURE, false, false, false);
+    let (mut exif, mut raw_profile, mut xmp) = (None, None, None);
     let mut colours = Colours::default();
     while let Some(chunk) = Chunk::read(bytes, at) {
         let kind = chunk.kind;
@@ -54,9 +54,7 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
         };
         if !chunk.checksum_is_right {
             if critical {
-                return Err(fail(format!(
-                    "the checksum of the chunk {shown} at byte {at} is wrong: the file is damaged"
-                )));
+                return Err(wrong_checksum(name, kind, at));
             }
             prepared.notes.push(format!("the chunk {shown} has a wrong checksum and is left out"));
         }
@@ -72,9 +70,12 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
             b"gAMA" if chunk.checksum_is_right => colours.gamma = numbers::<1>(data).map(|[gamma]| gamma),
             b"cHRM" if chunk.checksum_is_right => colours.primaries = numbers::<8>(data),
             b"acTL" => animated = true,
-            b"eXIf" if chunk.checksum_is_right => {
-                prepared.orientation = exif::orientation(data).and_then(Orientation::from_exif);
-            }
+            b"eXIf" if chunk.checksum_is_right => exif = Some(exif::orientation(data)),
+            b"tEXt" | b"zTXt" | b"iTXt" if chunk.checksum_is_right => match png_text::read(&kind, data) {
+                Some(Text::Exif(block)) => raw_profile = Some(exif::orientation(&block)),
+                Some(Text::Xmp(packet)) => xmp = exif::in_xmp(&packet),
+                None => {}
+            },
             _ => {}
         }
         if ended {
@@ -82,6 +83,10 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
         }
         at = chunk.next;
     }
+    prepared.turn = match exif {
+        Some(found) => Turn::new(found, xmp),
+        None => Turn { by_exif: false, ..Turn::new(raw_profile.flatten(), xmp) },
+    };
     prepared.notes.extend(colours.note());
     if animated {
         prepared.notes.push("an animation: only its first picture is used".to_owned());
@@ -97,6 +102,27 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
         prepared.notes.push("it has no end mark (IEND); all its pixels are there".to_owned());
     }
     Ok(prepared)
+}
+
+/// What is to be said of a file that cannot be decoded because the pixels have another checksum than it says.
+pub(super) fn damaged(bytes: &[u8], name: &str) -> Option<DataError> {
+    let mut at = SIGNATURE;
+    while let Some(chunk) = Chunk::read(bytes, at) {
+        let stored = chunk.next.checked_sub(4).and_then(|end| bytes.get(end..chunk.next));
+        if let (b"IDAT", Some(data), Some(stored)) = (&chunk.kind, chunk.data, stored)
+            && checksum(&chunk.kind, data).to_be_bytes() != *stored
+        {
+            return Some(wrong_checksum(name, chunk.kind, at));
+        }
+        at = chunk.next;
+    }
+    None
+}
+
+fn wrong_checksum(name: &str, kind: [u8; 4], at: usize) -> DataError {
+    let reason =
+        format!("the checksum of the chunk {} at byte {at} is wrong: the file is damaged", kind.escape_ascii());
+    DataError::Decode { name: name.to_owned(), format: "PNG", reason }
 }
 
 /// What a PNG says of its colours without a profile. It is not used, as no reader of the field uses it.
@@ -158,6 +184,8 @@ impl<'b> Chunk<'b> {
         let stored = end.checked_add(4).and_then(|next| bytes.get(end..next));
         // a checksum cut off at the very end of the file is none that is wrong
         let checksum_is_right = match (data, stored) {
+            // the decoder compares those of the pixels
+            _ if kind == *b"IDAT" => true,
             (Some(data), Some(stored)) => checksum(&kind, data).to_be_bytes() == *stored,
             _ => true,
         };

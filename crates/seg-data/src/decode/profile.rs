@@ -59,6 +59,14 @@ impl ColourProfile {
     fn read(icc: Vec<u8>) -> std::result::Result<Self, String> {
         let profile =
             ColorProfile::new_from_slice(&icc).map_err(|_| "its colour profile is damaged and not used".to_owned())?;
+        if profile.cicp.is_some_and(|cicp| {
+            matches!(cicp.transfer_characteristics, TransferCharacteristics::Smpte2084 | TransferCharacteristics::Hlg)
+        }) {
+            return Err(format!(
+                "its colour profile '{}' is of high dynamic range: its colours are taken as stored",
+                name(&profile)
+            ));
+        }
         Self::new(icc, name(&profile), &profile)
     }
 

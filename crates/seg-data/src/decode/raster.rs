@@ -3,19 +3,19 @@
 use std::io::{BufRead, Cursor, Seek};
 
 use image::error::{ImageError, LimitErrorKind};
-use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use rayon::prelude::*;
 
-use super::{DecodeLimits, Decoded, StoredProfile, bmp_header, exif, png_chunks, sniff};
+use super::{DecodeLimits, Decoded, StoredProfile, Turn, bmp_header, png_chunks, sniff};
 use crate::error::{DataError, Result, one_line};
 
 /// A PNG, prepared.
 pub(super) fn decode_png(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
     png_size(bytes, name, limits)?;
     let prepared = png_chunks::prepare(bytes, name)?;
-    let mut decoded = decode(Cursor::new(prepared.bytes), ImageFormat::Png, name, limits)?;
-    decoded.orientation = prepared.orientation.unwrap_or(decoded.orientation);
+    let mut decoded = decode(Cursor::new(prepared.bytes), ImageFormat::Png, name, limits)
+        .map_err(|error| png_chunks::damaged(bytes, name).unwrap_or(error))?;
+    decoded.turn = prepared.turn;
     // of the two the newer kind counts
     decoded.profile = prepared.cicp.map(StoredProfile::Cicp).or(decoded.profile);
     decoded.notes.extend(prepared.notes);
@@ -38,6 +38,7 @@ pub(super) fn decode_bmp(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Res
     Ok(decoded)
 }
 
+/// Pixels and profile; of the orientation a format's own module takes care.
 pub(super) fn decode<R: BufRead + Seek>(
     r: R,
     format: ImageFormat,
@@ -55,13 +56,9 @@ pub(super) fn decode<R: BufRead + Seek>(
     limits.check_header(name, width, height, decoder.total_bytes())?;
     caps.max_alloc = Some(limits.max_decoded_bytes - decoder.total_bytes());
     decoder.set_limits(caps).map_err(fail)?;
-    // A damaged EXIF block must not cost the picture.
-    let block = decoder.exif_metadata().ok().flatten();
-    let orientation =
-        block.and_then(|b| exif::orientation(&b)).and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms);
     let profile = decoder.icc_profile().ok().flatten().map(StoredProfile::Icc);
     let pixels = DynamicImage::from_decoder(decoder).map_err(fail)?;
-    Ok(Decoded { pixels, orientation, profile, notes: Vec::new() })
+    Ok(Decoded { pixels, turn: Turn::NONE, profile, notes: Vec::new() })
 }
 
 /// Checks the size in a PNG's first chunk, which always stands at the same place: the decoder would otherwise answer
@@ -96,10 +93,17 @@ fn error(e: ImageError, format: ImageFormat, name: &str) -> DataError {
 
 /// Any pixel type to 8-bit RGB by the rules in the module's table; no copy when it is RGB already.
 pub(super) fn to_rgb8(image: DynamicImage) -> RgbImage {
+    match image {
+        DynamicImage::ImageRgb8(rgb) => rgb,
+        other => converted(&other),
+    }
+}
+
+/// [`to_rgb8`] of what is not to be given away.
+pub(super) fn converted(image: &DynamicImage) -> RgbImage {
     let (w, h) = (image.width(), image.height());
     let from = |bytes: Vec<u8>| RgbImage::from_raw(w, h, bytes).unwrap_or_default();
     match image {
-        DynamicImage::ImageRgb8(rgb) => rgb,
         DynamicImage::ImageLuma8(i) => from(repeat(i.as_raw(), 1, |v| v)),
         DynamicImage::ImageLumaA8(i) => from(repeat(i.as_raw(), 2, |v| v)),
         DynamicImage::ImageRgba8(i) => from(first_three(i.as_raw(), 4, |v| v)),

@@ -2,10 +2,10 @@
 
 use std::io::Cursor;
 
-use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder as _, ImageFormat, Limits, Rgba, RgbaImage, codecs::webp::WebPDecoder};
 
 use super::canvas::{Place, lay};
+use super::exif::{self, Turn};
 use super::{DecodeLimits, Decoded, StoredProfile, guarded, raster};
 use crate::error::{DataError, Result, one_line};
 
@@ -17,7 +17,8 @@ const NO_BLEND: u8 = 2;
 /// A still picture, or the first frame of an animation.
 pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<Decoded> {
     let Some(mut animation) = Animation::open(bytes, name, limits)? else {
-        return raster::decode(Cursor::new(bytes), ImageFormat::WebP, name, limits).map_err(|error| match error {
+        let decoded = raster::decode(Cursor::new(bytes), ImageFormat::WebP, name, limits);
+        return decoded.map(|decoded| Decoded { turn: turn(bytes, name), ..decoded }).map_err(|error| match error {
             DataError::Decode { name, format, .. } if is_cut(bytes) => DataError::cut(name, format),
             other => other,
         });
@@ -30,7 +31,24 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
         Ok((b"ICCP", icc)) => Some(StoredProfile::Icc(icc.to_vec())),
         _ => None,
     });
-    Ok(Decoded { pixels: DynamicImage::ImageRgba8(first), orientation: Orientation::NoTransforms, profile, notes })
+    Ok(Decoded { pixels: DynamicImage::ImageRgba8(first), turn: turn(bytes, name), profile, notes })
+}
+
+/// By EXIF or XMP, which files of the extended form alone have.
+fn turn(bytes: &[u8], name: &str) -> Turn {
+    let mut chunks = Chunks { bytes, at: 12, name }.map_while(Result::ok);
+    if chunks.next().is_none_or(|(kind, _)| kind != b"VP8X") {
+        return Turn::NONE;
+    }
+    let (mut exif, mut xmp) = (None, None);
+    for (kind, data) in chunks {
+        match kind {
+            b"EXIF" => exif = exif.or(exif::orientation(data)),
+            b"XMP " => xmp = xmp.or(exif::in_xmp(data)),
+            _ => {}
+        }
+    }
+    Turn::new(exif, xmp)
 }
 
 /// Whether the file is shorter than its head says.
@@ -52,7 +70,6 @@ pub(crate) struct Animation<'b> {
     limits: &'b DecodeLimits,
     canvas: RgbaImage,
     previous: Option<Previous>,
-    failed: bool,
 }
 
 impl<'b> Animation<'b> {
@@ -72,7 +89,7 @@ impl<'b> Animation<'b> {
         let (width, height) = (width + 1, height + 1);
         // the canvas, the one before it, and the frame being decoded, RGBA
         limits.check_header(name, width, height, 12 * u64::from(width) * u64::from(height))?;
-        Ok(Some(Self { chunks, name, limits, canvas: RgbaImage::new(width, height), previous: None, failed: false }))
+        Ok(Some(Self { chunks, name, limits, canvas: RgbaImage::new(width, height), previous: None }))
     }
 
     fn fail(&self, reason: impl Into<String>) -> DataError {
@@ -147,16 +164,13 @@ impl Iterator for Animation<'_> {
     type Item = Result<RgbaImage>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.failed {
-            let frame = match self.chunks.next()? {
-                Ok((b"ANMF", chunk)) => guarded(self.name, "WebP", || self.frame(chunk)),
-                Ok(_) => continue,
-                Err(error) => Err(error),
-            };
-            self.failed = frame.is_err();
-            return Some(frame);
+        loop {
+            match self.chunks.next()? {
+                Ok((b"ANMF", chunk)) => return Some(guarded(self.name, "WebP", || self.frame(chunk))),
+                Ok(_) => {}
+                Err(error) => return Some(Err(error)),
+            }
         }
-        None
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn unpack(path: &Path, format: ImageFormat, limits: &DecodeLimits, fo
     }
 }
 
+/// Up to the first that cannot be had: what a decoder gives behind it is of no use.
 fn write_frames(frames: impl Iterator<Item = Result<RgbaImage>>, folder: &Path) -> Result<Unpacked> {
     for (index, frame) in frames.enumerate() {
         match frame {

@@ -85,11 +85,7 @@ impl Iterator for Animation<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         let name = self.name;
-        let frame = guarded(name, "PNG", || self.frame());
-        if frame.is_err() {
-            self.left = 0;
-        }
-        Some(frame)
+        Some(guarded(name, "PNG", || self.frame()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Video files, through the program `ffmpeg`.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -9,6 +9,9 @@ use crate::error::{DataError, Result, one_line};
 
 /// Name of the environment variable with another path of the program.
 const VARIABLE: &str = "HRSEG_FFMPEG";
+
+/// Bytes of what the program says about a file that are kept.
+const WORDS: u64 = 1 << 16;
 
 /// What came of a video.
 pub(super) struct Unpacked {
@@ -26,8 +29,9 @@ pub(super) fn unpack(path: &Path, folder: &Path) -> Result<Unpacked> {
         std::io::ErrorKind::NotFound => DataError::NoFfmpeg { name: name.clone() },
         _ => failed(format!("it cannot be started: {e}")),
     };
-    let packets = packets(path).map_err(started)?;
-    let (film, notes) = film(&packets);
+    let (packets, said) = packets(path).map_err(started)?;
+    let (film, mut notes) = film(&packets);
+    notes.extend(colours(&said));
     let mut damage = None;
     // every frame once, whatever its time stamp; older versions know the second form only
     for timing in [["-fps_mode", "passthrough"], ["-vsync", "0"]] {
@@ -65,6 +69,27 @@ fn broken(said: &str) -> Option<String> {
     Some(format!("the file is cut off or damaged: {}", one_line(text)))
 }
 
+/// What is to be told of a film whose numbers mean other colours than sRGB's: they are taken as they are.
+fn colours(said: &str) -> Option<String> {
+    // of the file, not of what is made of it
+    let streams = said.lines().take_while(|line| !line.starts_with("Output #"));
+    let described: Vec<&str> = streams.filter_map(|line| line.trim_start().strip_prefix("Stream #")).collect();
+    let has = |word: &str| described.iter().any(|line| line.contains(": Video: ") && line.contains(word));
+    let found = if has("smpte2084") {
+        "of high dynamic range (PQ)"
+    } else if has("arib-std-b67") {
+        "of high dynamic range (HLG)"
+    } else if has("bt2020") {
+        "those of BT.2020"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "its colours are {found} and taken as if they were sRGB's, which makes them pale; convert the video to BT.709 first \
+         (ffmpeg's filters zscale and tonemap)"
+    ))
+}
+
 /// The program with `path` as its input.
 fn command(path: &Path) -> std::io::Result<Command> {
     let program = PathBuf::from(std::env::var_os(VARIABLE).unwrap_or_else(|| "ffmpeg".into()));
@@ -78,12 +103,14 @@ fn command(path: &Path) -> std::io::Result<Command> {
     Ok(command)
 }
 
-/// How many packets each stream of pictures has that is not marked as a cover; a packet is a frame. Nothing is decoded. A
-/// single stream's packets are not counted to the end.
-fn packets(path: &Path) -> std::io::Result<Vec<u64>> {
+/// How many packets each stream of pictures has that is not marked as a cover, and what the program says of the file; a packet is
+/// a frame. Nothing is decoded. A single stream's packets are not counted to the end.
+fn packets(path: &Path) -> std::io::Result<(Vec<u64>, String)> {
     let mut command = command(path)?;
-    command.args(["-map", "0:V", "-c", "copy", "-f", "framecrc", "-"]).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn()?;
+    command.args(["-v", "info", "-hide_banner", "-nostats", "-map", "0:V", "-c", "copy", "-f", "framecrc", "-"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // beside the other output, or the program would wait for its words to be read
+    let words = child.stderr.take().map(|words| std::thread::spawn(move || beginning(words)));
     let mut packets = Vec::new();
     for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
         let Ok(line) = line else { break };
@@ -102,7 +129,15 @@ fn packets(path: &Path) -> std::io::Result<Vec<u64>> {
     // it may have ended by itself
     let _ = child.kill();
     child.wait()?;
-    Ok(packets)
+    Ok((packets, words.and_then(|words| words.join().ok()).unwrap_or_default()))
+}
+
+/// The first [`WORDS`] bytes; the others are read too.
+fn beginning(mut words: impl Read) -> String {
+    let mut kept = Vec::new();
+    let _ = words.by_ref().take(WORDS).read_to_end(&mut kept);
+    let _ = std::io::copy(&mut words, &mut std::io::sink());
+    String::from_utf8_lossy(&kept).into_owned()
 }
 
 /// The stream with the most frames, the first of equals; what is told where there are others.
@@ -125,7 +160,7 @@ fn film(packets: &[u64]) -> (usize, Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{broken, film};
+    use super::{broken, colours, film};
 
     #[test]
     fn damage_is_told_from_success_and_from_covers() {
@@ -135,6 +170,18 @@ mod tests {
         assert!(broken("[mpeg4 @ 0x55] illegal dc vlc\n[mpeg4 @ 0x55] Error at MB: 20").is_some());
         assert_eq!(broken("[mjpeg @ 0x55] EOI missing, emulating"), None);
         assert_eq!(broken(""), None);
+    }
+
+    #[test]
+    fn colours_that_are_not_those_of_srgb_are_told() {
+        let stream =
+            "  Stream #0:0[0x1](und): Video: hevc (Main 10) (hvc1 / 0x31637668), yuv420p10le(tv, COLOURS), 64x64";
+        let told = |colours_are: &str| colours(&stream.replace("COLOURS", colours_are));
+        assert!(told("bt2020nc/bt2020/smpte2084").unwrap().contains("(PQ)"));
+        assert!(told("bt2020nc/bt2020/arib-std-b67").unwrap().contains("(HLG)"));
+        assert!(told("bt2020nc/bt2020/bt709").unwrap().contains("BT.2020"));
+        assert_eq!(told("bt709"), None);
+        assert_eq!(colours("    title : smpte2084\nOutput #0\n  Stream #0:0: Video: ffv1, smpte2084"), None);
     }
 
     #[test]

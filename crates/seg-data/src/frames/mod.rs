@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use image::{ImageFormat, RgbImage};
 use tempfile::TempDir;
 
-use crate::decode::{DecodeLimits, LoadedImage, load_image};
+use crate::decode::{DecodeLimits, LoadedImage, is_lfs_pointer, load_image};
 use crate::error::{DataError, Result};
 use crate::inputs;
 
@@ -57,6 +57,9 @@ impl Frames {
         drop(file);
         if head.is_empty() {
             return Err(DataError::EmptyFile { name });
+        }
+        if is_lfs_pointer(&head) {
+            return Err(DataError::LfsPointer { name });
         }
         let folder = scratch.map_or_else(TempDir::new, TempDir::new_in);
         let folder = folder

@@ -75,7 +75,6 @@ pub(super) fn alpha(pixels: &DynamicImage) -> Option<(Meaning, GrayImage)> {
 /// The levels of a picture whose alpha says nothing.
 pub(super) fn picture(name: &str, pixels: DynamicImage, role: MaskRole) -> Result<(Meaning, GrayImage)> {
     let (rgb, _) = rgb_and_alpha(&pixels);
-    drop(pixels);
     if rgb.pixels().all(|p| is_grey(p.0, GREY)) {
         let gray = crate::resize::to_luma_pil(&rgb);
         let (meaning, lifted) = plane::eight(gray.as_raw(), role);

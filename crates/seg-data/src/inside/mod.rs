@@ -87,6 +87,8 @@ pub enum Meaning {
     LowBytes(u16),
     /// The colours of a palette, of which toolkits take the grey.
     PaletteAsGrey,
+    /// A GIF with transparent pixels, for which OpenCV takes the file's background colour.
+    Backdrop,
 }
 
 impl fmt::Display for Meaning {
@@ -103,6 +105,9 @@ impl fmt::Display for Meaning {
             Self::Colours => f.write_str("colours: all but black is taken as inside"),
             Self::Brightest => f.write_str("colours: the largest of red, green and blue is taken as the level"),
             Self::Alpha => f.write_str("transparent parts: the alpha channel is taken as the mask"),
+            Self::Backdrop => f.write_str(
+                "transparent pixels, for which this protocol's reader (OpenCV) takes the file's background colour",
+            ),
             Self::CutOff => f.write_str("16-bit levels, which this protocol's reader (Pillow) cuts off at 255"),
             Self::LowBytes(most) => write!(
                 f,

@@ -1,5 +1,7 @@
 //! The readers of evaluation toolkits, as they are: measured with OpenCV 4.14 and Pillow 13.0.
 
+use std::borrow::Cow;
+
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 
 use super::{MaskImage, MaskReader, MaskRole, Meaning, libpng, plane};
@@ -31,6 +33,9 @@ pub(super) fn read(raw: RawMask, role: MaskRole, reader: MaskReader) -> Result<M
 
 /// What the toolkit's reader makes of the file that its owner will not have meant.
 fn lost(raw: &RawMask, reader: MaskReader) -> Option<Meaning> {
+    if raw.backdrop {
+        return Some(Meaning::Backdrop);
+    }
     let (values, step): (&[u16], usize) = match &raw.pixels {
         DynamicImage::ImageLuma16(grey) => (grey.as_raw(), 1),
         DynamicImage::ImageLumaA16(grey) => (grey.as_raw(), 2),
@@ -88,19 +93,19 @@ fn opencv(pixels: DynamicImage, format: ImageFormat, tiff: Option<TiffFacts>, ga
             }
             _ => {
                 let grey = libpng::Grey::new(gamma, false);
-                map(&rgb_and_alpha(&colours).0, |p| grey.eight(p.0))
+                map(&*rgb_and_alpha(&colours).0, |p| grey.eight(p.0))
             }
         },
         // libtiff multiplies colours by the alpha where the file has not done so
         ImageFormat::Tiff if premultiplied == Some(false) => {
             let (rgb, alpha) = rgb_and_alpha(&colours);
-            let Some(alpha) = alpha else { return map(&rgb, |p| opencv_grey(p.0)) };
+            let Some(alpha) = alpha else { return map(&*rgb, |p| opencv_grey(p.0)) };
             let times = |v: u8, a: u8| ((u32::from(v) * u32::from(a) + 127) / 255) as u8;
             let levels =
                 rgb.pixels().zip(alpha.as_raw()).map(|(p, &a)| opencv_grey(p.0.map(|v| times(v, a)))).collect();
             GrayImage::from_raw(rgb.width(), rgb.height(), levels).unwrap_or_default()
         }
-        _ => map(&rgb_and_alpha(&colours).0, |p| opencv_grey(p.0)),
+        _ => map(&*rgb_and_alpha(&colours).0, |p| opencv_grey(p.0)),
     }
 }
 
@@ -114,11 +119,11 @@ fn pillow(pixels: DynamicImage, facts: Option<TiffFacts>) -> GrayImage {
     };
     let rgb = match &colours {
         DynamicImage::ImageRgba8(rgba) if facts.is_some_and(|facts| facts.premultiplied == Some(true)) => {
-            RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+            Cow::Owned(RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
                 let [r, g, b, alpha] = rgba.get_pixel(x, y).0;
                 let divided = |v: u8| (u32::from(v) * 255).checked_div(alpha.into()).map_or(v, |v| v.min(255) as u8);
                 [r, g, b].map(divided).into()
-            })
+            }))
         }
         _ => rgb_and_alpha(&colours).0,
     };

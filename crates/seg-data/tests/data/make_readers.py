@@ -137,6 +137,39 @@ Image.fromarray(photo).save(OUT / "photo_turned.jpg", quality=80, exif=b"Exif\0\
 Image.fromarray(flat).convert("RGB").convert("CMYK").save(OUT / "cmyk.jpg", quality=80)
 
 
+Image.fromarray(flat, "CMYK").save(OUT / "cmyk.tif", compression="tiff_lzw")
+tifffile.imwrite(OUT / "cmyk_planes.tif", np.moveaxis(flat, 2, 0), photometric="separated", planarconfig="separate")
+
+
+def gif(name, background=None, transparent=None, place=(0, 0, W, H), local=False):
+    """A picture of 4 colours; no palette of the file's own without a background."""
+    colours = bytes([10, 20, 30, 200, 50, 80, 0, 255, 0, 255, 255, 255])
+    out = b"GIF89a" + struct.pack("<HHBBB", W, H, 0x81 if background is not None else 1, background or 0, 0)
+    out += colours if background is not None else b""
+    if transparent is not None:
+        out += b"\x21\xf9\x04" + struct.pack("<BHBB", 1, 0, transparent, 0)
+    out += b"\x2c" + struct.pack("<HHHHB", *place, 0x81 if local else 0) + (colours[::-1] if local else b"")
+    # codes of 3 bits; a clear code before every second pixel, so that they stay so short
+    codes = [c for i, v in enumerate(grey8.ravel()[: place[2] * place[3]] & 3) for c in ([4] if i % 2 == 0 else []) + [int(v)]] + [5]
+    bits = sum(c << 3 * i for i, c in enumerate(codes))
+    packed = bits.to_bytes(len(codes) * 3 // 8 + 1, "little")
+    blocks = b"".join(bytes([len(packed[at : at + 255])]) + packed[at : at + 255] for at in range(0, len(packed), 255))
+    (OUT / name).write_bytes(out + b"\2" + blocks + b"\0;")
+
+
+gif("clear_background0.gif", 0, 1)
+gif("clear_background3.gif", 3, 1)
+gif("clear_local.gif", 2, 1, local=True)
+gif("clear_only_local.gif", None, 1, local=True)
+gif("small.gif", 3, place=(3, 2, 10, 7))
+gif("small_clear.gif", 2, 1, place=(3, 2, 10, 7))
+packet = b'<rdf:Description tiff:Orientation="6"/>'
+png("grey8_xmp.png", grey8, 8, 0, before=chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet))
+tifffile.imwrite(OUT / "grey8_xmp.tif", grey8, metadata=None, extratags=[(700, 1, None, packet, True)])
+Image.fromarray(photo).save(OUT / "photo_xmp.jpg", quality=80, xmp=packet)
+rgb.save(OUT / "rgb8_xmp.webp", lossless=True, xmp=packet)
+
+
 def row(pixels):
     return "- - -" if pixels is None else f"{pixels.shape[1]} {pixels.shape[0]} {fnv(pixels.tobytes())}"
 

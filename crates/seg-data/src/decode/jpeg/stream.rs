@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::pieces::Scan;
 use super::restarts::{damage, gaps, next_marker, place, resynchronise, split};
-use crate::decode::exif;
+use crate::decode::exif::{self, Turn};
 use crate::error::DataError;
 
 /// Why a file is not read.
@@ -15,6 +15,8 @@ pub(super) enum Refusal {
     Words(String),
     /// It is over a limit.
     Limit(DataError),
+    /// Its pixels are coded as JPEG-LS has them.
+    JpegLs,
 }
 
 impl<S: Into<String>> From<S> for Refusal {
@@ -115,7 +117,7 @@ pub(super) struct Stream {
     pub scans: Vec<Scan>,
     pub frame: Frame,
     pub colour: Colour,
-    pub orientation: Option<u8>,
+    pub turn: Turn,
     /// The parts of an ICC profile, put together.
     pub profile: Option<Vec<u8>>,
     pub lost: Vec<Lost>,
@@ -149,7 +151,8 @@ pub(super) fn read(
         frame: None,
         jfif: false,
         adobe: None,
-        orientation: None,
+        exif: None,
+        xmp: None,
         profile: Vec::new(),
         interval: 0,
         full_tables: false,
@@ -184,7 +187,7 @@ pub(super) fn read(
         complete: !frame.progressive() || s.missing.iter().all(|m| m.iter().all(|&bit| bit == 0)),
         frame,
         colour,
-        orientation: s.orientation,
+        turn: Turn::new(s.exif, s.xmp),
         profile: put_together(s.profile),
         lost: s.lost,
         notes: s.notes,
@@ -225,7 +228,9 @@ struct Reader<'a> {
     frame: Option<Frame>,
     jfif: bool,
     adobe: Option<u8>,
-    orientation: Option<u8>,
+    /// The orientation by EXIF, and by XMP.
+    exif: Option<u8>,
+    xmp: Option<u8>,
     /// Parts of an ICC profile: which of how many, and its bytes.
     profile: Vec<(u8, u8, &'a [u8])>,
     interval: usize,
@@ -270,10 +275,15 @@ impl Reader<'_> {
             at += length;
             match marker {
                 0xe0 if self.scans == 0 => self.jfif |= body.len() >= 14 && body.starts_with(b"JFIF\0"),
-                0xe1 if self.orientation.is_none() && self.scans == 0 => {
-                    self.orientation =
-                        body.strip_prefix(b"Exif\0").and_then(|b| b.get(1..)).and_then(exif::orientation);
+                0xe1 if self.scans == 0 => {
+                    if let Some(packet) = body.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0") {
+                        self.xmp = exif::in_xmp(packet);
+                    } else if self.exif.is_none_or(|value| value == 0) {
+                        let block = body.strip_prefix(b"Exif\0").and_then(|b| b.get(1..));
+                        self.exif = block.and_then(exif::orientation).or(self.exif);
+                    }
                 }
+                0xf7 if self.scans == 0 => return Err(Refusal::JpegLs),
                 0xe2 if self.scans == 0 => {
                     if let Some([part, parts, data @ ..]) = body.strip_prefix(b"ICC_PROFILE\0") {
                         self.profile.push((*part, *parts, data));

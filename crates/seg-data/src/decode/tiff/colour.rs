@@ -38,7 +38,7 @@ pub(super) fn picture(header: &Header, raw: Raw, notes: &mut Vec<String>) -> Res
     }
     let levels = match (header.photometric, levels) {
         (Photometric::Cmyk, levels) => {
-            let levels = cmyk(levels, &mut layout);
+            let levels = cmyk(levels, &mut layout, header.libtiff_inks);
             Levels::Eight(levels)
         }
         (Photometric::WhiteIsZero, Levels::Eight(values)) => Levels::Eight(layout.turned_round(values, |v| 255 - v)),
@@ -83,7 +83,7 @@ fn paint(header: &Header, raw: &[u8], notes: &mut Vec<String>) -> Result<Vec<u8>
 }
 
 /// Inks to light, in 8 bits.
-fn cmyk(levels: Levels, layout: &mut Layout) -> Vec<u8> {
+fn cmyk(levels: Levels, layout: &mut Layout, libtiff: bool) -> Vec<u8> {
     let values = match levels {
         Levels::Eight(values) => values,
         Levels::Sixteen(values) => values.into_iter().map(|v| ((u32::from(v) * 255 + 32767) / 65535) as u8).collect(),
@@ -93,7 +93,10 @@ fn cmyk(levels: Levels, layout: &mut Layout) -> Vec<u8> {
         let light = 255 - u32::from(pixel[3]);
         for ink in &pixel[..3] {
             let lost = u32::from(*ink) * light + 128;
-            out.push((light - (((lost >> 8) + lost) >> 8)).min(255) as u8);
+            out.push(match libtiff {
+                true => light * (255 - u32::from(*ink)) / 255,
+                false => (light - (((lost >> 8) + lost) >> 8)).min(255),
+            } as u8);
         }
         out.extend_from_slice(&pixel[4..]);
     }

@@ -1,11 +1,14 @@
 //! The tags of a page that say how its pixels are stored.
 
-use image::metadata::Orientation;
 use tiff::tags::{ByteOrder, Tag};
 
 use super::Directory;
 use super::codec::Compression;
 use super::fault::Fault;
+use crate::decode::exif::{self, Turn};
+
+/// The tag of an XMP packet.
+const XMP: u16 = 700;
 
 /// What a sample is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +100,7 @@ pub(super) struct Header {
     /// The lowest bit of a byte comes first.
     pub reversed_bits: bool,
     pub big_endian: bool,
-    pub orientation: Orientation,
+    pub turn: Turn,
     pub tiles: Tiles,
     pub jpeg_tables: Option<Vec<u8>>,
     /// All reds, greens, blues.
@@ -113,6 +116,8 @@ pub(super) struct Header {
     pub largest: Option<u64>,
     /// An ICC profile.
     pub profile: Option<Vec<u8>>,
+    /// Inks become light as in libtiff, not as in Pillow.
+    pub libtiff_inks: bool,
 }
 
 impl Header {
@@ -161,7 +166,10 @@ impl Header {
             Photometric::Palette => directory.get_tag_u16_vec(Tag::ColorMap)?,
             _ => Vec::new(),
         };
-        let turn = number(directory, Tag::Orientation, 1)?;
+        let told = directory.find_tag(Tag::Orientation)?.is_some();
+        let orientation = told.then(|| number(directory, Tag::Orientation, 1)).transpose()?;
+        let xmp = directory.find_tag(Tag::Unknown(XMP)).ok().flatten().and_then(|v| v.into_u8_vec().ok());
+        let turn = Turn::new(orientation.map(|n| n.min(255) as u8), xmp.and_then(|packet| exif::in_xmp(&packet)));
         Ok(Self {
             width,
             height,
@@ -176,7 +184,7 @@ impl Header {
             planar: number(directory, Tag::PlanarConfiguration, 1)? == 2 && samples > 1,
             reversed_bits: number(directory, Tag::FillOrder, 1)? == 2,
             big_endian: directory.byte_order() == ByteOrder::BigEndian,
-            orientation: Orientation::from_exif(turn.min(255) as u8).unwrap_or(Orientation::NoTransforms),
+            turn,
             tiles: Tiles::read(directory, (width, height))?,
             jpeg_tables,
             color_map,
@@ -185,6 +193,7 @@ impl Header {
             reference: reference.map(|v: f64| v as f32),
             fax_options: number(directory, Tag::Unknown(292), 0)?,
             largest,
+            libtiff_inks: false,
             profile: directory.find_tag(Tag::IccProfile).ok().flatten().and_then(|v| v.into_u8_vec().ok()),
         })
     }

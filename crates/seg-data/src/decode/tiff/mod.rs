@@ -30,6 +30,7 @@ use tiff::decoder::{Decoder, Limits};
 
 use super::{DecodeLimits, Decoded, StoredProfile};
 use crate::error::Result;
+use crate::inside::MaskReader;
 use fault::Fault;
 use header::{Format, Header, Photometric};
 pub(super) use scale::dark;
@@ -66,12 +67,13 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<
     picture(&source, header, raw, notes)
 }
 
-/// The same of a mask, and the indices of a palette of at most 256 colours (not turned). `as_stored`: the alpha is not divided out.
+/// The same of a mask, and the indices of a palette of at most 256 colours (not turned). For the readers of toolkits the alpha is not
+/// divided out.
 pub(super) fn mask(
     bytes: &[u8],
     name: &str,
+    reader: MaskReader,
     limits: &DecodeLimits,
-    as_stored: bool,
 ) -> Result<(Decoded, Facts, Option<GrayImage>)> {
     let source = Source { bytes, name, limits };
     let (mut header, notes) = source.header()?;
@@ -80,9 +82,10 @@ pub(super) fn mask(
         premultiplied: header.alpha.map(|alpha| alpha.associated),
         white_is_zero: header.photometric == Photometric::WhiteIsZero,
     };
-    if let (true, Some(alpha)) = (as_stored, &mut header.alpha) {
+    if let (true, Some(alpha)) = (reader != MaskReader::Meaning, &mut header.alpha) {
         alpha.associated = false;
     }
+    header.libtiff_inks = reader == MaskReader::OpenCv;
     let raw = Raw::read(&header, &source)?;
     let indices = match &raw {
         Raw::Bytes(raw) if header.photometric == Photometric::Palette && header.bits <= 8 => {
@@ -97,7 +100,7 @@ pub(super) fn mask(
 fn picture(source: &Source<'_>, header: Header, raw: Raw, mut notes: Vec<String>) -> Result<Decoded> {
     let pixels = colour::picture(&header, raw, &mut notes).map_err(|f| f.of(source.name))?;
     let profile = header.profile.map(StoredProfile::Icc);
-    Ok(Decoded { pixels, orientation: header.orientation, profile, notes })
+    Ok(Decoded { pixels, turn: header.turn, profile, notes })
 }
 
 impl Raw {
