@@ -11,6 +11,9 @@ use crate::promptable::Point;
 /// A window of at least this share of the image is not cut out: IS-Net was trained on whole photos, and gains little by a closer look.
 const WHOLE: f64 = 0.5;
 
+/// A window whose longer side has fewer pixels is small.
+const SMALL: u32 = 256;
+
 /// How the original IS-Net, which takes no prompt, is kept to one object: it sees the object's surroundings, and what it finds
 /// counts near the object.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,6 +98,18 @@ impl Sight {
     pub fn local(&self, [x0, y0, x1, y1]: [u32; 4]) -> [u32; 4] {
         let [left, top, ..] = self.window;
         [x0.saturating_sub(left), y0.saturating_sub(top), x1.saturating_sub(left), y1.saturating_sub(top)]
+    }
+
+    /// Whether the window has so few pixels that IS-Net, whose input has 1024 a side, gets it enlarged more than four times.
+    pub fn is_small(&self) -> bool {
+        let [x0, y0, x1, y1] = self.window;
+        (x1 - x0).max(y1 - y0) < SMALL && self.window != [0, 0, self.image.0, self.image.1]
+    }
+
+    /// The part of a shape of the whole image that lies in a window of it.
+    pub fn crop(&self, shape: &Shape, window: [u32; 4]) -> Shape {
+        let [x0, y0, x1, y1] = window;
+        Shape { inside: crop::<1>(&shape.inside, self.image.0, window), size: (x1 - x0, y1 - y0) }
     }
 
     /// The part of a mask of the image that lies in the window.

@@ -3,11 +3,11 @@
 
 use seg_data::RgbImage;
 
-use super::agreement::iou;
+use super::agreement::{iou, share};
 use super::clicks::at_clicks;
 use super::sight::{Sight, Surroundings, grown};
 use super::two_stage::{CoarseMask, Refinement};
-use super::verdict::{Chosen, choose, settle};
+use super::verdict::{ALONE, Chosen, SAME, choose, settle};
 use crate::error::Result;
 use crate::is_net::IsNetPredictor;
 use crate::promptable::{ImageEmbedding, Point, PromptableSegmenter, Prompts};
@@ -72,9 +72,26 @@ impl StandIn {
         bbox: [u32; 4],
     ) -> Result<Refinement> {
         let room = grown(bbox, self.surroundings.reach(bbox) as u32, image.dimensions());
-        let sight = self.look(image, bbox)?.within(room);
+        let near = self.look(image, bbox)?;
+        let sight = match near.is_small() {
+            true => self.of_small(image, near, room)?,
+            false => near,
+        };
+        let sight = sight.within(room);
         let chosen = choose(candidates, |c| Ok(iou(&sight.part(&c.mask), &sight.seen)))?;
         settle(&self.surroundings, points, chosen, &sight, Some(bbox))
+    }
+}
+
+impl StandIn {
+    /// A window of few pixels is enlarged so far that its edges blur: where the whole image shows the same object, and hardly anything beyond the
+    /// box, it is seen there.
+    fn of_small(&self, image: &RgbImage, near: Sight, room: [u32; 4]) -> Result<Sight> {
+        let scene = self.look(image, [0, 0, image.width(), image.height()])?;
+        let in_box = scene.everything.clone().within(room);
+        let alone = share(&scene.everything, &in_box) >= ALONE;
+        let same = iou(&scene.crop(&in_box, near.window), &near.everything.clone().within(near.local(room))) >= SAME;
+        Ok(if alone && same { scene } else { near })
     }
 }
 
