@@ -4,6 +4,7 @@ use image::Rgb as Pixel;
 use serde::{Deserialize, Serialize};
 
 use super::fill::fill;
+use super::look::over_row;
 use super::noise::{Noise, Ramp, Rgb, hsv};
 use super::path::{Path, polar};
 use super::photos::Photos;
@@ -225,13 +226,8 @@ fn clutter(ground: Ground, size: (u32, u32), dice: &mut Dice) -> RgbImage {
             // lit from above
             let fade = 1.2 - 0.5 * y as f32 / cover.height as f32;
             let lit = colour.map(|v| (v * fade).min(255.));
-            for (x, level) in cover.row(y).iter().enumerate().filter(|(_, level)| **level > 0) {
-                let out = image.get_pixel_mut(cover.left + x as u32, cover.top + y);
-                let a = f32::from(*level) / 255.;
-                for c in 0..3 {
-                    out[c] = (f32::from(out[c]) * (1. - a) + lit[c] * a + 0.5) as u8;
-                }
-            }
+            let at = ((cover.top + y) * size.0 + cover.left) as usize * 3;
+            over_row(&mut image.as_mut()[at..at + cover.width as usize * 3], lit, cover.row(y));
         }
     }
     image

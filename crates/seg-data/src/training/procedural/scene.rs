@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Procedural;
+use super::blur::blurred;
 use super::colours::Colour;
 use super::fill::{Coverage, fill};
-use super::finish::{Finish, blurred, draw, draw_whole};
+use super::finish::{Finish, draw, draw_whole};
 use super::kinds::{Frame, Kind, outline};
 use super::look::{Look, cast, colour, mean_under, softened};
 use super::spec::Task;
@@ -68,7 +69,7 @@ impl Procedural {
             let object = self.place(&canvas, &mut dice)?;
             if number < most {
                 if dice.chance(self.spec.shadow) {
-                    cast(&mut canvas, &object.cover, &mut dice);
+                    cast(&mut canvas, &object.cover, &mut dice)?;
                 }
                 object.look.lay(&mut canvas, &object.cover);
             }
@@ -131,7 +132,7 @@ impl Procedural {
             if best.as_ref().is_none_or(|best| inside > best.0) {
                 best = Some((inside, cover, photo));
             }
-            if inside as f64 >= 0.08 * extent * extent.min(shorter) {
+            if inside as f64 >= 0.006 * extent * extent.min(shorter) {
                 break;
             }
         }
@@ -149,8 +150,8 @@ impl Procedural {
         }
         let alike = dice.chance(self.spec.alike);
         let rgb = colour(kind, behind, alike, dice);
-        let cover = softened(&cover, draw(self.spec.softness, dice), size);
-        let look = Look::paint(kind, rgb, &cover, dice);
+        let cover = softened(&cover, draw(self.spec.softness, dice), size)?;
+        let look = Look::paint(kind, rgb, &cover, dice)?;
         Ok(Placed { kind, colour: Colour::nearest(rgb), cover, look })
     }
 
