@@ -20,6 +20,7 @@ mod background;
 mod blur;
 mod check;
 mod clip;
+mod clutter;
 mod colours;
 mod fill;
 mod finish;

@@ -102,9 +102,9 @@ fn prompts_lie_where_they_should() {
         for &(x, y, on) in &prompt.clicks {
             let level = |mask: &crate::GrayImage| mask.get_pixel(x as u32, y as u32)[0];
             if on {
-                assert!(level(&object.mask) >= 128)
+                assert!(level(&object.mask) >= 128);
             } else {
-                assert_eq!(level(&object.mask), 0)
+                assert_eq!(level(&object.mask), 0);
             }
             clicks[usize::from(on)] += 1;
             let others = scene.objects.iter().enumerate().filter(|(i, _)| *i != scene.meant);
@@ -126,6 +126,18 @@ fn prompts_lie_where_they_should() {
     assert!(clicks[0] > 8 && clicks[1] > 24 && on_others > 4, "{clicks:?} {on_others}");
     // near, and never the same
     assert!((0.35..0.95).contains(&(overlap / 24.)), "{}", overlap / 24.);
+}
+
+#[test]
+fn there_is_a_picture_at_every_place() {
+    let count = std::env::var("PROCEDURAL_PLACES").ok().and_then(|v| v.parse().ok()).unwrap_or(60);
+    for spec in [Spec::default(), Spec::thin(), Spec::objects(), Spec::plain()] {
+        let pictures = made(Spec { size: Span::new(64., 120.), aspect: Span::new(0.5, 2.), ..spec });
+        for index in 0..count {
+            let example = pictures.example(place(index)).unwrap();
+            assert!(example.mask.as_raw().iter().any(|v| *v >= 128), "{index}");
+        }
+    }
 }
 
 #[test]
@@ -161,6 +173,10 @@ fn photos_and_cutouts_of_folders() {
     photo.save(photos.join("c.png")).unwrap();
     assert_ne!(before, open().digest().unwrap());
 
+    let faint = crate::RgbaImage::from_pixel(40, 40, image::Rgba([250, 20, 10, 100]));
+    faint.save(cutouts.join("b.png")).unwrap();
+    let error = open().scene(place(0)).unwrap_err().to_string();
+    assert!(error.starts_with("procedural 0: no pixel is inside: the largest level is 100,"), "{error}");
     photo.save(cutouts.join("b.png")).unwrap();
     let error = open().scene(place(0)).unwrap_err().to_string();
     assert!(error.contains("b.png, which has no transparent pixel; expected images with transparency"), "{error}");
@@ -173,12 +189,4 @@ fn what_cannot_be_opened_is_told() {
     let error = Procedural::open(Some("thick"), None).unwrap_err().to_string();
     assert_eq!(error, "procedural: `thick` is no file; expected a TOML file, or one of thin, objects, plain");
     assert_eq!(Procedural::open(Some("plain"), Some(3)).unwrap().len(), Some(3));
-    let faint = Spec {
-        softness: Span::new(8., 8.),
-        thin: Span::new(0.5, 0.5),
-        kinds: [(Kind::Wires, 1.)].into_iter().collect(),
-        ..bare(Task::Salient)
-    };
-    let errors = (0..8).filter_map(|i| made(faint.clone()).example(place(i)).err());
-    assert!(errors.map(|e| e.to_string()).any(|e| e.contains("no pixel is inside: the largest level is")));
 }
