@@ -147,8 +147,10 @@ impl Photos {
         let to = (to(alpha.width()), to(alpha.height()));
         let alpha: GrayImage = resize_pil(&alpha, to, PilFilter::Bilinear)?;
         let mut colours: RgbImage = resize_pil(&thick, to, PilFilter::Bilinear)?;
+        // lit a little otherwise than where it was taken
+        let light = dice.between(0.75, 1.2) * 255.;
         colours.pixels_mut().zip(alpha.pixels()).for_each(|(p, a)| {
-            p.0 = p.0.map(|v| (u16::from(v) * 255 / u16::from(a[0].max(1))).min(255) as u8);
+            p.0 = p.0.map(|v| (f64::from(v) * light / f64::from(a[0].max(1))) as u8);
         });
         // the part within the picture
         let edge = |centre: f64, side: u32| (centre - f64::from(side) / 2.) as i64;
