@@ -31,7 +31,7 @@ every = 2
 "#;
 
 /// Small pictures.
-const SPEC: &str = "size = 48\n[kinds]\nshape = 1\n";
+const SPEC: &str = "size = 48\n[kinds]\ndisc = 1\n";
 
 struct Folder(tempfile::TempDir);
 
@@ -83,7 +83,7 @@ fn a_run_leaves_what_it_says() {
     assert!(folder.path().join("run/pictures/step-00000006.png").exists());
     let lines = String::from_utf8(folder.bytes("run/log.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 6);
-    assert!(lines.contains("val/smeasure") && lines.contains("train/lr"), "{lines}");
+    assert!(lines.contains("val/smeasure.sm") && lines.contains("train/lr"), "{lines}");
     // a second run does not overwrite the first
     let again = folder.train(&["--out", "run"]);
     assert!(!again.status.success() && text(&again).contains("--resume"), "{}", text(&again));
@@ -138,6 +138,7 @@ fn what_cannot_be_is_one_line() {
         (&["--out", "run", "--set", "start.weights=nowhere.pt"], "nowhere.pt"),
         (&["--out", "run", "--set", "start.sam2=x"], "does not start from `sam2`"),
         (&["--out", "run", "--set", "validation.protocol=dsi"], "protocol is \"dsi\""),
+        (&["--out", "run", "--set", "validation.watch=iou"], "watch is \"iou\", expected one of"),
         (&[], "--out DIR is missing"),
     ] {
         let output = folder.train(arguments);
@@ -155,7 +156,7 @@ fn a_run_is_not_gone_on_with_by_another_recipe() {
     done(&folder.train(&["--out", "run"]));
     let output = folder.train(&["--out", "run", "--resume", "--set", "schedule.lr=2e-3"]);
     assert!(!output.status.success() && text(&output).contains("another recipe"), "{}", text(&output));
-    std::fs::write(folder.path().join("spec.toml"), "size = 40\n[kinds]\nshape = 1\n").unwrap();
+    std::fs::write(folder.path().join("spec.toml"), "size = 40\n[kinds]\ndisc = 1\n").unwrap();
     let output = folder.train(&["--out", "run", "--resume"]);
     assert!(!output.status.success() && text(&output).contains("other data"), "{}", text(&output));
 }

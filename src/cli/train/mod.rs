@@ -42,7 +42,7 @@ pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     let [transforms, plain] = recipe.transforms(learner.image_size())?;
     let out = args.out.clone();
     let run = Run { recipe, transforms, plain, learner, data, validation, out: out.clone().unwrap_or_default() };
-    run.protocol()?;
+    run.check_validation().map_err(|error| UsageError(error.to_string()))?;
     if args.dry_run {
         return plan::show(&run, common);
     }

@@ -12,7 +12,7 @@ use crate::cli::common::say;
 /// Without a terminal a line is printed at most this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Scores that are printed; the log has all.
-const SHOWN: [&str; 5] = ["mae", "smeasure", "fmeasure.max", "wfm", "mean_iou"];
+const SHOWN: [&str; 5] = ["mae", "smeasure.sm", "fmeasure.max", "wfm_beta1", "mask_iou"];
 
 /// A bar with time left, loss and throughput on a terminal, lines elsewhere; results at the end on stdout.
 pub struct Onlooker {

@@ -29,7 +29,7 @@ const INK: Rgb888 = Rgb888::new(40, 40, 40);
 pub fn curves(lines: &[Line]) -> Result<RgbImage> {
     let mut panels: BTreeMap<String, BTreeMap<&str, Vec<(f64, f64)>>> = BTreeMap::new();
     for line in lines {
-        for (name, value) in line.scalars.iter().filter(|(_, value)| value.is_finite()) {
+        for (name, value) in line.scalars.iter().filter(|(name, value)| value.is_finite() && drawn(name)) {
             let panel = panels.entry(panel_of(name)).or_default();
             panel.entry(name).or_default().push((line.step as f64, *value));
         }
@@ -41,6 +41,12 @@ pub fn curves(lines: &[Line]) -> Result<RgbImage> {
         panel(&mut canvas, row as i32 * PANEL.1 as i32, title, series, last as f64);
     }
     Ok(canvas.0)
+}
+
+/// Of the many scores of a validation the chief ones.
+fn drawn(name: &str) -> bool {
+    const SCORES: [&str; 5] = ["mae", "smeasure.sm", "fmeasure.max", "wfm_beta1", "mask_iou"];
+    name.strip_prefix("val/").is_none_or(|score| SCORES.contains(&score))
 }
 
 fn panel_of(name: &str) -> String {
@@ -77,10 +83,11 @@ fn panel(canvas: &mut Canvas, top: i32, title: &str, series: &BTreeMap<&str, Vec
     for (i, (name, points)) in series.iter().enumerate().rev() {
         let [r, g, b] = COLOURS[i % COLOURS.len()];
         let faint = |v: u8| v / 4 + 190;
-        if name.starts_with("train/") && points.len() > 50 {
+        let noisy = name.starts_with("train/") && *name != "train/lr";
+        if noisy && points.len() > 50 {
             canvas.path(points.iter().map(|p| at(*p)), Rgb888::new(faint(r), faint(g), faint(b)), 1);
         }
-        let width = if name.starts_with("train/") { points.len() / 50 } else { 0 };
+        let width = if noisy { points.len() / 50 } else { 0 };
         canvas.path(smooth(points, width).into_iter().map(at), Rgb888::new(r, g, b), 2);
         let label = MonoTextStyle::new(&FONT_7X13, Rgb888::new(r, g, b));
         let short = name.rsplit('/').next().unwrap_or(name);
@@ -171,7 +178,8 @@ mod tests {
             let mut scalars = BTreeMap::from([("train/loss".to_owned(), loss), ("train/lr".to_owned(), 1e-4)]);
             scalars.insert("train/loss_iou".to_owned(), loss / 2.);
             if step % 50 == 0 {
-                scalars.insert("val/iou".to_owned(), 1. - loss);
+                scalars.insert("val/mask_iou".to_owned(), 1. - loss);
+                scalars.insert("val/precision_at.0.5".to_owned(), 1.);
             }
             Line { step, scalars }
         };

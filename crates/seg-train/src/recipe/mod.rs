@@ -156,7 +156,7 @@ pub struct ValidationPart {
 
 impl Default for ValidationPart {
     fn default() -> Self {
-        let (protocol, watch) = ("pysodmetrics".into(), "smeasure".into());
+        let (protocol, watch) = ("pysodmetrics".into(), "smeasure.sm".into());
         Self { every: 500, examples: 200, protocol, watch, pictures: 6 }
     }
 }

@@ -54,6 +54,22 @@ impl Run {
         })
     }
 
+    /// Refuses a validation that could not be done, before anything is.
+    ///
+    /// # Errors
+    /// A protocol or a watched score that is not known.
+    pub fn check_validation(&self) -> Result<()> {
+        let protocol = self.protocol()?;
+        let scores = Evaluator::new(protocol.clone(), &METRICS).measure(Plane::new(&[0, 255], 2, 1)?, Plane::new(&[0, 255], 2, 1)?)?;
+        let mut all = Accumulator::new(protocol, METRICS.to_vec(), false);
+        all.add("a", &scores)?;
+        let scores = Scores { values: all.aggregate()?.values, examples: 1 };
+        match scores.values.contains_key(&self.recipe.validation.watch) {
+            true => Ok(()),
+            false => Err(scores.unknown(&self.recipe.validation.watch)),
+        }
+    }
+
     /// Measures held-out examples, by the running means of the weights where there are any, and writes pictures of the first.
     pub(super) fn measured(&self, examples: &dyn Examples, ema: Option<&Ema>, step: u64) -> Result<Scores> {
         let _means = ema.map(|ema| Swapped::new(self, ema)).transpose()?;

@@ -3,9 +3,8 @@
 use image::Rgb as Pixel;
 use serde::{Deserialize, Serialize};
 
-use super::fill::fill;
+use super::clutter::clutter;
 use super::noise::{Noise, Ramp, Rgb, hsv};
-use super::path::{Path, polar};
 use super::photos::Photos;
 use crate::training::Dice;
 use crate::{Result, RgbImage};
@@ -87,7 +86,7 @@ pub(super) fn palette(dice: &mut Dice, hue: f64, saturation: f64) -> Ramp {
 }
 
 /// Hues as they are outdoors and indoors: earth, plants, sky, stone, now and then anything.
-fn any_palette(dice: &mut Dice) -> Ramp {
+pub(super) fn any_palette(dice: &mut Dice) -> Ramp {
     let (hue, saturation) = match dice.below(6) {
         0 => (dice.between(0.03, 0.12), dice.between(0.2, 0.6)),
         1 => (dice.between(0.2, 0.4), dice.between(0.2, 0.6)),
@@ -98,7 +97,7 @@ fn any_palette(dice: &mut Dice) -> Ramp {
     palette(dice, hue, saturation)
 }
 
-fn pixel(colour: Rgb) -> Pixel<u8> {
+pub(super) fn pixel(colour: Rgb) -> Pixel<u8> {
     Pixel(colour.map(|v| (v + 0.5) as u8))
 }
 
@@ -109,7 +108,7 @@ fn coloured(size: (u32, u32), levels: &[f32], ramp: &Ramp) -> RgbImage {
     image
 }
 
-fn shorter(size: (u32, u32)) -> f64 {
+pub(super) fn shorter(size: (u32, u32)) -> f64 {
     f64::from(size.0.min(size.1))
 }
 
@@ -181,60 +180,6 @@ fn tiles(size: (u32, u32), dice: &mut Dice) -> RgbImage {
         }
     }
     coloured(size, &levels, &any_palette(dice))
-}
-
-/// Many small things over each other, the deeper the darker.
-fn clutter(ground: Ground, size: (u32, u32), dice: &mut Dice) -> RgbImage {
-    let ramp = match ground {
-        Ground::Gravel => any_palette(dice),
-        _ => {
-            let (hue, saturation) = (dice.between(0.12, 0.36), dice.between(0.35, 0.8));
-            palette(dice, hue, saturation)
-        }
-    };
-    let area = f64::from(size.0) * f64::from(size.1);
-    let large = (shorter(size) * dice.between(0.025, 0.12)).max((area * 2. / 3500.).sqrt());
-    // round, long or very long
-    let slim = if ground == Ground::Gravel { dice.between(0.6, 1.) } else { dice.between(0.08, 0.5) };
-    let main = dice.between(0., 6.3);
-    let order = if dice.chance(0.5) { 0.4 } else { 6. };
-    let dark = ramp.colour(0.5).map(|v| v * 0.15);
-    let mut image = RgbImage::from_pixel(size.0, size.1, pixel(dark));
-    let count = ((2.5 * area / (large * large * slim.max(0.25))) as usize).min(4500);
-    for i in 0..count {
-        let depth = i as f64 / count as f64;
-        let centre = [dice.between(-0.02, 1.02) * f64::from(size.0), dice.between(-0.02, 1.02) * f64::from(size.1)];
-        let (half, angle) = (large * dice.between(0.35, 0.8), main + order * dice.normal());
-        let mut path = Path::default();
-        let (sin, cos) = angle.sin_cos();
-        let rough = if ground == Ground::Gravel { 0.15 } else { 0. };
-        path.area(
-            (0..12)
-                .map(|k| {
-                    let [x, y] = polar([0., 0.], half * (1. + rough * dice.normal()), f64::from(k) * 0.5236);
-                    // leaves are pointed
-                    let y = y * slim * if rough == 0. { 1. - 0.6 * (x / half).abs() } else { 1. };
-                    [centre[0] + x * cos - y * sin, centre[1] + x * sin + y * cos]
-                })
-                .collect(),
-        );
-        let Some(cover) = fill(&path, size) else { continue };
-        let light = (0.3 + 0.7 * depth) as f32;
-        let colour = ramp.colour((0.5 + 0.25 * dice.normal()) as f32).map(|v| v * light);
-        for y in 0..cover.height {
-            // lit from above
-            let fade = 1.2 - 0.5 * y as f32 / cover.height as f32;
-            let lit = colour.map(|v| (v * fade).min(255.));
-            for (x, level) in cover.row(y).iter().enumerate().filter(|(_, level)| **level > 0) {
-                let out = image.get_pixel_mut(cover.left + x as u32, cover.top + y);
-                let a = f32::from(*level) / 255.;
-                for c in 0..3 {
-                    out[c] = (f32::from(out[c]) * (1. - a) + lit[c] * a + 0.5) as u8;
-                }
-            }
-        }
-    }
-    image
 }
 
 /// Light that falls unevenly.

@@ -61,7 +61,7 @@ impl Procedural {
             let Some(sentence) = sentence(&objects, meant, &mut dice) else { continue };
             let drawn: Vec<Drawn> = objects.iter().map(|object| Drawn::new(object, size, &mut dice)).collect();
             let masks: Vec<GrayImage> =
-                (0..frames).map(|at| self.masks(place, &objects, &drawn, size, at, meant)).collect();
+                (0..frames).map(|at| self.mask(place, &objects, &drawn, size, at, meant)).collect::<Result<_>>()?;
             if shapes == 1 || visible(&masks, &drawn[meant]) >= frames.div_ceil(2) {
                 let frames = self.frames(place, &objects, &drawn, size, frames)?;
                 return Ok(Clip { frames, masks, sentence, objects, meant });
@@ -94,11 +94,11 @@ impl Procedural {
             for (number, (object, drawn)) in objects.iter().zip(drawn).enumerate() {
                 // the same in every frame
                 let mut dice = Dice::new(place, &format!("procedural clip look {number}"));
-                let Some(cover) = self.cover(place, number, object, drawn, size, at) else { continue };
+                let Some(cover) = self.cover(place, number, object, drawn, size, at)? else { continue };
                 let rgb = object.colour.shade(&mut dice);
-                let look = Look::paint(Kind::Disc, rgb, &cover, &mut dice);
+                let look = Look::paint(Kind::Disc, rgb, &cover, &mut dice)?;
                 if dice.chance(self.spec.shadow) {
-                    cast(&mut canvas, &cover, &mut dice);
+                    cast(&mut canvas, &cover, &mut dice)?;
                 }
                 look.lay(&mut canvas, &cover);
             }
@@ -117,7 +117,7 @@ impl Procedural {
         drawn: &Drawn,
         size: (u32, u32),
         at: usize,
-    ) -> Option<Coverage> {
+    ) -> Result<Option<Coverage>> {
         let around = around(size);
         let whole = (size.0 + 2 * around, size.1 + 2 * around);
         let [x, y] = object.centres[at];
@@ -127,15 +127,15 @@ impl Procedural {
         let [left, top] = centre.map(|c| c.round() - half);
         let side = 2 * half as u32;
         if left < 0. || top < 0. || left as u32 + side > whole.0 || top as u32 + side > whole.1 {
-            return None; // far outside
+            return Ok(None); // far outside
         }
         let path = object.shape.outline(centre, drawn.radius, drawn.turn + drawn.spin * at as f64);
-        let cover = softened(&fill(&path, whole)?, soft, whole);
-        Some(cover.within([left as u32, top as u32], (side, side)))
+        let Some(cover) = fill(&path, whole) else { return Ok(None) };
+        Ok(Some(softened(&cover, soft, whole)?.within([left as u32, top as u32], (side, side))))
     }
 
     /// What is seen of what is meant, in one frame.
-    fn masks(
+    fn mask(
         &self,
         place: Place,
         objects: &[ClipObject],
@@ -143,21 +143,22 @@ impl Procedural {
         size: (u32, u32),
         at: usize,
         meant: usize,
-    ) -> GrayImage {
+    ) -> Result<GrayImage> {
         let around = i64::from(around(size));
         let cover = |number: usize| self.cover(place, number, &objects[number], &drawn[number], size, at);
         let mut mask = GrayImage::new(size.0, size.1);
-        let Some(own) = cover(meant) else { return mask };
+        let Some(own) = cover(meant)? else { return Ok(mask) };
         for (x, y, out) in mask.enumerate_pixels_mut() {
             out[0] = own.at(i64::from(x) + around, i64::from(y) + around);
         }
-        for nearer in (meant + 1..objects.len()).filter_map(cover) {
+        for nearer in meant + 1..objects.len() {
+            let Some(nearer) = cover(nearer)? else { continue };
             for (x, y, out) in mask.enumerate_pixels_mut().filter(|(_, _, out)| out[0] > 0) {
                 let level = u16::from(nearer.at(i64::from(x) + around, i64::from(y) + around));
                 out[0] = ((u16::from(out[0]) * (255 - level) + 127) / 255) as u8;
             }
         }
-        mask
+        Ok(mask)
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a camera and a file do to a picture.
 
 use image::codecs::jpeg::JpegEncoder;
-use image::imageops;
 
+use super::blur::blurred;
 use super::spec::{Span, Spec};
 use crate::training::Dice;
-use crate::{DataError, DecodeLimits, PilFilter, Result, RgbImage, decode_image, resize_pil};
+use crate::{DataError, DecodeLimits, Result, RgbImage, decode_image};
 
 /// A number of a range.
 pub(super) fn draw(span: Span, dice: &mut Dice) -> f64 {
@@ -48,18 +48,6 @@ impl Finish {
             .map_err(|e| DataError::Encode { what: "a procedural picture as JPEG".into(), reason: e.to_string() })?;
         Ok(decode_image(&bytes, "a procedural picture", &DecodeLimits::default())?.image)
     }
-}
-
-/// About a Gauss of `sigma` pixels; where it is wide, by way of a smaller picture, which is quick.
-pub(super) fn blurred(image: &RgbImage, sigma: f64) -> Result<RgbImage> {
-    if sigma < 1. {
-        return Ok(imageops::blur(image, sigma as f32));
-    }
-    // a box of k pixels, then a triangle over 2 k: deviations of 0.29 k and 0.41 k
-    let smaller = |side: u32| ((f64::from(side) / (2. * sigma)).round() as u32).max(1);
-    let (width, height) = image.dimensions();
-    let small = resize_pil(image, (smaller(width), smaller(height)), PilFilter::Box)?;
-    resize_pil(&small, (width, height), PilFilter::Bilinear)
 }
 
 /// Normal noise, stronger where it is light, partly the same in all channels.

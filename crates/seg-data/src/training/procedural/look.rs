@@ -1,13 +1,12 @@
 //! How an object's inside looks, and the shadow that it casts.
 
-use image::imageops;
-
+use super::blur::blurred;
 use super::colours::{Colour, distance};
 use super::fill::Coverage;
 use super::kinds::Kind;
 use super::noise::{Noise, Ramp, Rgb, hsv};
 use crate::training::Dice;
-use crate::{GrayImage, RgbImage};
+use crate::{GrayImage, Result, RgbImage};
 
 /// The colours of an object in its window.
 #[derive(Clone, Debug)]
@@ -62,7 +61,7 @@ pub(super) fn colour(kind: Kind, behind: Rgb, alike: bool, dice: &mut Dice) -> R
 
 impl Look {
     /// Around a colour: plain, cloudy, striped or shaded, flat or raised.
-    pub fn paint(kind: Kind, colour: Rgb, cover: &Coverage, dice: &mut Dice) -> Self {
+    pub fn paint(kind: Kind, colour: Rgb, cover: &Coverage, dice: &mut Dice) -> Result<Self> {
         let size = (cover.width, cover.height);
         let least = f64::from(cover.width.min(cover.height));
         let vary = dice.between(0.1, 0.75) as f32;
@@ -87,11 +86,11 @@ impl Look {
         let round = if body { least * dice.between(0.01, 0.08) } else { dice.between(0.4, 1.2) };
         let relief = if dice.chance(0.7) { dice.between(0.2, 0.9) as f32 } else { 0. };
         let height = GrayImage::from_raw(size.0, size.1, cover.levels.clone()).unwrap_or_default();
-        let height = if relief > 0. { imageops::fast_blur(&height, round.max(0.3) as f32) } else { height };
+        let height = if relief > 0. { blurred(&height, round.max(0.3))? } else { height };
         let reach = (round * 0.8).max(1.);
         let from = dice.between(0., 6.3);
         let light = [(from.cos() * reach).round() as i64, (from.sin() * reach).round() as i64];
-        Self::Painted { ramp: Ramp::new(&[dark, colour, bright]), levels, relief, height, light }
+        Ok(Self::Painted { ramp: Ramp::new(&[dark, colour, bright]), levels, relief, height, light })
     }
 
     /// Lays the object over the picture.
@@ -100,11 +99,7 @@ impl Look {
             let row = cover.row(y);
             for x in (0..cover.width).filter(|x| row[*x as usize] > 0) {
                 let colour = self.colour(x, y, cover);
-                let a = f32::from(row[x as usize]) / 255.;
-                let out = canvas.get_pixel_mut(cover.left + x, cover.top + y);
-                for c in 0..3 {
-                    out[c] = (f32::from(out[c]) * (1. - a) + colour[c] * a + 0.5) as u8;
-                }
+                over(&mut canvas.get_pixel_mut(cover.left + x, cover.top + y).0, colour, row[x as usize]);
             }
         }
     }
@@ -130,14 +125,34 @@ impl Look {
     }
 }
 
+/// Lays a colour over a pixel, as much of it as the level says.
+fn over(out: &mut [u8], colour: Rgb, level: u8) {
+    let a = f32::from(level) / 255.;
+    for (out, colour) in out.iter_mut().zip(colour) {
+        *out = (f32::from(*out) * (1. - a) + colour * a + 0.5) as u8;
+    }
+}
+
+/// The same over the pixels of a row.
+pub(super) fn over_row(out: &mut [u8], colour: Rgb, levels: &[u8]) {
+    let whole = colour.map(|v| (v + 0.5) as u8);
+    for (out, level) in out.chunks_exact_mut(3).zip(levels) {
+        match level {
+            0 => {}
+            255 => out.copy_from_slice(&whole),
+            _ => over(out, colour, *level),
+        }
+    }
+}
+
 /// Darkens what an object's shadow falls on.
-pub(super) fn cast(canvas: &mut RgbImage, cover: &Coverage, dice: &mut Dice) {
+pub(super) fn cast(canvas: &mut RgbImage, cover: &Coverage, dice: &mut Dice) -> Result<()> {
     let (width, height) = canvas.dimensions();
     let size = f64::from(width.min(height));
     let (far, angle) = (size * dice.between(0.004, 0.04), dice.between(0., 6.3));
     let (strength, soft) = (dice.between(0.2, 0.65) as f32, dice.between(0.6, 1. + far * 0.5));
     let (dx, dy) = ((angle.cos() * far) as i64, (angle.sin() * far) as i64);
-    let blurred = softened(cover, soft, (width, height));
+    let blurred = softened(cover, soft, (width, height))?;
     for y in 0..blurred.height {
         for (x, level) in blurred.row(y).iter().enumerate().filter(|(_, level)| **level > 0) {
             let (x, y) = (i64::from(blurred.left) + x as i64 + dx, i64::from(blurred.top + y) + dy);
@@ -148,12 +163,13 @@ pub(super) fn cast(canvas: &mut RgbImage, cover: &Coverage, dice: &mut Dice) {
             }
         }
     }
+    Ok(())
 }
 
 /// A coverage whose edges fade over `sigma` pixels.
-pub(super) fn softened(cover: &Coverage, sigma: f64, (width, height): (u32, u32)) -> Coverage {
+pub(super) fn softened(cover: &Coverage, sigma: f64, (width, height): (u32, u32)) -> Result<Coverage> {
     if sigma < 0.05 {
-        return cover.clone();
+        return Ok(cover.clone());
     }
     let pad = (3. * sigma).ceil() as u32;
     let (left, top) = (cover.left.saturating_sub(pad), cover.top.saturating_sub(pad));
@@ -163,6 +179,6 @@ pub(super) fn softened(cover: &Coverage, sigma: f64, (width, height): (u32, u32)
         let at = ((cover.top - top + y) * wide.width() + cover.left - left) as usize;
         wide.as_mut()[at..at + cover.width as usize].copy_from_slice(cover.row(y));
     }
-    let soft = if sigma < 2. { imageops::blur(&wide, sigma as f32) } else { imageops::fast_blur(&wide, sigma as f32) };
-    Coverage { left, top, width: right - left, height: bottom - top, levels: soft.into_raw() }
+    let soft = blurred(&wide, sigma)?;
+    Ok(Coverage { left, top, width: right - left, height: bottom - top, levels: soft.into_raw() })
 }

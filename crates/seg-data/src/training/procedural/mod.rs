@@ -17,7 +17,10 @@
 //! ```
 
 mod background;
+mod blur;
+mod check;
 mod clip;
+mod clutter;
 mod colours;
 mod fill;
 mod finish;
@@ -70,8 +73,8 @@ impl Procedural {
     pub fn new(spec: Spec, length: Option<u64>) -> Result<Self> {
         let name = "procedural".to_owned();
         spec.check(&name)?;
-        let (photos, cutouts) =
-            (Photos::read(spec.background_photos.as_deref())?, Photos::read(spec.cutouts.as_deref())?);
+        let photos = Photos::read(spec.background_photos.as_deref(), spec.size.high)?;
+        let cutouts = Photos::read(spec.cutouts.as_deref(), spec.size.high)?;
         Ok(Self { spec, name, length, photos, cutouts })
     }
 

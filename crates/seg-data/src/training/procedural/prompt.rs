@@ -61,12 +61,12 @@ fn beside(scene: &Scene, dice: &mut Dice) -> Option<(u32, u32)> {
     let away = |x: u32, y: u32| object.mask.get_pixel(x, y)[0] == 0;
     let others: Vec<&GrayImage> =
         scene.objects.iter().enumerate().filter(|(i, _)| *i != scene.meant).map(|(_, o)| &o.mask).collect();
-    if dice.chance(0.7) {
-        if let Some(other) = dice.pick(&others) {
-            let pixels = pixels(other, |x, y| away(x, y) && other.get_pixel(x, y)[0] >= 200);
-            if let Some(found) = dice.pick(&pixels) {
-                return Some(*found);
-            }
+    if dice.chance(0.7)
+        && let Some(other) = dice.pick(&others)
+    {
+        let pixels = pixels(other, |x, y| away(x, y) && other.get_pixel(x, y)[0] >= 200);
+        if let Some(found) = dice.pick(&pixels) {
+            return Some(*found);
         }
     }
     // within twice its box
@@ -138,6 +138,9 @@ fn take_bit(plane: &mut GrayImage, other: &GrayImage, own: &GrayImage, dice: &mu
     let Some(&to) = dice.pick(&ours) else { return };
     let near = |p: &(u32, u32)| p.0.abs_diff(to.0).pow(2) + p.1.abs_diff(to.1).pow(2);
     let Some(at) = (0..24).filter_map(|_| dice.pick(&theirs).copied()).min_by_key(near) else { return };
+    if near(&at) > 20 * 20 {
+        return;
+    }
     let radius = dice.between(5., 28.).powi(2) as u32;
     for &(x, y) in theirs.iter().filter(|p| p.0.abs_diff(at.0).pow(2) + p.1.abs_diff(at.1).pow(2) <= radius) {
         let level = &mut plane.get_pixel_mut(x, y)[0];

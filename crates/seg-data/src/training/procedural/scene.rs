@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Procedural;
+use super::blur::blurred;
 use super::colours::Colour;
 use super::fill::{Coverage, fill};
-use super::finish::{Finish, blurred, draw, draw_whole};
+use super::finish::{Finish, draw, draw_whole};
 use super::kinds::{Frame, Kind, outline};
 use super::look::{Look, cast, colour, mean_under, softened};
 use super::spec::Task;
@@ -68,7 +69,7 @@ impl Procedural {
             let object = self.place(&canvas, &mut dice)?;
             if number < most {
                 if dice.chance(self.spec.shadow) {
-                    cast(&mut canvas, &object.cover, &mut dice);
+                    cast(&mut canvas, &object.cover, &mut dice)?;
                 }
                 object.look.lay(&mut canvas, &object.cover);
             }
@@ -107,13 +108,15 @@ impl Procedural {
         if sigma >= 0.3 { blurred(&image, sigma) } else { Ok(image) }
     }
 
-    /// An object somewhere in the picture; of a few tries the first of which enough is to be seen.
+    /// An object somewhere in the picture; of a few tries the first of which enough is to be seen. The last one is sharp, whatever the specification says: threads
+    /// fade until nothing of them has the level of an inside.
     fn place(&self, canvas: &RgbImage, dice: &mut Dice) -> Result<Placed> {
         let size = canvas.dimensions();
         let kind = weighted(&self.spec.kinds, dice);
         let shorter = f64::from(size.0.min(size.1));
         let mut best: Option<(u64, Coverage, Option<RgbImage>)> = None;
-        for _ in 0..6 {
+        for attempt in 0..7 {
+            let soft = if attempt < 6 { draw(self.spec.softness, dice) } else { 0. };
             // wires and fences go on and on
             let long = if matches!(kind, Kind::Wires | Kind::Fence) { dice.between(1., 1.5) } else { 1. };
             let extent = draw(self.spec.extent, dice) * shorter * long;
@@ -124,14 +127,15 @@ impl Procedural {
                 let found = self.cutouts.cutout(extent, centre, size, dice, &self.name)?;
                 found.map_or((None, None), |(cover, photo)| (Some(cover), Some(photo)))
             } else {
-                (fill(&outline(kind, &frame(kind, extent, centre, self.thin(), dice), dice), size), None)
+                let sharp = fill(&outline(kind, &frame(kind, extent, centre, self.thin(), dice), dice), size);
+                (sharp.map(|cover| softened(&cover, soft, size)).transpose()?, None)
             };
             let Some(cover) = cover else { continue };
             let inside = cover.levels.iter().filter(|level| **level >= 128).count() as u64;
             if best.as_ref().is_none_or(|best| inside > best.0) {
                 best = Some((inside, cover, photo));
             }
-            if inside as f64 >= 0.08 * extent * extent.min(shorter) {
+            if inside as f64 >= (0.006 * extent * extent.min(shorter)).max(16.) {
                 break;
             }
         }
@@ -149,8 +153,7 @@ impl Procedural {
         }
         let alike = dice.chance(self.spec.alike);
         let rgb = colour(kind, behind, alike, dice);
-        let cover = softened(&cover, draw(self.spec.softness, dice), size);
-        let look = Look::paint(kind, rgb, &cover, dice);
+        let look = Look::paint(kind, rgb, &cover, dice)?;
         Ok(Placed { kind, colour: Colour::nearest(rgb), cover, look })
     }
 
@@ -177,10 +180,7 @@ fn frame(kind: Kind, extent: f64, centre: [f64; 2], thin: [f64; 2], dice: &mut D
 }
 
 /// One of the keys, as likely as its weight says.
-pub(super) fn weighted<K: Copy>(weights: &BTreeMap<K, f64>, dice: &mut Dice) -> K
-where
-    K: Ord,
-{
+fn weighted<K: Copy>(weights: &BTreeMap<K, f64>, dice: &mut Dice) -> K {
     let mut left = dice.unit() * weights.values().sum::<f64>();
     let mut positive = weights.iter().filter(|(_, weight)| **weight > 0.);
     let found = positive.find(|(_, weight)| {
@@ -191,10 +191,10 @@ where
     *found.or_else(|| weights.iter().rfind(|(_, weight)| **weight > 0.)).expect("a weight above 0").0
 }
 
-/// What of each object is seen, and which is meant: one of which enough is.
+/// What of each object is seen, and which is meant: one of which enough is, else the one of which most is.
 fn seen(placed: &[Placed], size: (u32, u32), dice: &mut Dice) -> Result<(Vec<SceneObject>, usize)> {
     let mut free = vec![255u8; size.0 as usize * size.1 as usize];
-    let (mut objects, mut candidates) = (Vec::new(), Vec::new());
+    let (mut objects, mut insides, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
     for (number, object) in placed.iter().enumerate().rev() {
         let cover = &object.cover;
         let mut mask = GrayImage::new(size.0, size.1);
@@ -217,10 +217,13 @@ fn seen(placed: &[Placed], size: (u32, u32), dice: &mut Dice) -> Result<(Vec<Sce
         if inside >= (size.0 * size.1 / 2000).max(16).max(whole / 3) {
             candidates.push(number);
         }
+        insides.push(inside);
         let bounds = if inside == 0 { [0; 4] } else { bounds };
         objects.push(SceneObject { mask, kind: object.kind, colour: object.colour, bounds });
     }
     objects.reverse();
-    let meant = dice.pick(&candidates).copied().unwrap_or(placed.len() - 1);
+    insides.reverse();
+    let most = || (0..insides.len()).max_by_key(|number| insides[*number]).unwrap_or(0);
+    let meant = dice.pick(&candidates).copied().unwrap_or_else(most);
     Ok((objects, meant))
 }

@@ -121,7 +121,7 @@ pub(super) const COLOURS: [Colour; 8] = [
 /// Whether shapes of this colour and kind are kept from training: of each colour one shape or none. Their colours and their shapes are trained, in other pairs.
 pub fn held_out(colour: Colour, shape: Shape) -> bool {
     let number = COLOURS.iter().position(|c| *c == colour);
-    number.is_some_and(|number| (number + shape as usize) % Shape::ALL.len() == 0)
+    number.is_some_and(|number| (number + shape as usize).is_multiple_of(Shape::ALL.len()))
 }
 
 /// A shape in a clip.

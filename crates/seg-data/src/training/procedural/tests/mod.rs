@@ -1,3 +1,6 @@
+mod clips;
+mod fill;
+
 use super::*;
 use crate::geometry;
 
@@ -99,9 +102,9 @@ fn prompts_lie_where_they_should() {
         for &(x, y, on) in &prompt.clicks {
             let level = |mask: &crate::GrayImage| mask.get_pixel(x as u32, y as u32)[0];
             if on {
-                assert!(level(&object.mask) >= 128)
+                assert!(level(&object.mask) >= 128);
             } else {
-                assert_eq!(level(&object.mask), 0)
+                assert_eq!(level(&object.mask), 0);
             }
             clicks[usize::from(on)] += 1;
             let others = scene.objects.iter().enumerate().filter(|(i, _)| *i != scene.meant);
@@ -123,6 +126,18 @@ fn prompts_lie_where_they_should() {
     assert!(clicks[0] > 8 && clicks[1] > 24 && on_others > 4, "{clicks:?} {on_others}");
     // near, and never the same
     assert!((0.35..0.95).contains(&(overlap / 24.)), "{}", overlap / 24.);
+}
+
+#[test]
+fn there_is_a_picture_at_every_place() {
+    let count = std::env::var("PROCEDURAL_PLACES").ok().and_then(|v| v.parse().ok()).unwrap_or(60);
+    for spec in [Spec::default(), Spec::thin(), Spec::objects(), Spec::plain()] {
+        let pictures = made(Spec { size: Span::new(64., 120.), aspect: Span::new(0.5, 2.), ..spec });
+        for index in 0..count {
+            let example = pictures.example(place(index)).unwrap();
+            assert!(example.mask.as_raw().iter().any(|v| *v >= 128), "{index}");
+        }
+    }
 }
 
 #[test]
@@ -158,6 +173,10 @@ fn photos_and_cutouts_of_folders() {
     photo.save(photos.join("c.png")).unwrap();
     assert_ne!(before, open().digest().unwrap());
 
+    let faint = crate::RgbaImage::from_pixel(40, 40, image::Rgba([250, 20, 10, 100]));
+    faint.save(cutouts.join("b.png")).unwrap();
+    let error = open().scene(place(0)).unwrap_err().to_string();
+    assert!(error.starts_with("procedural 0: no pixel is inside: the largest level is 100,"), "{error}");
     photo.save(cutouts.join("b.png")).unwrap();
     let error = open().scene(place(0)).unwrap_err().to_string();
     assert!(error.contains("b.png, which has no transparent pixel; expected images with transparency"), "{error}");
@@ -170,96 +189,4 @@ fn what_cannot_be_opened_is_told() {
     let error = Procedural::open(Some("thick"), None).unwrap_err().to_string();
     assert_eq!(error, "procedural: `thick` is no file; expected a TOML file, or one of thin, objects, plain");
     assert_eq!(Procedural::open(Some("plain"), Some(3)).unwrap().len(), Some(3));
-    let faint = Spec {
-        softness: Span::new(8., 8.),
-        thin: Span::new(0.5, 0.5),
-        kinds: [(Kind::Wires, 1.)].into_iter().collect(),
-        ..bare(Task::Salient)
-    };
-    let errors = (0..8).filter_map(|i| made(faint.clone()).example(place(i)).err());
-    assert!(errors.map(|e| e.to_string()).any(|e| e.contains("no pixel is inside: the largest level is")));
-}
-
-fn clips() -> Procedural {
-    made(Spec { size: Span::new(72., 72.), clip: ClipSpec { leaving: 0.3, ..ClipSpec::default() }, ..Spec::default() })
-}
-
-/// Objects that a sentence's words fit, sides among those that the other words leave.
-fn fitting(clip: &Clip) -> Vec<usize> {
-    let words: Vec<&str> = clip.sentence.split(' ').collect();
-    let says = |word: &str| words.contains(&word);
-    let fits = |object: &ClipObject| {
-        let named = |given: Option<&str>, own: &str| given.is_none_or(|given| given == own);
-        let colour = Colour::ALL.iter().map(|c| c.name()).find(|name| says(name));
-        let shape = Shape::ALL.iter().map(|s| s.name()).find(|name| says(name));
-        let motion = [("still", Motion::Still), ("up", Motion::Up), ("down", Motion::Down)];
-        let motion = motion.into_iter().find(|(word, _)| says(word)).map(|(_, motion)| motion);
-        let motion = motion.or(clip.sentence.contains("moving left").then_some(Motion::Left));
-        let motion = motion.or(clip.sentence.contains("moving right").then_some(Motion::Right));
-        named(colour, object.colour.name())
-            && named(shape, object.shape.name())
-            && motion.is_none_or(|motion| motion == object.motion)
-            && (!says("large") || object.large)
-            && (!says("small") || !object.large)
-    };
-    let among: Vec<usize> = (0..clip.objects.len()).filter(|i| fits(&clip.objects[*i])).collect();
-    let side: Option<fn([f64; 2]) -> f64> = match &clip.sentence {
-        s if s.contains("on the left") => Some(|c| -c[0]),
-        s if s.contains("on the right") => Some(|c| c[0]),
-        s if s.contains("at the top") => Some(|c| -c[1]),
-        s if s.contains("at the bottom") => Some(|c| c[1]),
-        _ => None,
-    };
-    let Some(side) = side else { return among };
-    // whoever is farthest on that side in any frame
-    let farthest = |at: usize| {
-        among
-            .iter()
-            .copied()
-            .max_by(|a, b| side(clip.objects[*a].centres[at]).total_cmp(&side(clip.objects[*b].centres[at])))
-    };
-    let mut found: Vec<usize> = (0..clip.frames.len()).filter_map(farthest).collect();
-    found.dedup();
-    found
-}
-
-#[test]
-fn sentences_mean_one_object_and_masks_show_it() {
-    let pictures = clips();
-    let (mut sides, mut gone) = (0, 0);
-    for index in 0..40 {
-        let clip = pictures.clip(place(index), Split::Training).unwrap();
-        assert_eq!(fitting(&clip), [clip.meant], "{}: {:?}", clip.sentence, clip.objects);
-        sides += usize::from(clip.sentence.contains(" the left") || clip.sentence.contains(" at the "));
-        assert_eq!((clip.frames.len(), clip.masks.len()), (8, 8));
-        for (frame, mask) in clip.frames.iter().zip(&clip.masks) {
-            assert_eq!((frame.dimensions(), mask.dimensions()), ((72, 72), (72, 72)));
-        }
-        let inside = |mask: &crate::GrayImage| mask.as_raw().iter().filter(|v| **v >= 128).count();
-        assert!(clip.masks.iter().filter(|m| inside(m) > 0).count() >= 4);
-        gone += usize::from(clip.masks.iter().any(|m| inside(m) == 0));
-        // around its centre
-        let (mask, [x, y]) = (&clip.masks[0], clip.objects[clip.meant].centres[0].map(|c| c * 72.));
-        for (px, py, level) in mask.enumerate_pixels().filter(|p| p.2[0] > 0) {
-            assert!((f64::from(px) - x).hypot(f64::from(py) - y) < 0.19 * 72. + 4., "{level:?}");
-        }
-    }
-    assert!(sides > 3 && gone > 3, "{sides} {gone}");
-    assert_eq!(pictures.clip(place(3), Split::Training).unwrap(), clips().clip(place(3), Split::Training).unwrap());
-    assert_ne!(pictures.clip(place(3), Split::Training).unwrap(), pictures.clip(place(4), Split::Training).unwrap());
-}
-
-#[test]
-fn some_pairs_of_colour_and_shape_are_held_out() {
-    let pictures = clips();
-    for index in 0..30 {
-        let clip = pictures.clip(place(index), Split::Training).unwrap();
-        assert!(clip.objects.iter().all(|o| !held_out(o.colour, o.shape)));
-        let clip = pictures.clip(place(index), Split::HeldOut).unwrap();
-        assert!(held_out(clip.objects[clip.meant].colour, clip.objects[clip.meant].shape));
-        assert_eq!(fitting(&clip), [clip.meant], "{}", clip.sentence);
-    }
-    let held = |shape: Shape| Colour::ALL.into_iter().filter(|colour| held_out(*colour, shape)).count();
-    assert!(Shape::ALL.into_iter().all(|shape| (1..=2).contains(&held(shape))));
-    assert_eq!(Shape::ALL.into_iter().map(held).sum::<usize>(), 8);
 }
