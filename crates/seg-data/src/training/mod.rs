@@ -6,11 +6,13 @@
 mod dice;
 pub mod folders;
 pub mod loader;
+pub mod referring;
 pub mod transform;
 
 pub use dice::Dice;
 pub use folders::PairedFolder;
 pub use loader::{Ahead, Batch, Loader, Plan, Position, Rest};
+pub use referring::{ClipExample, ClipExamples};
 pub use transform::{Prepared, Transforms};
 
 use crate::{GrayImage, Result, RgbImage};

@@ -144,7 +144,7 @@ fn content(path: &Path) -> Result<(u64, [u8; 32])> {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 

@@ -18,6 +18,7 @@ struct Work {
     prompt: Option<ExamplePrompt>,
     /// What a step that samples in floats gave.
     floats: Option<(Planes, Planes)>,
+    mirrored: bool,
 }
 
 pub(super) fn apply(steps: &[Step], example: Example, place: Place) -> Result<Prepared> {
@@ -34,16 +35,16 @@ pub(super) fn apply(steps: &[Step], example: Example, place: Place) -> Result<Pr
     {
         return Err(size("the coarse mask", coarse.dimensions()));
     }
-    let mut work = Work { image, mask, prompt, floats: None };
+    let mut work = Work { image, mask, prompt, floats: None, mirrored: false };
     for (i, step) in steps.iter().enumerate() {
         // the same kind of step counts for itself, so that others may come and go
         let same = |other: &&Step| std::mem::discriminant(*other) == std::mem::discriminant(step);
         let before = steps[..i].iter().filter(same).count();
         work.step(step, &mut Dice::new(place, &format!("{} {before}", kind(step))))?;
     }
-    let Work { image, mask, prompt, floats } = work;
+    let Work { image, mask, prompt, floats, mirrored } = work;
     let (image, mask) = floats.unwrap_or_else(|| (planes(&image), planes(&mask)));
-    Ok(Prepared { name, image, mask, prompt })
+    Ok(Prepared { name, image, mask, prompt, mirrored })
 }
 
 /// What a step's random numbers are called: never to be changed, as runs that are resumed depend on it.
@@ -71,6 +72,7 @@ impl Work {
         let (wide, high) = (f64::from(w), f64::from(h));
         match *step {
             Step::FlipHorizontal { chance } if dice.chance(chance) => {
+                self.mirrored = !self.mirrored;
                 self.each(flip_horizontal, flip_horizontal, &Map([-1., 0., wide, 0., 1., 0.]));
             }
             Step::FlipVertical { chance } if dice.chance(chance) => {

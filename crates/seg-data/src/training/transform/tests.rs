@@ -223,7 +223,13 @@ fn a_place_tells_what_is_done_whatever_other_steps_there_are() {
     };
     assert_eq!(sorted(of(&jitter, 5)), sorted(of(&more, 5)));
     let flip = Transforms { steps: vec![Step::FlipHorizontal { chance: 0.5 }] };
-    let flipped = (0..200).filter(|i| of(&flip, *i) != sampling::planes(&example.image)).count();
+    let changed = |i: &u64| {
+        let prepared = flip.apply(example.clone(), place(*i)).unwrap();
+        let changed = prepared.image != sampling::planes(&example.image);
+        assert_eq!(changed, prepared.mirrored);
+        changed
+    };
+    let flipped = (0..200).filter(changed).count();
     assert!((70..130).contains(&flipped), "{flipped} of 200");
     let trim = Transforms { steps: vec![Step::TrimBorder { most: 3 }] };
     let widths: std::collections::BTreeSet<u32> = (0..50).map(|i| of(&trim, i).width).collect();
