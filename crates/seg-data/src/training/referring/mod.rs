@@ -1,12 +1,14 @@
 //! Data sets in which a sentence tells what is meant: Ref-YouTube-VOS, Ref-DAVIS17, MeViS (videos), RefCOCO, RefCOCO+, RefCOCOg (pictures).
 
+mod clips;
 mod images;
 mod segments;
 mod videos;
 
+pub use clips::ClipFrames;
 pub use images::{Reference, ReferringImages, Sentence};
 pub use segments::Segmentation;
-pub use videos::{ClipFrames, ReferringVideos};
+pub use videos::ReferringVideos;
 
 use super::Place;
 use crate::error::Result;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::clips::{ClipFrames, choose};
 use super::{ClipExample, ClipExamples, Segmentation, read_json};
 use crate::decode::{DecodeLimits, load_image, load_labels};
 use crate::error::{DataError, Result};
@@ -33,22 +34,6 @@ struct Expression {
     /// MeViS: numbers of the annotations that are meant together.
     #[serde(default)]
     anno_id: Option<Vec<serde_json::Value>>,
-}
-
-/// How frames are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClipFrames {
-    /// ClipFrames of a clip.
-    pub count: usize,
-    /// From which frame to which a clip's middle one moves on: the authors take as many as a clip has.
-    pub step: usize,
-}
-
-impl ClipFrames {
-    /// As the authors: middle frames as far apart as a clip is long.
-    pub fn of(count: usize) -> Self {
-        Self { count, step: count }
-    }
 }
 
 /// Videos with sentences: an example is a clip around a frame for a sentence.
@@ -204,34 +189,6 @@ pub(super) fn at<'a, T>(items: &'a [T], index: u64, what: &'static str) -> Resul
     usize::try_from(index).ok().and_then(|i| items.get(i)).ok_or_else(|| {
         DataError::size(what, index.to_string(), format!("less than {}, as there are so many", items.len()))
     })
-}
-
-/// The frames of a clip: the middle one, one up to three before and one up to three behind it, and others from before and behind these.
-fn choose(middle: usize, of: usize, count: usize, dice: &mut Dice) -> Vec<usize> {
-    let mut chosen = vec![middle];
-    if count > 1 {
-        let (before, behind) = (1 + dice.below(3) as usize, 1 + dice.below(3) as usize);
-        chosen.extend([middle.saturating_sub(before), (middle + behind).min(of - 1)]);
-    }
-    if count > chosen.len() {
-        let (first, last) = (chosen.iter().min().copied(), chosen.iter().max().copied());
-        let (first, last) = (first.unwrap_or(middle), last.unwrap_or(middle));
-        let wanted = count - chosen.len();
-        let mut others: Vec<usize> = (0..first).chain(last..of).collect();
-        if others.len() <= wanted {
-            others = (0..of).collect();
-        }
-        // short videos: frames come several times
-        let whole = others.len();
-        while others.len() < wanted {
-            others.extend_from_within(..whole.min(wanted - others.len()));
-        }
-        dice.shuffle(&mut others);
-        chosen.extend(&others[..wanted]);
-    }
-    chosen.truncate(count);
-    chosen.sort_unstable();
-    chosen
 }
 
 impl ClipExamples for ReferringVideos {

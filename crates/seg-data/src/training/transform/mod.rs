@@ -3,6 +3,7 @@
 //! All three go through the same; everything random comes from a [`Place`]. Normalisation is the model's.
 
 mod apply;
+mod distort;
 mod enhance;
 mod follow;
 mod presets;
@@ -97,8 +98,16 @@ impl Transforms {
     /// # Errors
     /// Those of [`Transforms::check`]; a mask or coarse mask that has not the picture's size.
     pub fn apply(&self, example: Example, place: Place) -> Result<Prepared> {
+        self.apply_to_frame(example, place, 0)
+    }
+
+    /// [`Transforms::apply`] to a frame of the clip at a place: all frames go through the same, but for colours that change from frame to frame.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_to_frame(&self, example: Example, place: Place, frame: u64) -> Result<Prepared> {
         self.check()?;
-        apply::apply(&self.steps, example, place)
+        apply::apply(&self.steps, example, place, frame)
     }
 }
 

@@ -10,6 +10,8 @@ use crate::error::{DataError, Result};
 pub enum Sampling {
     /// Pillow's `NEAREST`.
     PillowNearest,
+    /// torch's `nearest`: the pixel at which the upper left corner of the new one lies.
+    TorchNearest,
     /// Pillow's `BILINEAR`, which antialiases: 8 bits in, 8 bits out.
     PillowBilinear,
     /// Pillow's `BICUBIC`, likewise.
@@ -89,6 +91,20 @@ pub enum Step {
         /// In a random order (torchvision's `ColorJitter`), else as they stand here.
         #[serde(default)]
         shuffled: bool,
+        /// Every frame of a clip has factors of its own.
+        #[serde(default)]
+        each_frame: bool,
+    },
+    /// Brightness, contrast, saturation, hue and the channels' order, each changed half of the time; every frame of a clip for itself (MPG-SAM 2, from ReferFormer's code).
+    Distort {
+        /// Most levels that are added or taken away.
+        brightness: f64,
+        /// Least and most factor.
+        contrast: [f64; 2],
+        /// Least and most factor.
+        saturation: [f64; 2],
+        /// Most degrees to either side.
+        hue: f64,
     },
     /// Without colours.
     Grey {
@@ -170,6 +186,14 @@ impl Step {
                 } else {
                     wrong("factors from 0 to 100, the least first")
                 }
+            }
+            Self::Distort { brightness, contrast, saturation, hue }
+                if !(0. ..=255.).contains(brightness)
+                    || !(0. ..=180.).contains(hue)
+                    || !range(*contrast, 0., 100.)
+                    || !range(*saturation, 0., 100.) =>
+            {
+                wrong("brightness from 0 to 255, hue from 0 to 180, factors from 0 to 100, the least first")
             }
             Self::Crop { width, height } | Self::Resize { width, height, .. } if !side(*width) || !side(*height) => {
                 wrong("sides from 1 to 16384 pixels")
