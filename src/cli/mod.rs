@@ -2,6 +2,7 @@
 
 mod bench;
 mod common;
+mod data;
 mod evaluate;
 mod memory;
 mod mgd;
@@ -59,6 +60,8 @@ enum Verb {
     Track(Box<track::TrackArgs>),
     /// Every metric of the field, for folders of masks or of video frames
     Evaluate(Box<evaluate::EvaluateArgs>),
+    /// What a training would see of a data set, and what is wrong with it
+    Data(data::DataArgs),
     /// List, fetch, inspect and convert checkpoints
     Weights(weights::WeightsArgs),
     /// Compare the models with the official outputs
@@ -74,6 +77,7 @@ impl Cli {
             Verb::Segment(args) => segment::run(args, &self.common),
             Verb::Track(args) => track::run(args, &self.common),
             Verb::Evaluate(args) => evaluate::run(args, &self.common),
+            Verb::Data(args) => data::run(args, &self.common),
             Verb::Weights(args) => weights::run(args, &self.common),
             Verb::Verify(args) => verify::run(args, &self.common),
             Verb::Bench(args) => bench::run(args, &self.common, trace.as_ref()),

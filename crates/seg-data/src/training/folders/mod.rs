@@ -20,7 +20,7 @@ pub use pairs::{Pair, Pairs};
 pub use report::{Broken, Report, SizesDiffer};
 pub use sheet::{Sheet, sheet};
 
-use super::{Example, Examples, Place};
+use super::{Dice, Example, Examples, Place};
 use crate::decode::{DecodeLimits, LoadedImage, load_image};
 use crate::error::{DataError, Result};
 use crate::inside::{MaskImage, MaskReader, MaskRole, load_levels};
@@ -84,6 +84,32 @@ impl PairedFolder {
     pub fn reading(mut self, reading: Reading) -> Self {
         self.reading = reading;
         self
+    }
+
+    /// Takes this part of the pairs, 0 to 1 and at least one, out of the folder at random: what is left to learn from, and what was taken out to look at what was learnt.
+    ///
+    /// # Errors
+    /// Where one of them would have no pair.
+    pub fn hold_out(self, part: f64, seed: u64) -> Result<(Self, Self)> {
+        let all = self.pairs.pairs.len();
+        let count = ((all as f64 * part).round() as usize).max(1);
+        if count >= all {
+            let found = format!("{count} of {all} pairs");
+            return Err(DataError::Plan {
+                what: "what is held out",
+                found,
+                expected: "at least one pair on either side".into(),
+            });
+        }
+        let mut order: Vec<usize> = (0..all).collect();
+        Dice::new(Place { seed, epoch: 0, index: 0 }, "hold out").shuffle(&mut order);
+        let out: std::collections::HashSet<usize> = order.into_iter().take(count).collect();
+        let of = |held: bool| {
+            let pairs = self.pairs.pairs.iter().enumerate().filter(|(i, _)| out.contains(i) == held);
+            let pairs = Pairs { pairs: pairs.map(|(_, pair)| pair.clone()).collect(), ..self.pairs.clone() };
+            Self { pairs, reading: self.reading.clone() }
+        };
+        Ok((of(false), of(true)))
     }
 
     /// The pairs, and what is in none.

@@ -220,6 +220,22 @@ fn digests_tell_contents_but_not_places() {
 }
 
 #[test]
+fn some_are_held_out() {
+    let set = Set::new();
+    set.pairs("im", "gt", &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]);
+    let folder = PairedFolder::open(set.0.path(), None, None).unwrap();
+    let stems = |folder: &PairedFolder| folder.pairs().pairs.iter().map(|p| p.stem.clone()).collect::<Vec<_>>();
+    let (learn, look) = folder.clone().hold_out(0.3, 5).unwrap();
+    assert_eq!((learn.len(), look.len()), (Some(7), Some(3)));
+    let mut all = [stems(&learn), stems(&look)].concat();
+    all.sort_by_key(|stem| stem.parse::<u32>().unwrap());
+    assert_eq!(all, stems(&folder));
+    assert_eq!(stems(&folder.clone().hold_out(0.3, 5).unwrap().1), stems(&look));
+    assert!((6..12).any(|seed| stems(&folder.clone().hold_out(0.3, seed).unwrap().1) != stems(&look)));
+    assert!(folder.hold_out(0.96, 5).unwrap_err().to_string().contains("10 of 10 pairs"));
+}
+
+#[test]
 fn wrong_pairs_are_errors_that_name_the_files() {
     let set = Set::new();
     set.pairs("im", "gt", &["a", "b", "c", "d"]);
