@@ -2,6 +2,7 @@
 
 mod bench;
 mod common;
+mod data;
 mod evaluate;
 mod memory;
 mod mgd;
@@ -62,6 +63,8 @@ enum Verb {
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Train a system on your own pictures, or on made-up ones
     Train(Box<train::TrainArgs>),
+    /// What a training would see of a data set, and what is wrong with it
+    Data(data::DataArgs),
     /// List, fetch, inspect and convert checkpoints
     Weights(weights::WeightsArgs),
     /// Compare the models with the official outputs
@@ -78,6 +81,7 @@ impl Cli {
             Verb::Track(args) => track::run(args, &self.common),
             Verb::Evaluate(args) => evaluate::run(args, &self.common),
             Verb::Train(args) => train::run(args, &self.common),
+            Verb::Data(args) => data::run(args, &self.common),
             Verb::Weights(args) => weights::run(args, &self.common),
             Verb::Verify(args) => verify::run(args, &self.common),
             Verb::Bench(args) => bench::run(args, &self.common, trace.as_ref()),

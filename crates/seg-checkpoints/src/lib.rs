@@ -30,6 +30,7 @@ pub use fetch::{
 pub use identify::{Identity, identify, identify_tensors};
 pub use load::{LoadPolicy, load_strict};
 pub use manifest::{Entry, find, manifest};
+pub use pickle::from_pickle;
 pub use report::{LoadReport, ShapeMismatch, TypeMismatch};
 pub use training::{ParameterGroup, ParameterRule, ParameterRules, TreatedWeights, Treatment, fits};
 pub use variables::{GroupedVariables, TrainingWeights};

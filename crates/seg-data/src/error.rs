@@ -265,6 +265,14 @@ pub enum DataError {
         /// Its size.
         mask_size: String,
     },
+    /// Annotations that are not as expected.
+    #[error("{}: {reason}", path.display())]
+    Annotations {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, where, and what was expected.
+        reason: String,
+    },
     /// A plan of a training's data that cannot be followed.
     #[error("{what} is {found}, expected {expected}")]
     Plan {

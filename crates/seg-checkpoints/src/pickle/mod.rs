@@ -11,10 +11,12 @@ mod step;
 mod text;
 mod torch;
 mod tree;
+mod values;
 
 pub(crate) use machine::parse;
 pub(crate) use torch::{Data, RawTensor, state_dict};
 pub(crate) use tree::{Bytes, Id, Node, Tree};
+pub use values::from_pickle;
 
 /// Most that is kept of a pickle's names and texts, in bytes; what arrays hold stays in the file. SAM's whole pickle has
 /// 80 kB, an optimiser's state a few MB.

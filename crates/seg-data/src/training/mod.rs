@@ -5,13 +5,17 @@
 
 mod dice;
 pub mod folders;
+mod joined;
 pub mod loader;
 pub mod procedural;
+pub mod referring;
 pub mod transform;
 
 pub use dice::Dice;
 pub use folders::PairedFolder;
+pub use joined::Joined;
 pub use loader::{Ahead, Batch, Loader, Plan, Position, Rest};
+pub use referring::{ClipExample, ClipExamples};
 pub use transform::{Prepared, Transforms};
 
 use crate::{GrayImage, Result, RgbImage};

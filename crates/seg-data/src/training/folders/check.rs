@@ -40,6 +40,7 @@ pub struct SamePictures {
 struct Facts {
     image: [u32; 2],
     mask: [u32; 2],
+    coarse: Option<[u32; 2]>,
     digests: (Sha, Sha),
     levels: [u64; 256],
     meaning: Meaning,
@@ -114,6 +115,7 @@ fn facts(pair: &Pair, reading: &Reading) -> Result<Facts> {
     Ok(Facts {
         image: image.dimensions().into(),
         mask: mask.dimensions().into(),
+        coarse: read.coarse.as_ref().map(|coarse| coarse.dimensions().into()),
         digests: (digest(image.dimensions(), image.as_raw()), digest(mask.dimensions(), mask.as_raw())),
         levels,
         meaning: read.mask.meaning,
@@ -147,12 +149,17 @@ fn add(report: &mut Report, stem: &str, facts: &Facts, reading: &Reading) -> Opt
     if !fits {
         report.sizes_differ.push(SizesDiffer { stem: name(), image: facts.image, mask: facts.mask });
     }
+    let coarse = facts.coarse.filter(|size| *size != facts.image);
+    if let Some(mask) = coarse {
+        let stem = format!("{stem}, its coarse mask");
+        report.sizes_differ.push(SizesDiffer { stem, image: facts.image, mask });
+    }
     if inside == 0 {
         report.empty.push(name());
     } else if inside == all {
         report.full.push(name());
     }
-    let usable = fits && (inside > 0 || reading.keep_empty);
+    let usable = fits && coarse.is_none() && (inside > 0 || reading.keep_empty);
     report.usable += usize::from(usable);
     fits.then(|| part(inside))
 }
@@ -203,6 +210,7 @@ fn names(pairs: &Pairs) -> Report {
         pairs: pairs.pairs.len(),
         lone_images: pairs.lone_images.iter().map(|f| file(f)).collect(),
         lone_masks: pairs.lone_masks.iter().map(|f| file(f)).collect(),
+        without_coarse: pairs.without_coarse.clone(),
         twice: pairs.twice.iter().map(|files| files.iter().map(|f| file(f)).collect()).collect(),
         differ_in_case: pairs.differ_in_case.clone(),
         left_out: left_out.collect(),

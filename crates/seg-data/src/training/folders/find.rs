@@ -16,6 +16,8 @@ pub struct Found {
     pub images: PathBuf,
     /// The folder of masks; may be the same one.
     pub masks: PathBuf,
+    /// The folder of coarse masks.
+    pub prompts: Option<PathBuf>,
 }
 
 /// The parts of a data set that are there, in the layout's order; without a layout, those that are found by looking.
@@ -80,7 +82,8 @@ fn by_layout(root: &Path, layout: &Layout) -> Result<Vec<Found>> {
             if let (Some(images), Some(masks)) = (images, masks)
                 && !found.iter().any(|f| f.images == images)
             {
-                found.push(Found { split: split.clone(), images, masks });
+                let prompts = split.prompts.iter().find_map(|name| below(&folder, name));
+                found.push(Found { split: split.clone(), images, masks, prompts });
                 break;
             }
         }

@@ -35,6 +35,9 @@ pub struct Split {
     /// Names that the folder of masks may have; none: the usual ones (`gt`, `masks`, `labels`, …).
     #[serde(default)]
     pub masks: Vec<String>,
+    /// Names that a folder of coarse masks may have, one a picture, of the picture's size and stem: what a promptable model is told. None: there is none.
+    #[serde(default)]
+    pub prompts: Vec<String>,
     /// Endings that count in the folder of pictures, without the dot; none: all of images.
     #[serde(default)]
     pub image_endings: Vec<String>,
@@ -145,7 +148,11 @@ fn splits(key: &str) -> Option<Vec<Split>> {
         }
         // one sample for each part of a mask: the picture is there several times
         "dis-sam" => [("DIS-TR", Train), ("DIS-VD", Validation), ("DIS-TE", Test), ("DIS5K-test", Test)]
-            .map(|(name, part)| Split { repeats: true, ..of(name, part, &[name], &["enhance_im"], &["enhance_gt"]) })
+            .map(|(name, part)| Split {
+                repeats: true,
+                prompts: vec!["enhance_sam".to_owned()],
+                ..of(name, part, &[name], &["enhance_im"], &["enhance_gt"])
+            })
             .into(),
         "hrsod" => vec![
             usual("HRSOD-TR", Train, &["HRSOD-TR", "HRSOD_train", "train"]),

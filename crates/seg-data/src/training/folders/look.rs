@@ -135,7 +135,7 @@ fn siblings(folder: &Path, names: &[String], undecided: &mut Undecided) -> Resul
         let common =
             names[i].get(..shared.len()).filter(|spelled| plain(spelled) == shared).unwrap_or(shared).to_owned();
         let split = Split { name: common, mask_suffix: suffix.to_owned(), ..Split::default() };
-        found.push(Found { split, images, masks });
+        found.push(Found { split, images, masks, prompts: None });
     }
     found.sort_by(|a, b| a.images.cmp(&b.images));
     Ok(found)
@@ -220,7 +220,8 @@ fn one_folder(folder: &Path) -> Result<Vec<Found>> {
         files.iter().filter(wanted).map(|f| text(&stem(f)).into_owned()).collect::<HashSet<_>>()
     };
     let (photos, others) = (of(true), of(false));
-    let found = |split: Split| vec![Found { split, images: folder.to_owned(), masks: folder.to_owned() }];
+    let found =
+        |split: Split| vec![Found { split, images: folder.to_owned(), masks: folder.to_owned(), prompts: None }];
     let endings = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
     if let Some((suffix, shared)) = fit(&photos, &others)
         && shared * 2 >= photos.len().min(others.len())

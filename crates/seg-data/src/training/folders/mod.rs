@@ -20,7 +20,7 @@ pub use pairs::{Pair, Pairs};
 pub use report::{Broken, Report, SizesDiffer};
 pub use sheet::{Sheet, sheet};
 
-use super::{Example, Examples, Place};
+use super::{Dice, Example, ExamplePrompt, Examples, Place};
 use crate::decode::{DecodeLimits, LoadedImage, load_image};
 use crate::error::{DataError, Result};
 use crate::inside::{MaskImage, MaskReader, MaskRole, load_levels};
@@ -64,7 +64,8 @@ impl PairedFolder {
     /// A folder that cannot be read; no pair in them.
     pub fn of(images: impl AsRef<Path>, masks: impl AsRef<Path>) -> Result<Self> {
         let [images, masks] = [images.as_ref(), masks.as_ref()].map(Path::to_path_buf);
-        Self::from_pairs(Pairs::of(Found { split: Split { name: "all".into(), ..Split::default() }, images, masks })?)
+        let split = Split { name: "all".into(), ..Split::default() };
+        Self::from_pairs(Pairs::of(Found { split, images, masks, prompts: None })?)
     }
 
     /// Pairs that are known.
@@ -84,6 +85,32 @@ impl PairedFolder {
     pub fn reading(mut self, reading: Reading) -> Self {
         self.reading = reading;
         self
+    }
+
+    /// Takes this part of the pairs, 0 to 1 and at least one, out of the folder at random: what is left to learn from, and what was taken out to look at what was learnt.
+    ///
+    /// # Errors
+    /// Where one of them would have no pair.
+    pub fn hold_out(self, part: f64, seed: u64) -> Result<(Self, Self)> {
+        let all = self.pairs.pairs.len();
+        let count = ((all as f64 * part).round() as usize).max(1);
+        if count >= all {
+            let found = format!("{count} of {all} pairs");
+            return Err(DataError::Plan {
+                what: "what is held out",
+                found,
+                expected: "at least one pair on either side".into(),
+            });
+        }
+        let mut order: Vec<usize> = (0..all).collect();
+        Dice::new(Place { seed, epoch: 0, index: 0 }, "hold out").shuffle(&mut order);
+        let out: std::collections::HashSet<usize> = order.into_iter().take(count).collect();
+        let of = |held: bool| {
+            let pairs = self.pairs.pairs.iter().enumerate().filter(|(i, _)| out.contains(i) == held);
+            let pairs = Pairs { pairs: pairs.map(|(_, pair)| pair.clone()).collect(), ..self.pairs.clone() };
+            Self { pairs, reading: self.reading.clone() }
+        };
+        Ok((of(false), of(true)))
     }
 
     /// The pairs, and what is in none.
@@ -108,12 +135,16 @@ impl Examples for PairedFolder {
         if largest < 128 && !self.reading.keep_empty {
             return Err(DataError::NothingInside { name: pair.mask.display().to_string(), largest });
         }
-        Ok(Example { name: pair.stem.clone(), image: read.image, mask: read.mask.levels, prompt: None })
+        let prompt = read.coarse.map(|coarse| ExamplePrompt { coarse: Some(coarse), ..ExamplePrompt::default() });
+        Ok(Example { name: pair.stem.clone(), image: read.image, mask: read.mask.levels, prompt })
     }
 
     /// SHA-256 over the stems, and over sizes and contents of the files; the same wherever the folders lie.
     fn digest(&self) -> Result<String> {
-        let files = self.pairs.pairs.par_iter().map(|pair| Ok([content(&pair.image)?, content(&pair.mask)?]));
+        let files = self.pairs.pairs.par_iter().map(|pair| {
+            let all = [Some(&pair.image), Some(&pair.mask), pair.coarse.as_ref()];
+            all.into_iter().flatten().map(|path| content(path)).collect::<Result<Vec<_>>>()
+        });
         let files = files.collect::<Result<Vec<_>>>()?;
         let mut all = Sha256::new();
         for (pair, files) in self.pairs.pairs.iter().zip(files) {
@@ -144,30 +175,35 @@ fn content(path: &Path) -> Result<(u64, [u8; 32])> {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The two files of a pair, before anything is expected of them.
+/// The files of a pair, before anything is expected of them.
 struct ReadPair {
     image: RgbImage,
     mask: MaskImage,
+    /// 0 and 255.
+    coarse: Option<GrayImage>,
     /// Whether the picture was turned for its orientation, and the mask with it.
     turned: Option<bool>,
 }
 
 impl ReadPair {
     fn check_sizes(&self, pair: &Pair) -> Result<()> {
-        if self.image.dimensions() == self.mask.levels.dimensions() {
-            return Ok(());
-        }
         let text = |(width, height): (u32, u32)| format!("{width}x{height}");
-        Err(DataError::PairSizes {
-            image: pair.image.clone(),
-            image_size: text(self.image.dimensions()),
-            mask: pair.mask.clone(),
-            mask_size: text(self.mask.levels.dimensions()),
-        })
+        let masks = [(Some(&self.mask.levels), Some(&pair.mask)), (self.coarse.as_ref(), pair.coarse.as_ref())];
+        for (mask, path) in masks.into_iter().filter_map(|(mask, path)| mask.zip(path)) {
+            if self.image.dimensions() != mask.dimensions() {
+                return Err(DataError::PairSizes {
+                    image: pair.image.clone(),
+                    image_size: text(self.image.dimensions()),
+                    mask: path.clone(),
+                    mask_size: text(mask.dimensions()),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -175,8 +211,17 @@ fn read_pair(pair: &Pair, reading: &Reading) -> Result<ReadPair> {
     let loaded = load_image(&pair.image, &reading.limits)?;
     let mut mask = load_levels(&pair.mask, MaskRole::Truth, reading.masks, &reading.limits)?;
     let turned = turn(&loaded, &mut mask.levels);
+    let coarse = pair.coarse.as_ref().map(|path| read_coarse(path, &loaded, reading)).transpose()?;
     let srgb = if reading.stored_colours { None } else { loaded.to_srgb() };
-    Ok(ReadPair { image: srgb.unwrap_or(loaded.image), mask, turned })
+    Ok(ReadPair { image: srgb.unwrap_or(loaded.image), mask, coarse, turned })
+}
+
+/// A coarse mask: 255 inside (128 and more), 0 outside; nothing inside is what a first model found.
+fn read_coarse(path: &Path, loaded: &LoadedImage, reading: &Reading) -> Result<GrayImage> {
+    let mut coarse = load_levels(path, MaskRole::Prompt, reading.masks, &reading.limits)?.levels;
+    turn(loaded, &mut coarse);
+    coarse.iter_mut().for_each(|v| *v = if *v >= 128 { 255 } else { 0 });
+    Ok(coarse)
 }
 
 /// A mask of the size of the picture as it is stored is turned as that is; whether it was, where the picture is turned at all.

@@ -16,6 +16,8 @@ pub struct Pair {
     pub image: PathBuf,
     /// The mask's file.
     pub mask: PathBuf,
+    /// The coarse mask's file, where the data set has such.
+    pub coarse: Option<PathBuf>,
 }
 
 /// The pairs of a part of a data set in their natural order (`2` before `10`), and what is in no pair.
@@ -29,6 +31,8 @@ pub struct Pairs {
     pub lone_images: Vec<PathBuf>,
     /// Masks without a picture.
     pub lone_masks: Vec<PathBuf>,
+    /// Stems of pairs without a coarse mask, where the data set has such.
+    pub without_coarse: Vec<String>,
     /// Files of one folder that have the same stem: none of them is in a pair, as nobody can know which is meant.
     pub twice: Vec<Vec<PathBuf>>,
     /// Stems without a partner that have one but for upper and lower case: a picture's and a mask's.
@@ -67,6 +71,7 @@ impl Pairs {
             pairs: Vec::new(),
             lone_images: Vec::new(),
             lone_masks: if shared_folder { Vec::new() } else { others },
+            without_coarse: Vec::new(),
             twice: take_twice(&mut images),
             differ_in_case: Vec::new(),
             left_out_images,
@@ -81,7 +86,7 @@ impl Pairs {
         for (stem, mut files) in images {
             let Some(image) = files.pop() else { continue };
             match masks.remove(&stem).and_then(|mut files| files.pop()) {
-                Some(mask) => out.pairs.push(Pair { stem, image, mask }),
+                Some(mask) => out.pairs.push(Pair { stem, image, mask, coarse: None }),
                 None if ambiguous.contains(&stem) => {}
                 None => out.lone_images.push(image),
             }
@@ -95,12 +100,29 @@ impl Pairs {
         sort_naturally(&mut out.lone_images);
         sort_naturally(&mut out.lone_masks);
         out.sort();
+        out.add_coarse()?;
         Ok(out)
+    }
+
+    fn add_coarse(&mut self) -> Result<()> {
+        let Some(folder) = &self.found.prompts else { return Ok(()) };
+        let mut files = by_stem(names_of(folder, &[])?.0, |file| text(&stem(file)).into_owned());
+        self.twice.extend(take_twice(&mut files));
+        for pair in &mut self.pairs {
+            pair.coarse = files.remove(&pair.stem).and_then(|mut files| files.pop());
+            if pair.coarse.is_none() {
+                self.without_coarse.push(pair.stem.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Whether every file has its partner.
     pub fn is_whole(&self) -> bool {
-        self.lone_images.is_empty() && self.lone_masks.is_empty() && self.twice.is_empty()
+        self.lone_images.is_empty()
+            && self.without_coarse.is_empty()
+            && self.lone_masks.is_empty()
+            && self.twice.is_empty()
     }
 
     fn sort(&mut self) {

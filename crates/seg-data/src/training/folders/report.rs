@@ -21,6 +21,8 @@ pub struct Report {
     pub lone_images: Vec<String>,
     /// Masks without a picture.
     pub lone_masks: Vec<String>,
+    /// Pairs without a coarse mask, where the data set has such.
+    pub without_coarse: Vec<String>,
     /// Files of one folder with the same stem; none is used.
     pub twice: Vec<Vec<String>>,
     /// Stems of a picture and a mask that differ in upper and lower case alone.
@@ -89,6 +91,7 @@ impl Report {
         };
         say(&self.lone_images, "picture without a mask", "pictures without a mask");
         say(&self.lone_masks, "mask without a picture", "masks without a picture");
+        say(&self.without_coarse, "pair without its coarse mask", "pairs without their coarse masks");
         let twice: Vec<String> = self.twice.iter().map(|files| files.join(" and ")).collect();
         say(
             &twice,

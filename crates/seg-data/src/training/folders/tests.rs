@@ -220,6 +220,45 @@ fn digests_tell_contents_but_not_places() {
 }
 
 #[test]
+fn coarse_masks_are_prompts() {
+    let set = Set::new();
+    set.pairs("DIS-TR/enhance_im", "DIS-TR/enhance_gt", &["a_comp_1", "b_comp_1", "c_comp_1"]);
+    set.mask("DIS-TR/enhance_sam/a_comp_1.png", 4);
+    let small = GrayImage::from_pixel(3, 3, Luma([255]));
+    write_png(set.path("DIS-TR/enhance_sam/b_comp_1.png"), &small, Overwrite::Refuse).unwrap();
+    let layout = named("dis-sam").unwrap();
+    let folder = PairedFolder::open(set.0.path(), Some(&layout), None).unwrap();
+    let coarse = folder.example(place(0)).unwrap().prompt.unwrap().coarse.unwrap();
+    assert_eq!(coarse.as_raw().iter().filter(|v| **v == 255).count(), 4 * 8);
+    let error = folder.example(place(1)).unwrap_err().to_string();
+    assert!(error.contains("enhance_sam") && error.contains("3x3"), "{error}");
+    assert!(folder.example(place(2)).unwrap().prompt.is_none());
+    let (report, _) = check(folder.pairs(), 0, &Reading::default(), || {});
+    assert_eq!((report.without_coarse.as_slice(), report.usable), (&["c_comp_1".to_owned()][..], 2));
+    assert_eq!(report.sizes_differ[0].stem, "b_comp_1, its coarse mask");
+    assert!(report.problems().iter().any(|line| line.contains("without its coarse mask: c_comp_1")));
+    let before = folder.digest().unwrap();
+    set.mask("DIS-TR/enhance_sam/c_comp_1.png", 4);
+    assert_ne!(before, PairedFolder::open(set.0.path(), Some(&layout), None).unwrap().digest().unwrap());
+}
+
+#[test]
+fn some_are_held_out() {
+    let set = Set::new();
+    set.pairs("im", "gt", &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]);
+    let folder = PairedFolder::open(set.0.path(), None, None).unwrap();
+    let stems = |folder: &PairedFolder| folder.pairs().pairs.iter().map(|p| p.stem.clone()).collect::<Vec<_>>();
+    let (learn, look) = folder.clone().hold_out(0.3, 5).unwrap();
+    assert_eq!((learn.len(), look.len()), (Some(7), Some(3)));
+    let mut all = [stems(&learn), stems(&look)].concat();
+    all.sort_by_key(|stem| stem.parse::<u32>().unwrap());
+    assert_eq!(all, stems(&folder));
+    assert_eq!(stems(&folder.clone().hold_out(0.3, 5).unwrap().1), stems(&look));
+    assert!((6..12).any(|seed| stems(&folder.clone().hold_out(0.3, seed).unwrap().1) != stems(&look)));
+    assert!(folder.hold_out(0.96, 5).unwrap_err().to_string().contains("10 of 10 pairs"));
+}
+
+#[test]
 fn wrong_pairs_are_errors_that_name_the_files() {
     let set = Set::new();
     set.pairs("im", "gt", &["a", "b", "c", "d"]);

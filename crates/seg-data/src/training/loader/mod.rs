@@ -69,7 +69,7 @@ impl<T: Send + 'static, E: From<DataError> + Send + 'static> Loader<T, E> {
     /// Begins loading. `prepare` makes of an example what the training takes, and tells how many bytes that is.
     ///
     /// # Errors
-    /// A plan that cannot be followed, a position beyond the pass, a thread that the system refuses.
+    /// As [`Loader::of`].
     pub fn start(
         source: Arc<dyn Examples>,
         plan: Plan,
@@ -78,7 +78,22 @@ impl<T: Send + 'static, E: From<DataError> + Send + 'static> Loader<T, E> {
         ahead: Ahead,
         prepare: impl Fn(Example, Place) -> std::result::Result<(T, u64), E> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let schedule = Arc::new(Schedule::new(plan, source.len())?);
+        Self::of(source.len(), plan, from, epochs, ahead, move |place| prepare(source.example(place)?, place))
+    }
+
+    /// Begins loading from any source of so many examples (`None`: they never end): `make` reads and prepares the one at a place, and tells how many bytes it is.
+    ///
+    /// # Errors
+    /// A plan that cannot be followed, a position beyond the pass, a thread that the system refuses.
+    pub fn of(
+        examples: Option<u64>,
+        plan: Plan,
+        from: Position,
+        epochs: Option<u64>,
+        ahead: Ahead,
+        make: impl Fn(Place) -> std::result::Result<(T, u64), E> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let schedule = Arc::new(Schedule::new(plan, examples)?);
         let steps = schedule.steps();
         if let Some(steps) = steps.filter(|steps| from.step > *steps) {
             let expected = format!("at most {steps}, the steps of a pass");
@@ -89,8 +104,7 @@ impl<T: Send + 'static, E: From<DataError> + Send + 'static> Loader<T, E> {
         let jobs = Jobs { schedule: schedule.clone(), from, epochs };
         let work = Arc::new(move |job: u64| {
             let place = jobs.place(job)?;
-            let made = catch_unwind(AssertUnwindSafe(|| prepare(source.example(place)?, place)));
-            Some(match made {
+            Some(match catch_unwind(AssertUnwindSafe(|| make(place))) {
                 Ok(Ok((made, bytes))) => ((place, Ok(made)), bytes),
                 Ok(Err(error)) => ((place, Err(error)), 0),
                 Err(panic) => ((place, Err(gave_up(place, panic.as_ref()).into())), 0),

@@ -3,6 +3,7 @@
 use image::imageops::{crop_imm, flip_horizontal, flip_vertical, rotate90, rotate180, rotate270};
 use image::{GrayImage, RgbImage};
 
+use super::distort::{Distortion, distort};
 use super::enhance::{Quality, enhance, factor, grey};
 use super::follow::{Map, follow};
 use super::sampling::{bilinear, floats, planes, whole};
@@ -18,9 +19,10 @@ struct Work {
     prompt: Option<ExamplePrompt>,
     /// What a step that samples in floats gave.
     floats: Option<(Planes, Planes)>,
+    mirrored: bool,
 }
 
-pub(super) fn apply(steps: &[Step], example: Example, place: Place) -> Result<Prepared> {
+pub(super) fn apply(steps: &[Step], example: Example, place: Place, frame: u64) -> Result<Prepared> {
     let Example { name, image, mask, prompt } = example;
     let size = |what, found: (u32, u32)| {
         let text = |(w, h): (u32, u32)| format!("{w}x{h} pixels");
@@ -34,16 +36,22 @@ pub(super) fn apply(steps: &[Step], example: Example, place: Place) -> Result<Pr
     {
         return Err(size("the coarse mask", coarse.dimensions()));
     }
-    let mut work = Work { image, mask, prompt, floats: None };
+    let mut work = Work { image, mask, prompt, floats: None, mirrored: false };
     for (i, step) in steps.iter().enumerate() {
         // the same kind of step counts for itself, so that others may come and go
         let same = |other: &&Step| std::mem::discriminant(*other) == std::mem::discriminant(step);
         let before = steps[..i].iter().filter(same).count();
-        work.step(step, &mut Dice::new(place, &format!("{} {before}", kind(step))))?;
+        let purpose = match step {
+            Step::Distort { .. } | Step::Enhance { each_frame: true, .. } if frame > 0 => {
+                format!("{} {before} frame {frame}", kind(step))
+            }
+            _ => format!("{} {before}", kind(step)),
+        };
+        work.step(step, &mut Dice::new(place, &purpose))?;
     }
-    let Work { image, mask, prompt, floats } = work;
+    let Work { image, mask, prompt, floats, mirrored } = work;
     let (image, mask) = floats.unwrap_or_else(|| (planes(&image), planes(&mask)));
-    Ok(Prepared { name, image, mask, prompt })
+    Ok(Prepared { name, image, mask, prompt, mirrored })
 }
 
 /// What a step's random numbers are called: never to be changed, as runs that are resumed depend on it.
@@ -59,6 +67,7 @@ fn kind(step: &Step) -> &'static str {
         Step::Affine { .. } => "affine",
         Step::Enhance { .. } => "enhance",
         Step::Grey { .. } => "grey",
+        Step::Distort { .. } => "distort",
         Step::Resize { .. } => "resize",
         Step::LongestSide { .. } => "longest side",
         Step::LargeScaleJitter { .. } => "large scale jitter",
@@ -71,6 +80,7 @@ impl Work {
         let (wide, high) = (f64::from(w), f64::from(h));
         match *step {
             Step::FlipHorizontal { chance } if dice.chance(chance) => {
+                self.mirrored = !self.mirrored;
                 self.each(flip_horizontal, flip_horizontal, &Map([-1., 0., wide, 0., 1., 0.]));
             }
             Step::FlipVertical { chance } if dice.chance(chance) => {
@@ -116,7 +126,7 @@ impl Work {
                     self.matrix(&Map([a, b, dx + x, d, e, dy + y]), false, fill);
                 }
             }
-            Step::Enhance { brightness, contrast, colour, sharpness, tenths, shuffled } => {
+            Step::Enhance { brightness, contrast, colour, sharpness, tenths, shuffled, .. } => {
                 let mut all = [
                     (Quality::Brightness, brightness),
                     (Quality::Contrast, contrast),
@@ -134,6 +144,9 @@ impl Work {
                 }
             }
             Step::Grey { chance } if dice.chance(chance) => self.image = grey(&self.image),
+            Step::Distort { brightness, contrast, saturation, hue } => {
+                distort(&mut self.image, &Distortion { brightness, contrast, saturation, hue }, dice);
+            }
             Step::Resize { width, height, image, mask } => self.resize((width, height), image, mask)?,
             Step::LongestSide { side, image, mask } => {
                 let scale = f64::from(side) / wide.max(high);

@@ -4,7 +4,7 @@ use super::{Sampling, Step, Transforms};
 use crate::error::{DataError, Result};
 
 /// The names of [`preset`]: each for learning and, with `-eval` behind it, for looking at what was learnt.
-pub const PRESETS: [&str; 16] = [
+pub const PRESETS: [&str; 19] = [
     "sam2-unext",
     "sam2-unext-eval",
     "sam2-unet",
@@ -21,6 +21,9 @@ pub const PRESETS: [&str; 16] = [
     "sam-eval",
     "sam2",
     "sam2-eval",
+    "mpg-sam2",
+    "mpg-sam2-images",
+    "mpg-sam2-eval",
 ];
 
 /// What a system's authors do to a picture.
@@ -28,7 +31,7 @@ pub const PRESETS: [&str; 16] = [
 /// # Errors
 /// A name that is not in [`PRESETS`].
 pub fn preset(name: &str) -> Result<Transforms> {
-    use Sampling::{PillowBicubic, PillowBilinear, PillowNearest, TorchBilinear, TorchBilinearCut};
+    use Sampling::{PillowBicubic, PillowBilinear, PillowNearest, TorchBilinear, TorchBilinearCut, TorchNearest};
     let flips =
         |horizontal, vertical| [Step::FlipHorizontal { chance: horizontal }, Step::FlipVertical { chance: vertical }];
     let square = |side, image, mask| Step::Resize { width: side, height: side, image, mask };
@@ -52,6 +55,7 @@ pub fn preset(name: &str) -> Result<Transforms> {
                 sharpness: Some([0., 3.]),
                 tenths: true,
                 shuffled: false,
+                each_frame: false,
             },
             square(1024, PillowBilinear, PillowNearest),
         ],
@@ -80,11 +84,22 @@ pub fn preset(name: &str) -> Result<Transforms> {
             Step::FlipHorizontal { chance: 0.5 },
             Step::Affine { degrees: 25., shear: 20., fill: [123, 116, 103] },
             square(1024, PillowBilinear, PillowNearest),
-            jitter(0.1, 0.03, 0.03),
+            jitter(0.1, 0.03, 0.03, false),
             Step::Grey { chance: 0.05 },
-            jitter(0.1, 0.05, 0.05),
+            jitter(0.1, 0.05, 0.05, true),
         ],
         ("sam2", false) => vec![square(1024, PillowBilinear, PillowNearest)],
+        // videos; BEiT-3 sees the frame as it was before
+        ("mpg-sam2", true) => vec![
+            Step::FlipHorizontal { chance: 0.5 },
+            Step::Distort { brightness: 32., contrast: [0.5, 1.5], saturation: [0.5, 1.5], hue: 18. },
+            square(1024, PillowBilinear, TorchNearest),
+        ],
+        // RefCOCO
+        ("mpg-sam2-images", true) => {
+            vec![Step::FlipHorizontal { chance: 0.5 }, square(1024, PillowBilinear, TorchNearest)]
+        }
+        ("mpg-sam2", false) => vec![square(1024, PillowBilinear, TorchNearest)],
         _ => {
             let known = PRESETS.join(", ");
             return Err(DataError::Plan {
@@ -97,7 +112,7 @@ pub fn preset(name: &str) -> Result<Transforms> {
     Ok(Transforms { steps })
 }
 
-fn jitter(brightness: f64, contrast: f64, colour: f64) -> Step {
+fn jitter(brightness: f64, contrast: f64, colour: f64, each_frame: bool) -> Step {
     let around = |by: f64| Some([1. - by, 1. + by]);
     Step::Enhance {
         brightness: around(brightness),
@@ -106,5 +121,6 @@ fn jitter(brightness: f64, contrast: f64, colour: f64) -> Step {
         sharpness: None,
         tenths: false,
         shuffled: true,
+        each_frame,
     }
 }

@@ -12,6 +12,7 @@ type Bytes<P> = ImageBuffer<P, Vec<u8>>;
 pub(super) fn whole<P: PilPixel>(image: &Bytes<P>, to: (u32, u32), sampling: Sampling) -> Result<Bytes<P>> {
     let filter = match sampling {
         Sampling::PillowNearest => PilFilter::Nearest,
+        Sampling::TorchNearest => return Ok(torch_nearest(image, to)),
         Sampling::PillowBilinear => PilFilter::Bilinear,
         Sampling::PillowBicubic => PilFilter::Bicubic,
         Sampling::TorchBilinear | Sampling::TorchBilinearCut => {
@@ -40,6 +41,12 @@ pub(super) fn bilinear<P: PilPixel>(image: &Bytes<P>, to: (u32, u32)) -> Planes 
         _ => torch::bilinear::<3>(image.as_raw(), from, size),
     };
     Planes { width: to.0, height: to.1, levels }
+}
+
+fn torch_nearest<P: PilPixel>(image: &Bytes<P>, to: (u32, u32)) -> Bytes<P> {
+    let (w, h) = image.dimensions();
+    let at = |i: u32, from: u32, to: u32| ((i as f32 * (from as f32 / to as f32)) as u32).min(from - 1);
+    ImageBuffer::from_fn(to.0, to.1, |x, y| *image.get_pixel(at(x, w, to.0), at(y, h, to.1)))
 }
 
 /// Bytes side by side to planes of floats.

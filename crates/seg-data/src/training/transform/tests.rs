@@ -127,6 +127,28 @@ fn bilinear_equals_torch() {
     }
 }
 
+#[test]
+fn nearest_equals_torch() {
+    let (_, mask) = noise();
+    for (to, expected) in [((64, 64), "b8de875719b601e6"), ((33, 20), "dd522b3f9dab411e")] {
+        assert_eq!(fnv(sampling::whole(&mask, to, Sampling::TorchNearest).unwrap().as_raw()), expected, "{to:?}");
+    }
+}
+
+#[test]
+fn frames_go_the_same_way_with_colours_of_their_own() {
+    let (image, mask) = noise();
+    let example = || Example { name: "f".into(), image: image.clone(), mask: mask.clone(), prompt: None };
+    for name in ["mpg-sam2", "sam2"] {
+        let transforms = preset(name).unwrap().with_side(32);
+        let frames: Vec<Prepared> =
+            (0..4).map(|frame| transforms.apply_to_frame(example(), place(3), frame).unwrap()).collect();
+        assert!(frames.iter().all(|f| f.mask == frames[0].mask && f.mirrored == frames[0].mirrored), "{name}");
+        assert!(frames.iter().skip(1).any(|f| f.image != frames[0].image), "{name}");
+        assert_eq!(frames[0], transforms.apply(example(), place(3)).unwrap());
+    }
+}
+
 /// A mask with a rectangle, and a prompt that says the same.
 fn rectangle() -> Example {
     let inside = |x: u32, y: u32| (10..22).contains(&x) && (6..15).contains(&y);
@@ -223,7 +245,13 @@ fn a_place_tells_what_is_done_whatever_other_steps_there_are() {
     };
     assert_eq!(sorted(of(&jitter, 5)), sorted(of(&more, 5)));
     let flip = Transforms { steps: vec![Step::FlipHorizontal { chance: 0.5 }] };
-    let flipped = (0..200).filter(|i| of(&flip, *i) != sampling::planes(&example.image)).count();
+    let changed = |i: &u64| {
+        let prepared = flip.apply(example.clone(), place(*i)).unwrap();
+        let changed = prepared.image != sampling::planes(&example.image);
+        assert_eq!(changed, prepared.mirrored);
+        changed
+    };
+    let flipped = (0..200).filter(changed).count();
     assert!((70..130).contains(&flipped), "{flipped} of 200");
     let trim = Transforms { steps: vec![Step::TrimBorder { most: 3 }] };
     let widths: std::collections::BTreeSet<u32> = (0..50).map(|i| of(&trim, i).width).collect();
