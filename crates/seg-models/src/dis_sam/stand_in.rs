@@ -74,7 +74,7 @@ impl StandIn {
         let room = grown(bbox, self.surroundings.reach(bbox) as u32, image.dimensions());
         let near = self.look(image, bbox)?;
         let sight = match near.is_small() {
-            true => self.of_small(image, near, room)?,
+            true => from_afar(near, self.look(image, [0, 0, image.width(), image.height()])?, room),
             false => near,
         };
         let sight = sight.within(room);
@@ -83,20 +83,48 @@ impl StandIn {
     }
 }
 
-impl StandIn {
-    /// A window of few pixels is enlarged so far that its edges blur: where the whole image shows the same object, and hardly anything beyond the
-    /// box, it is seen there.
-    fn of_small(&self, image: &RgbImage, near: Sight, room: [u32; 4]) -> Result<Sight> {
-        let scene = self.look(image, [0, 0, image.width(), image.height()])?;
-        let in_box = scene.everything.clone().within(room);
-        let alone = share(&scene.everything, &in_box) >= ALONE;
-        let same = iou(&scene.crop(&in_box, near.window), &near.everything.clone().within(near.local(room))) >= SAME;
-        Ok(if alone && same { scene } else { near })
-    }
+/// A window of few pixels (`near`) is enlarged so far that its edges blur: where the whole image (`scene`) shows the same object, and hardly anything beyond
+/// the box with its surroundings (`room`), it is seen there.
+fn from_afar(near: Sight, scene: Sight, room: [u32; 4]) -> Sight {
+    let in_box = scene.everything.clone().within(room);
+    let alone = share(&scene.everything, &in_box) >= ALONE;
+    let same = iou(&scene.crop(&in_box, near.window), &near.everything.clone().within(near.local(room))) >= SAME;
+    if alone && same { scene } else { near }
 }
 
 /// A box within the image in whole pixels, at least one.
 fn pixels([x0, y0, x1, y1]: [f32; 4], (width, height): (u32, u32)) -> [u32; 4] {
     let (left, top) = ((x0 as u32).min(width - 1), (y0 as u32).min(height - 1));
     [left, top, (x1.ceil() as u32).clamp(left + 1, width), (y1.ceil() as u32).clamp(top + 1, height)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IMAGE: (u32, u32) = (40, 24);
+    const WINDOW: [u32; 4] = [8, 4, 20, 16];
+    const ROOM: [u32; 4] = [9, 5, 19, 15];
+
+    /// A window of the image in which these boxes of the image are seen.
+    fn sight(window: [u32; 4], boxes: &[[u32; 4]]) -> Sight {
+        let [x0, y0, x1, y1] = window;
+        let held = |x: u32, y: u32| boxes.iter().any(|b| (b[0]..b[2]).contains(&x) && (b[1]..b[3]).contains(&y));
+        let map = (y0..y1).flat_map(|y| (x0..x1).map(move |x| (x, y))).map(|(x, y)| f32::from(u8::from(held(x, y))));
+        Sight::of_map(map.collect(), window, IMAGE)
+    }
+
+    #[test]
+    fn a_small_object_is_taken_from_the_whole_image_where_that_shows_nothing_else() {
+        const WHOLE: [u32; 4] = [0, 0, IMAGE.0, IMAGE.1];
+        let (object, blurred, other) = ([10, 6, 18, 14], [10, 6, 18, 13], [24, 2, 36, 20]);
+        let near = || sight(WINDOW, &[blurred]);
+        assert!(near().is_small() && !sight(WHOLE, &[object]).is_small());
+        let taken = |scene: &[[u32; 4]]| from_afar(near(), sight(WHOLE, scene), ROOM).window;
+        assert_eq!(taken(&[object]), WHOLE);
+        // beside something else, of another shape, not seen at all
+        assert_eq!(taken(&[object, other]), WINDOW);
+        assert_eq!(taken(&[[10, 6, 14, 14]]), WINDOW);
+        assert_eq!(taken(&[]), WINDOW);
+    }
 }

@@ -60,7 +60,8 @@ impl Run {
     /// A protocol or a watched score that is not known.
     pub fn check_validation(&self) -> Result<()> {
         let protocol = self.protocol()?;
-        let scores = Evaluator::new(protocol.clone(), &METRICS).measure(Plane::new(&[0, 255], 2, 1)?, Plane::new(&[0, 255], 2, 1)?)?;
+        let scores = Evaluator::new(protocol.clone(), &METRICS)
+            .measure(Plane::new(&[0, 255], 2, 1)?, Plane::new(&[0, 255], 2, 1)?)?;
         let mut all = Accumulator::new(protocol, METRICS.to_vec(), false);
         all.add("a", &scores)?;
         let scores = Scores { values: all.aggregate()?.values, examples: 1 };

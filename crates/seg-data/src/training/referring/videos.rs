@@ -152,7 +152,8 @@ impl ReferringVideos {
         let (video, names) = &self.videos[meant.video];
         match &self.masks {
             Masks::Labels(folder) => {
-                let mut labels = load_labels(folder.join(video).join(format!("{}.png", names[frame])), &self.limits)?;
+                let mut labels =
+                    load_labels(folder.join(video).join(format!("{}.png", names[frame])), &self.limits)?.labels;
                 let levels: Vec<u8> = meant.objects.iter().filter_map(|object| object.parse().ok()).collect();
                 labels.iter_mut().for_each(|v| *v = if levels.contains(v) { 255 } else { 0 });
                 Ok(labels)
