@@ -12,6 +12,10 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("is-net", include_str!("../../../recipes/is-net.toml")),
     ("is-net-gt", include_str!("../../../recipes/is-net-gt.toml")),
     ("dis-sam", include_str!("../../../recipes/dis-sam.toml")),
+    ("sam2-unet-small", include_str!("../../../recipes/small/sam2-unet.toml")),
+    ("mgd-sam2-small", include_str!("../../../recipes/small/mgd-sam2.toml")),
+    ("is-net-small", include_str!("../../../recipes/small/is-net.toml")),
+    ("dis-sam-small", include_str!("../../../recipes/small/dis-sam.toml")),
 ];
 
 /// The recipe `name`, which is a file or one of ours, with values changed as `--set` says.
