@@ -22,7 +22,7 @@ impl Rle {
             let n = xy.len();
             return Err(DataError::rle(format!("a polygon of {n} coordinates, expected an even number, at least 6")));
         }
-        if let Some(wrong) = xy.iter().find(|v| !(v.abs() <= FARTHEST)) {
+        if let Some(wrong) = xy.iter().find(|v| v.is_nan() || v.abs() > FARTHEST) {
             return Err(DataError::rle(format!("a polygon's coordinate is {wrong}, expected -1000000 to 1000000")));
         }
         let corners: Vec<[i64; 2]> = points.iter().map(|p| p.map(|v| (FINE * v + 0.5) as i64)).collect();

@@ -154,7 +154,7 @@ impl Work {
                 self.resize((scaled(wide), scaled(high)), image, mask)?;
             }
             Step::LargeScaleJitter { side, scale, fill } => {
-                self.jitter(side, dice.between(scale[0], scale[1]), fill, dice)?
+                self.jitter(side, dice.between(scale[0], scale[1]), fill, dice)?;
             }
             _ => {}
         }

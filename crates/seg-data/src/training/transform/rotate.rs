@@ -1,6 +1,7 @@
 //! Pillow's `Image.transform` with an affine matrix, and what `Image.rotate` asks of it.
 //!
-//! Source: Pillow, `src/libImaging/Geometry.c`. Measured with 12.3 and 13.0.
+//! Source: Pillow, `src/libImaging/Geometry.c`. Measured with 12.3 and 13.0. Its bicubic filter is another than that of
+//! `resize` (`findings/pillow_two_bicubics.sh`).
 
 use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
