@@ -1,6 +1,5 @@
 //! `hrseg train` as a user runs it.
-
-mod common;
+#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -159,6 +158,52 @@ fn a_run_is_not_gone_on_with_by_another_recipe() {
     std::fs::write(folder.path().join("spec.toml"), "size = 40\n[kinds]\ndisc = 1\n").unwrap();
     let output = folder.train(&["--out", "run", "--resume"]);
     assert!(!output.status.success() && text(&output).contains("other data"), "{}", text(&output));
+}
+
+#[test]
+fn gradients_reach_all_that_the_recipes_train() {
+    let folder = Folder::new();
+    std::fs::write(
+        folder.path().join("prompted.toml"),
+        "task = \"prompted\"\nsize = 64\nobjects = [2, 3]\n[kinds]\ndisc = 1\n",
+    )
+    .unwrap();
+    for (recipe, data) in [
+        ("sam2-unet-small", "spec"),
+        ("mgd-sam2-small", "spec"),
+        ("is-net-small", "spec"),
+        ("dis-sam-small", "prompted"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
+        command.current_dir(folder.path()).args(["train", recipe, "--dry-run", "--set", "data.batch=2", "--json"]);
+        let output = command.args(["--data", &format!("procedural:{data}.toml")]).output().unwrap();
+        done(&output);
+        let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(plan["gradients"].as_u64() > Some(200), "{recipe}: {plan}");
+    }
+}
+
+#[test]
+fn a_folder_trains_with_a_picture_that_cannot_be_read() {
+    let folder = Folder::new();
+    for (name, inside) in [("a", 10), ("b", 20), ("c", 30)] {
+        let image =
+            image::RgbImage::from_fn(40, 40, |x, _| if x < inside { [200, 80, 40] } else { [30, 60, 90] }.into());
+        let mask = image::GrayImage::from_fn(40, 40, |x, _| [if x < inside { 255 } else { 0 }].into());
+        for (part, picture) in [("im", image::DynamicImage::from(image)), ("gt", image::DynamicImage::from(mask))] {
+            std::fs::create_dir_all(folder.path().join("set").join(part)).unwrap();
+            picture.save(folder.path().join("set").join(part).join(format!("{name}.png"))).unwrap();
+        }
+    }
+    let broken = folder.path().join("set/im/b.png");
+    let bytes = std::fs::read(&broken).unwrap();
+    std::fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
+    let output =
+        command.current_dir(folder.path()).args(["train", "r.toml", "--data", "set", "--out", "run"]).output().unwrap();
+    done(&output);
+    let said = text(&output);
+    assert!(said.contains("b.png") && said.contains("left out of its batch"), "{said}");
 }
 
 #[test]

@@ -307,13 +307,13 @@ pub enum DataError {
     #[error("{name}: `{key}` is {found}; expected {expected}")]
     Spec {
         /// The file's name, or the specification's.
-        name: String,
+        name: Box<str>,
         /// The key, with its tables.
-        key: String,
+        key: Box<str>,
         /// Its value.
-        found: String,
+        found: Box<str>,
         /// What it may be.
-        expected: String,
+        expected: Box<str>,
     },
     /// A tensor operation failed.
     #[error(transparent)]

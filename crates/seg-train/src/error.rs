@@ -92,20 +92,32 @@ pub enum TrainError {
     },
     /// Examples that cannot be had.
     #[error(transparent)]
-    Data(#[from] seg_data::DataError),
+    Data(Box<seg_data::DataError>),
     /// Weights that cannot be read or written.
     #[error(transparent)]
-    Weights(#[from] seg_checkpoints::Error),
+    Weights(Box<seg_checkpoints::Error>),
     /// A score that cannot be computed.
     #[error(transparent)]
-    Score(#[from] seg_metrics::Error),
+    Score(Box<seg_metrics::Error>),
     /// The model failed.
     #[error(transparent)]
-    Model(#[from] seg_models::Error),
+    Model(Box<seg_models::Error>),
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
+
+macro_rules! boxed {
+    ($($variant:ident: $from:ty),*) => {
+        $(impl From<$from> for TrainError {
+            fn from(error: $from) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        })*
+    };
+}
+
+boxed!(Data: seg_data::DataError, Weights: seg_checkpoints::Error, Score: seg_metrics::Error, Model: seg_models::Error);
 
 impl TrainError {
     /// For `map_err` of an operation on a file.

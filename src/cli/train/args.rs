@@ -31,6 +31,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR|procedural[:SPEC.toml]", default_value = "procedural")]
     pub data: String,
 
+    /// How the folders of --data and --val are laid out: dis5k, duts, … (docs/training.md); without it they are found by looking
+    #[arg(long, value_name = "NAME")]
+    pub layout: Option<String>,
+
     /// Where everything of the run is written
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use seg_data::training::folders::named;
 use seg_data::training::procedural::Procedural;
 use seg_data::training::{Examples, PairedFolder};
 
@@ -11,11 +12,18 @@ use crate::cli::{Common, UsageError};
 const PROCEDURAL: &str = "procedural";
 
 /// Examples of a folder, or made on the fly: without end, or `length` of them.
-pub fn open(argument: &str, length: Option<u64>, common: &Common) -> anyhow::Result<Arc<dyn Examples>> {
+pub fn open(
+    argument: &str,
+    layout: Option<&str>,
+    length: Option<u64>,
+    common: &Common,
+) -> anyhow::Result<Arc<dyn Examples>> {
     if let Some(spec) = procedural(argument) {
         return made(spec, length);
     }
-    let folder = PairedFolder::open(argument, None, None).map_err(|error| UsageError(error.to_string()))?;
+    let usage = |error: seg_data::DataError| UsageError(error.to_string());
+    let layout = layout.map(named).transpose().map_err(usage)?;
+    let folder = PairedFolder::open(argument, layout.as_ref(), None).map_err(usage)?;
     Ok(Arc::new(folder.reading(seg_data::training::folders::Reading { limits: common.limits(), ..Default::default() })))
 }
 

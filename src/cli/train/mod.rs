@@ -29,8 +29,9 @@ pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     }
     let device = common.device.open()?;
     let recipe = recipes::read(&args.recipe, &args.set)?;
-    let data = data::open(&args.data, None, common)?;
-    let validation = args.val.as_ref().map(|val| data::open(val, Some(recipe.validation.examples), common));
+    let data = data::open(&args.data, args.layout.as_deref(), None, common)?;
+    let validation =
+        args.val.as_ref().map(|val| data::open(val, args.layout.as_deref(), Some(recipe.validation.examples), common));
     let validation = match validation {
         Some(validation) => Some(validation?),
         None => data::held_out(&args.data, recipe.validation.examples)?,

@@ -20,6 +20,9 @@ const COLOURS: [[u8; 3]; 7] =
 const GREY: Rgb888 = Rgb888::new(205, 205, 205);
 const INK: Rgb888 = Rgb888::new(40, 40, 40);
 
+/// Steps and values by the number's name.
+type Series<'l> = BTreeMap<&'l str, Vec<(f64, f64)>>;
+
 /// Draws all numbers of a log: those whose names begin alike up to the last `/` and `_` stand in one panel (`train/loss`, `train/loss_iou`).
 ///
 /// A number of the training is drawn as it is, faint, and as its running mean over a fiftieth of the run.
@@ -27,7 +30,7 @@ const INK: Rgb888 = Rgb888::new(40, 40, 40);
 /// # Errors
 /// None to speak of: a log without numbers gives an empty panel.
 pub fn curves(lines: &[Line]) -> Result<RgbImage> {
-    let mut panels: BTreeMap<String, BTreeMap<&str, Vec<(f64, f64)>>> = BTreeMap::new();
+    let mut panels: BTreeMap<String, Series<'_>> = BTreeMap::new();
     for line in lines {
         for (name, value) in line.scalars.iter().filter(|(name, value)| value.is_finite() && drawn(name)) {
             let panel = panels.entry(panel_of(name)).or_default();
@@ -56,7 +59,7 @@ fn panel_of(name: &str) -> String {
     if group == "val" { "val".into() } else { format!("{group}/{kind}") }
 }
 
-fn panel(canvas: &mut Canvas, top: i32, title: &str, series: &BTreeMap<&str, Vec<(f64, f64)>>, last: f64) {
+fn panel(canvas: &mut Canvas, top: i32, title: &str, series: &Series<'_>, last: f64) {
     let [left, above, right, below] = MARGIN;
     let (x0, x1) = (left, PANEL.0 as i32 - right);
     let (y0, y1) = (top + above, top + PANEL.1 as i32 - below);
@@ -177,7 +180,7 @@ mod tests {
             let loss = 1. / (1. + step as f64 / 20.) + 0.05 * (step as f64).sin();
             let mut scalars = BTreeMap::from([("train/loss".to_owned(), loss), ("train/lr".to_owned(), 1e-4)]);
             scalars.insert("train/loss_iou".to_owned(), loss / 2.);
-            if step % 50 == 0 {
+            if step.is_multiple_of(50) {
                 scalars.insert("val/mask_iou".to_owned(), 1. - loss);
                 scalars.insert("val/precision_at.0.5".to_owned(), 1.);
             }

@@ -186,7 +186,7 @@ impl Run {
                 examples: self.recipe.data.batch * self.recipe.data.accumulate,
                 seconds: started.elapsed().as_secs_f64(),
             });
-            let due = |every: u64| every > 0 && entry.step % every == 0;
+            let due = |every: u64| every > 0 && entry.step.is_multiple_of(every);
             let last = entry.step == length.steps;
             if let Some(examples) = self.validation.as_deref().filter(|_| last || due(self.recipe.validation.every)) {
                 let scores = self.measured(examples, ema.as_ref(), entry.step)?;

@@ -81,13 +81,8 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn wrong(&self, key: &str, found: impl Into<String>, expected: impl Into<String>) -> DataError {
-        DataError::Spec {
-            name: self.name.to_owned(),
-            key: key.to_owned(),
-            found: found.into(),
-            expected: expected.into(),
-        }
+    fn wrong(&self, key: &str, found: impl Into<Box<str>>, expected: impl Into<Box<str>>) -> DataError {
+        DataError::Spec { name: self.name.into(), key: key.into(), found: found.into(), expected: expected.into() }
     }
 
     fn between(&self, key: &str, value: f64, low: f64, high: f64) -> Result<()> {

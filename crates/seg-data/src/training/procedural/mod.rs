@@ -91,9 +91,9 @@ impl Procedural {
                 let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
                     std::io::ErrorKind::NotFound => DataError::Spec {
                         name: "procedural".into(),
-                        key: argument.to_owned(),
+                        key: argument.into(),
                         found: "no file".into(),
-                        expected: format!("a TOML file, or one of {}", Spec::NAMES.join(", ")),
+                        expected: format!("a TOML file, or one of {}", Spec::NAMES.join(", ")).into(),
                     },
                     _ => DataError::io(path, "read it", e),
                 })?;

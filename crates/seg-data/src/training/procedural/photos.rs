@@ -132,9 +132,9 @@ impl Photos {
     ) -> Result<Option<(Coverage, RgbImage)>> {
         let (path, photo) = self.any(true, dice)?;
         let mut alpha = photo.alpha.clone().ok_or_else(|| DataError::Spec {
-            name: spec.to_owned(),
+            name: spec.into(),
             key: "cutouts".into(),
-            found: format!("a folder with {}, which has no transparent pixel", path.display()),
+            found: format!("a folder with {}, which has no transparent pixel", path.display()).into(),
             expected: "images with transparency around the object".into(),
         })?;
         let mut thick = photo.image.clone();
