@@ -170,6 +170,7 @@ fn gradients_reach_all_that_the_recipes_train() {
     .unwrap();
     for (recipe, data) in [
         ("sam2-unet-small", "spec"),
+        ("sam2-unext-small", "spec"),
         ("mgd-sam2-small", "spec"),
         ("is-net-small", "spec"),
         ("dis-sam-small", "prompted"),

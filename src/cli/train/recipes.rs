@@ -13,6 +13,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("is-net-gt", include_str!("../../../recipes/is-net-gt.toml")),
     ("dis-sam", include_str!("../../../recipes/dis-sam.toml")),
     ("sam2-unet-small", include_str!("../../../recipes/small/sam2-unet.toml")),
+    ("sam2-unext-small", include_str!("../../../recipes/small/sam2-unext.toml")),
     ("mgd-sam2-small", include_str!("../../../recipes/small/mgd-sam2.toml")),
     ("is-net-small", include_str!("../../../recipes/small/is-net.toml")),
     ("dis-sam-small", include_str!("../../../recipes/small/dis-sam.toml")),

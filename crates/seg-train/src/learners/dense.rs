@@ -8,6 +8,7 @@ use crate::recipe::Recipe;
 use crate::{Result, mgd_sam2, sam2_unet};
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
+use hiera_encoder::HieraConfig;
 use multiview_fusion::PositionTable;
 use seg_checkpoints::TrainingWeights;
 use seg_data::training::transform::Prepared;
@@ -26,11 +27,29 @@ use vit_encoder::DinoV2Config;
 #[serde(deny_unknown_fields, default)]
 struct ModelPart {
     trunk: Option<Trunk>,
-    /// SAM2-UNeXT's second encoder.
-    dino: Option<DinoV2Config>,
+    /// SAM2-UNeXT's second encoder, where it is not the published one.
+    dino: Option<DinoPart>,
     image_size: Option<usize>,
     /// Channels of the decoder.
     channels: Option<usize>,
+}
+
+/// A small DINOv2.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DinoPart {
+    /// Side of its input, a multiple of 14.
+    image_size: usize,
+    embed_dim: usize,
+    depth: usize,
+    num_heads: usize,
+}
+
+impl DinoPart {
+    fn config(self) -> DinoV2Config {
+        let Self { image_size: _, embed_dim, depth, num_heads } = self;
+        DinoV2Config { embed_dim, depth, num_heads, ..DinoV2Config::vit_s() }
+    }
 }
 
 impl ModelPart {
@@ -147,12 +166,12 @@ impl UnextLearner {
         at.only(&["sam2", "dino", "weights"])?;
         let NoLossPart {} = recipe.part("loss", &recipe.loss)?;
         let part = ModelPart::of(recipe)?;
-        let published = Sam2UnextConfig::large();
-        let mut cfg = Sam2UnextConfig {
-            trunk: part.trunk.map_or(published.trunk.clone(), |trunk| trunk.config()),
-            dino: part.dino.unwrap_or(published.dino.clone()),
-            ..published
-        };
+        let trunk = part.trunk.map_or_else(HieraConfig::large, |trunk| trunk.config());
+        let dino = part.dino.map_or_else(DinoV2Config::vit_l, DinoPart::config);
+        let mut cfg = Sam2UnextConfig::on(trunk, dino);
+        if let Some(dino) = part.dino {
+            cfg.dino.image_size = dino.image_size;
+        }
         cfg.image_size = part.image_size.unwrap_or(cfg.image_size);
         cfg.channels = part.channels.unwrap_or(cfg.channels);
         let files = (at.file("sam2"), at.file("dino"));
