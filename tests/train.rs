@@ -27,6 +27,8 @@ examples = 2
 pictures = 2
 [checkpoint]
 every = 2
+[probe]
+without_gradient = ["*.conv_s1.bias"]
 "#;
 
 /// Small pictures.
