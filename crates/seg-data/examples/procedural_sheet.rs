@@ -18,7 +18,7 @@ const COLUMNS: u32 = 4;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let out = arguments.next().ok_or("expected a folder to write to")?;
+    let out = arguments.next().unwrap_or_else(|| "procedural_sheets".into());
     let out = Path::new(&out);
     std::fs::create_dir_all(out)?;
     if let Some(spec) = arguments.next() {
