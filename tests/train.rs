@@ -112,6 +112,51 @@ fn a_resumed_run_is_the_undisturbed_one_to_the_bit() {
     }
 }
 
+/// `HRSEG_KILLS` says how many; a checkpoint is written at every step, so that most of them fall into the writing of one.
+#[test]
+fn kills_at_random_moments_lose_nothing() {
+    let kills: u32 = std::env::var("HRSEG_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
+    let folder = Folder::new();
+    let often = ["--set", "checkpoint.every=1", "--set", "length={steps=40}", "--set", "validation.every=0"];
+    done(&folder.train(&[&["--out", "straight"][..], &often].concat()));
+    let mut done_before = 0;
+    let mut random = 12345u64;
+    for kill in 0..kills {
+        let out = format!("killed{}", done_before);
+        let mut child = folder
+            .command(&[&["--out", &out, "--resume"][..], &often].concat())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        std::thread::sleep(std::time::Duration::from_millis(50 + (random >> 33) % 500));
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            // it was quicker: the next one is killed from the beginning on
+            done_before = kill + 1;
+        }
+    }
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.starts_with("killed") {
+            continue;
+        }
+        done(&folder.train(&[&["--out", &name, "--resume"][..], &often].concat()));
+        for file in ["last.safetensors", "log.jsonl", "checkpoints/00000040/state.safetensors"] {
+            assert_eq!(
+                folder.bytes(&format!("straight/{file}")),
+                folder.bytes(&format!("{name}/{file}")),
+                "{name}: {file}"
+            );
+        }
+        let parts = std::fs::read_dir(folder.path().join(&name).join("checkpoints")).unwrap();
+        let left: Vec<_> =
+            parts.map(|e| e.unwrap().file_name()).filter(|n| n.to_string_lossy().starts_with('.')).collect();
+        assert!(left.is_empty(), "{name}: {left:?}");
+    }
+}
+
 #[test]
 fn a_damaged_checkpoint_falls_back_and_says_so() {
     let folder = Folder::new();
