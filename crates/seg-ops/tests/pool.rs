@@ -82,6 +82,30 @@ fn pools_that_round_up() {
 }
 
 #[test]
+fn large_windows() {
+    check([2, 2, 9, 12], 5, 1, 2, false);
+    check([1, 2, 8, 11], 4, 3, 1, true);
+    check([1, 1, 12, 9], 7, 2, 3, false);
+    // as large as the image and larger, as in the weights near edges
+    check([1, 1, 6, 5], 11, 1, 5, false);
+}
+
+#[test]
+fn a_number_that_is_not_finite_stays_in_its_windows() {
+    let p = Pool2dParams { kernel: 5, stride: 1, padding: 2, ceil_mode: false, layout: Layout::Nchw };
+    for odd in [f32::NAN, f32::INFINITY] {
+        let mut row = vec![1f32; 16 * 8];
+        row[3 * 16 + 4] = odd;
+        let x = Tensor::from_vec(row, (1, 1, 8, 16), &Device::Cpu).unwrap();
+        let means = values(&avg_pool2d(&x, &p).unwrap());
+        for (i, mean) in means.iter().enumerate() {
+            let near = (i % 16).abs_diff(4) <= 2 && (i / 16).abs_diff(3) <= 2;
+            assert_eq!(mean.is_finite(), !near, "{odd} {i}");
+        }
+    }
+}
+
+#[test]
 fn of_equal_maxima_the_first_gets_the_gradient() {
     let x = [Tensor::ones((1, 1, 4, 4), DType::F64, &Device::Cpu).unwrap()];
     let p = Pool2dParams { kernel: 2, stride: 2, padding: 0, ceil_mode: false, layout: Layout::Nchw };

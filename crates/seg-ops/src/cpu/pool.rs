@@ -58,8 +58,9 @@ fn forward<T: Float>(x: &Tensor, p: &Pool2dParams, kind: Kind) -> Result<Value> 
         if y.is_empty() {
             return;
         }
-        y.par_chunks_mut(s.out.1 * d).with_min_len(1024_usize.div_ceil(s.out.1 * d)).enumerate().for_each(
-            |(row, y)| {
+        y.par_chunks_mut(s.out.1 * d).with_min_len(1024_usize.div_ceil(s.out.1 * d)).enumerate().for_each_init(
+            Sums::default,
+            |sums, (row, y)| {
                 let (image, oy) = (row / s.out.0, row % s.out.0);
                 let x = &data[image * h * w * d..][..h * w * d];
                 let (top, bottom) = Shape::window(p, oy, h);
@@ -68,6 +69,16 @@ fn forward<T: Float>(x: &Tensor, p: &Pool2dParams, kind: Kind) -> Result<Value> 
                         #[inline(always)]
                         || row_maxima(x, y, p, w, (top, bottom)),
                     );
+                }
+                if d == 1 && kind == Kind::Mean && p.kernel >= LARGE {
+                    let rows = p.divisor(oy, h);
+                    let finite = simd(
+                        #[inline(always)]
+                        || sums.row_means(&x[top * w..bottom * w], y, p, (w, rows)),
+                    );
+                    if finite {
+                        return;
+                    }
                 }
                 simd(
                     #[inline(always)]
@@ -110,6 +121,41 @@ fn forward<T: Float>(x: &Tensor, p: &Pool2dParams, kind: Kind) -> Result<Value> 
     // SAFETY: every pixel of every row is copied to or filled before it is read.
     let y = unsafe { written(s.images * s.out.0 * s.out.1 * d, each) };
     Ok(Value::new(y, &p.layout.shape(b, c, s.out.0, s.out.1)[..]))
+}
+
+/// Windows of this side and more are summed up by columns, and along the row as differences of running sums.
+const LARGE: usize = 4;
+
+/// Sums of a row of windows: of each column over the windows' rows, and of the columns up to each.
+#[derive(Default)]
+struct Sums<T> {
+    columns: Vec<T>,
+    running: Vec<f64>,
+}
+
+impl<T: Float> Sums<T> {
+    /// One row of means of one plane, from the rows `x` that its windows cover; `rows` counts towards the divisor. `false`, and nothing to be read, where a number is
+    /// not finite: it would spoil the windows behind it.
+    #[inline(always)]
+    fn row_means(&mut self, x: &[T], y: &mut [T], p: &Pool2dParams, (w, rows): (usize, usize)) -> bool {
+        self.columns.clear();
+        self.columns.resize(w, T::ZERO);
+        for x in x.chunks_exact(w) {
+            self.columns.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x);
+        }
+        self.running.clear();
+        self.running.push(0.);
+        let mut sum = 0.;
+        self.running.extend(self.columns.iter().map(|column| {
+            sum += column.as_f64();
+            sum
+        }));
+        for (ox, y) in y.iter_mut().enumerate() {
+            let (left, right) = Shape::window(p, ox, w);
+            *y = T::of((self.running[right] - self.running[left]) / (rows * p.divisor(ox, w)) as f64);
+        }
+        sum.is_finite()
+    }
 }
 
 /// One row of maxima of one plane, column of the window by column, so that it vectorises.
