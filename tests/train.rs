@@ -180,6 +180,12 @@ fn what_cannot_be_is_one_line() {
     for (arguments, expected) in [
         (&["--out", "run", "--set", "schedule.lrr=1"][..], "did you mean `lr`"),
         (&["--out", "run", "--set", "data.batch=0"], "data.batch is 0"),
+        (&["--out", "run", "--set", "data.batch=1000000"], "expected at most 4096"),
+        (&["--out", "run", "--set", "data.workers=100000"], "expected 1 to 64"),
+        (&["--out", "run", "--set", "ema=2"], "ema is 2"),
+        (&["--out", "run", "--set", "optimizer.eps=-1"], "optimizer.eps is -1"),
+        (&["--out", "run", "--set", "validation.examples=0"], "validation.examples is 0"),
+        (&["--out", "run", "--set", "rules.thaw=[\"nothing.*\"]"], "\"nothing.*\", which is the name of no weight"),
         (&["--out", "run", "--set", "model.image_sice=4"], "did you mean `image_size`"),
         (&["--out", "run", "--set", "start.weights=nowhere.pt"], "nowhere.pt"),
         (&["--out", "run", "--set", "start.sam2=x"], "does not start from `sam2`"),
@@ -252,6 +258,36 @@ fn a_folder_trains_with_a_picture_that_cannot_be_read() {
     done(&output);
     let said = text(&output);
     assert!(said.contains("b.png") && said.contains("left out of its batch"), "{said}");
+}
+
+#[test]
+fn one_training_a_folder() {
+    let folder = Folder::new();
+    let long = ["--out", "run", "--resume", "--set", "length={steps=100000}"];
+    let mut first = folder.command(&long).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let begun = folder.path().join("run/log.jsonl");
+    while !begun.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(first.try_wait().unwrap().is_none(), "the first run ended");
+    }
+    let second = folder.train(&long);
+    assert!(!second.status.success() && text(&second).contains("at work in this folder"), "{}", text(&second));
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn weights_are_used_at_the_size_that_they_have_learnt_at() {
+    // the published sizes of IS-Net, at 64 pixels, without a step that matters
+    let folder = Folder::new();
+    let small = ["--set", "model={image_size=128}", "--set", "length={steps=1}", "--set", "validation.every=0"];
+    done(&folder.train(&[&["--out", "run"][..], &small].concat()));
+    image::RgbImage::from_pixel(90, 70, [9, 80, 200].into()).save(folder.path().join("p.png")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
+    let arguments = ["segment", "p.png", "--model", "is-net", "--weights", "run/last.safetensors"];
+    let output = command.current_dir(folder.path()).args(arguments).output().unwrap();
+    done(&output);
+    assert!(text(&output).contains("trained at 128 x 128 pixels"), "{}", text(&output));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use candle_core::{DType, Tensor, Var};
 use seg_checkpoints::{TrainingWeights, fits};
 use seg_data::training::{Dice, Place};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What a recipe says about gradients that the paper itself lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,17 @@ pub struct Proof {
     pub excepted: usize,
     /// Frozen weights without one.
     pub still: usize,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reached, excepted, still } = self;
+        write!(f, "gradients reach {reached} weights")?;
+        if *excepted > 0 {
+            write!(f, "; {excepted} more get none, as the recipe says (`probe.without_gradient`)")?;
+        }
+        write!(f, "; {still} stay as they are")
+    }
 }
 
 /// Computes one gradient, by `loss`, and looks at it: every trained weight must have a finite one that is not zero everywhere, and no frozen one any.

@@ -52,6 +52,12 @@ pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     };
     let stop = stop_on_interrupt()?;
     let mut onlooker = Onlooker::new(&run, common.json);
+    if run.validation.is_none() {
+        onlooker.say("no --val: nothing is measured, and there will be no best.safetensors");
+    }
+    if let Some(note) = plan::prompts_unseen(&run) {
+        onlooker.say(&note);
+    }
     plan::starts_from(&run).iter().for_each(|line| onlooker.say(line));
     let ended = run.train(args.resume, &stop, &mut onlooker)?;
     onlooker.ended(&ended, &out)?;

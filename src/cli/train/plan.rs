@@ -3,8 +3,10 @@
 use std::io::Write as _;
 use std::time::Instant;
 
+use seg_data::training::Place;
 use seg_train::run::Run;
 
+use super::watch::clock;
 use crate::cli::memory::peak_rss_bytes;
 use crate::cli::{Common, Outcome};
 
@@ -47,7 +49,11 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
     }
     let examples = run.data.len().map_or_else(|| "endless".into(), |len| format!("{len} examples"));
     writeln!(out, "system     {}", recipe.system.as_str())?;
-    writeln!(out, "data       {examples}, batches of {}", recipe.data.batch)?;
+    let batch = run.data.len().map_or(recipe.data.batch, |len| recipe.data.batch.min(len as usize));
+    writeln!(out, "data       {examples}, batches of {batch}")?;
+    if let Some(note) = prompts_unseen(run) {
+        writeln!(out, "           {note}")?;
+    }
     if let Some(validation) = &run.validation {
         let count = validation.len().unwrap_or(u64::MAX).min(recipe.validation.examples);
         writeln!(out, "held out   {count} examples, watched: {}", recipe.validation.watch)?;
@@ -72,7 +78,7 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
         length.steps_per_epoch,
         rates.join(" → ")
     )?;
-    writeln!(out, "a step     {seconds:.2} s here (measured once, no optimiser); the run {:.1} h", total / 3600.)?;
+    writeln!(out, "a step     {seconds:.2} s here (measured once, no optimiser); the run about {}", clock(total))?;
     if let Some(memory) = memory {
         let state = 2 * 4 * groups.iter().map(|group| group.2).sum::<u64>();
         let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
@@ -84,6 +90,15 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
         )?;
     }
     Ok(Outcome::Done)
+}
+
+/// Where the data says which of several objects is meant, and the system is not told: what it should learn cannot be seen in the picture.
+pub fn prompts_unseen(run: &Run) -> Option<String> {
+    let place = Place { seed: run.recipe.seed, epoch: 0, index: 0 };
+    let prompted = run.data.example(place).ok()?.prompt.is_some();
+    let system = run.recipe.system.as_str();
+    (prompted && !run.learner.takes_prompts())
+        .then(|| format!("the data has prompts that say which object is meant; {system} does not see them"))
 }
 
 /// What is told of the weights that a run begins with.

@@ -85,7 +85,8 @@ fn follow(mean: &mut Option<f64>, value: f64, step: u64) -> f64 {
     new
 }
 
-fn clock(seconds: f64) -> String {
+/// Seconds as a person says them.
+pub fn clock(seconds: f64) -> String {
     let seconds = seconds.max(0.) as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),

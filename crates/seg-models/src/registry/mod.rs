@@ -138,6 +138,12 @@ impl ModelName {
         }
     }
 
+    /// The side that a file of our own training says it has learnt at; that of official checkpoints where it says nothing.
+    fn trained_size(self, checkpoint: &Checkpoint) -> usize {
+        let said = checkpoint.metadata().get("image_size").and_then(|side| side.parse::<usize>().ok());
+        said.filter(|side| (32..=4096).contains(side)).unwrap_or_else(|| self.image_size())
+    }
+
     /// Parts of the official checkpoint that this file has nothing of, and that only video needs.
     fn absent_video_parts(self, checkpoint: &Checkpoint) -> Vec<&'static str> {
         let Self::Sam2(version, _) = self else { return Vec::new() };
@@ -165,8 +171,12 @@ impl ModelName {
             return Ok((Segmenter::Promptable(Box::new(model)), reports));
         }
         let checkpoint = Checkpoint::open(path)?;
-        let build = |vb: VarBuilder<'static>| self.build(self.image_size(), options, vb);
+        let size = self.trained_size(&checkpoint);
+        let build = |vb: VarBuilder<'static>| self.build(size, options, vb);
         let (model, mut report) = load_strict(&checkpoint, options.dtype, &options.device, &self.policy(), build)?;
+        if size != self.image_size() {
+            report.notes.push(format!("trained at {size} x {size} pixels, and used at that"));
+        }
         let absent = self.absent_video_parts(&checkpoint);
         if !absent.is_empty() {
             report.notes.push(format!("good for images, not for video: the file has no {}", absent.join(", ")));

@@ -21,7 +21,7 @@ use serde::Deserialize;
 struct ModelPart {
     image_size: Option<usize>,
     /// All numbers of channels are divided by this, for small models.
-    divide: Option<usize>,
+    divide: Option<std::num::NonZeroUsize>,
 }
 
 /// What a recipe may say about the loss.
@@ -86,7 +86,7 @@ impl DichotomousLearner {
             true => (IsNetConfig::dis_sam(), Objective::DIS_SAM),
             false => (IsNetConfig::is_net(), Objective::IS_NET),
         };
-        let by = part.divide.unwrap_or(1).max(1);
+        let by = part.divide.map_or(1, std::num::NonZeroUsize::get);
         let weights = at.weights(at.fresh(), all())?;
         let net = IsNet::new(&divided(cfg, by), weights.vb.clone())?;
         let encoder = at.file("mask_encoder").map(|path| -> Result<IsNetGtEncoder> {
@@ -132,7 +132,7 @@ impl Learner for DichotomousLearner {
         let unusable = |problem: &str| TrainError::Run { path: example.name.clone().into(), problem: problem.into() };
         let coarse = example.prompt.as_ref().and_then(|prompt| prompt.coarse.as_ref());
         let coarse =
-            coarse.ok_or_else(|| unusable("has no coarse mask, which DIS-SAM needs: use data that has one"))?;
+            coarse.ok_or_else(|| unusable("has no coarse mask, which DIS-SAM needs: use data that has one, such as --data procedural:objects, or --layout dis-sam"))?;
         let (width, height) = (example.mask.width, example.mask.height);
         let levels: Vec<u8> = example.mask.levels.iter().map(|v| *v as u8).collect();
         // the channel of the box is that of the truth at the input's size
@@ -149,6 +149,10 @@ impl Learner for DichotomousLearner {
 
     fn image_size(&self) -> usize {
         self.image_size
+    }
+
+    fn takes_prompts(&self) -> bool {
+        self.prompted
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
@@ -192,7 +196,7 @@ impl GtLearner {
         at.only(&["weights"])?;
         let part: ModelPart = recipe.part("model", &recipe.model)?;
         let weights = at.weights(at.fresh(), all())?;
-        let cfg = divided_gt(IsNetGtConfig::published(), part.divide.unwrap_or(1).max(1));
+        let cfg = divided_gt(IsNetGtConfig::published(), part.divide.map_or(1, std::num::NonZeroUsize::get));
         let net = IsNetGtEncoder::new(&cfg, weights.vb.clone())?;
         let image_size = part.image_size.unwrap_or(INPUT_SIZE);
         Ok(Self { net, image_size, device: at.device.clone(), weights, train_norms: recipe.batch_norm_trains })

@@ -32,6 +32,11 @@ pub trait Learner: Send + Sync {
     /// Side of its square inputs, in pixels.
     fn image_size(&self) -> usize;
 
+    /// Whether it is told which object is meant.
+    fn takes_prompts(&self) -> bool {
+        false
+    }
+
     /// The loss of a batch, `inputs` being those of its examples along the first axis.
     ///
     /// # Errors
@@ -60,11 +65,13 @@ pub struct Losses {
 /// A model that cannot be built, files that cannot be read.
 pub fn learner(recipe: &Recipe, device: &Device) -> Result<Arc<dyn Learner>> {
     let at = parts::Start::new(recipe, DType::F32, device)?;
-    Ok(match recipe.system {
+    let learner: Arc<dyn Learner> = match recipe.system {
         System::Sam2Unet => Arc::new(UnetLearner::new(recipe, &at)?),
         System::Sam2Unext => Arc::new(UnextLearner::new(recipe, &at)?),
         System::MgdSam2 => Arc::new(MgdLearner::new(recipe, &at)?),
         System::IsNet | System::DisSam => Arc::new(DichotomousLearner::new(recipe, &at)?),
         System::IsNetGt => Arc::new(GtLearner::new(recipe, &at)?),
-    })
+    };
+    parts::thawed_something(recipe, learner.weights())?;
+    Ok(learner)
 }

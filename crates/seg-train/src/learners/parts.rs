@@ -6,7 +6,7 @@ use crate::{Result, TrainError};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use hiera_encoder::HieraConfig;
-use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeights, Treatment};
+use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeights, Treatment, fits};
 use seg_data::training::transform::Planes;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -144,6 +144,20 @@ impl Rules {
                 group.weight_decay = change.weight_decay.unwrap_or(group.weight_decay);
             }
         }))
+    }
+}
+
+/// Refuses patterns of weights to thaw that fit none.
+pub(super) fn thawed_something(recipe: &Recipe, weights: &TrainingWeights) -> Result<()> {
+    let rules: Rules = recipe.part("rules", &recipe.rules)?;
+    let grouped = weights.grouped();
+    let names = || grouped.iter().flat_map(|(_, vars)| vars.iter().map(|(name, _)| name));
+    match rules.thaw.iter().find(|pattern| !names().any(|name| fits(pattern, name))) {
+        None => Ok(()),
+        Some(pattern) => {
+            let problem = format!("thaw has {pattern:?}, which is the name of no weight");
+            Err(TrainError::Recipe { recipe: "[rules]".into(), problem })
+        }
     }
 }
 

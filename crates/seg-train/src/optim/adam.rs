@@ -26,6 +26,22 @@ impl Default for AdamParams {
     }
 }
 
+impl AdamParams {
+    /// # Errors
+    /// Settings out of their range.
+    pub fn check(&self) -> Result<()> {
+        for (name, beta) in [("betas[0]", self.betas[0]), ("betas[1]", self.betas[1])] {
+            if !(0. ..1.).contains(&beta) {
+                return Err(TrainError::Setting { name, got: beta, expected: "at least 0 and below 1" });
+            }
+        }
+        if self.eps.is_nan() || self.eps <= 0. {
+            return Err(TrainError::Setting { name: "eps", got: self.eps, expected: "above 0" });
+        }
+        Ok(())
+    }
+}
+
 /// Adam or AdamW over groups of weights, each with its factor on the learning rate and its own weight decay.
 ///
 /// Each weight counts its own steps, as torch does: one that a backward pass does not reach is left alone, its state too.
@@ -57,14 +73,7 @@ impl Adam {
     /// # Errors
     /// Settings out of their range.
     pub fn new(groups: Vec<GroupedVariables>, params: AdamParams) -> Result<Self> {
-        for (name, beta) in [("the first of `betas`", params.betas[0]), ("the second of `betas`", params.betas[1])] {
-            if !(0. ..1.).contains(&beta) {
-                return Err(TrainError::Setting { name, got: beta, expected: "at least 0 and below 1" });
-            }
-        }
-        if params.eps.is_nan() || params.eps <= 0. {
-            return Err(TrainError::Setting { name: "eps", got: params.eps, expected: "above 0" });
-        }
+        params.check()?;
         let mut slots = Vec::new();
         for (group, vars) in groups {
             for (name, var) in vars {

@@ -100,6 +100,9 @@ pub struct Recipe {
     pub probe: Exceptions,
 }
 
+/// Examples of a batch.
+const MOST: usize = 4096;
+
 fn seed() -> u64 {
     42
 }
@@ -213,7 +216,25 @@ impl Recipe {
             Self { clip: Some(clip), .. } if clip.is_nan() || *clip <= 0. => {
                 refuse(&format!("clip is {clip}, expected above 0"))
             }
-            _ => Ok(()),
+            Self { data: DataPart { batch, .. }, .. } if *batch > MOST => {
+                refuse(&format!("data.batch is {batch}, expected at most {MOST}"))
+            }
+            Self { data: DataPart { workers, .. }, .. } if !(1..=64).contains(workers) => {
+                refuse(&format!("data.workers is {workers}, expected 1 to 64"))
+            }
+            Self { checkpoint: CheckpointPart { keep: keep @ (0 | 1), .. }, .. } => {
+                refuse(&format!("checkpoint.keep is {keep}, expected at least 2: one to fall back to"))
+            }
+            Self { validation: ValidationPart { examples: 0, .. }, .. } => {
+                refuse("validation.examples is 0, expected at least 1")
+            }
+            Self { ema: Some(ema), .. } if !(0. ..1.).contains(ema) => {
+                refuse(&format!("ema is {ema}, expected at least 0 and below 1"))
+            }
+            _ => self
+                .optimizer
+                .check()
+                .map_err(|e| TrainError::Recipe { recipe: name.to_owned(), problem: format!("optimizer.{e}") }),
         }
     }
 

@@ -6,12 +6,14 @@ use crate::ema::Ema;
 use crate::recipe::{CheckpointPart, Recipe, ValidationPart};
 use crate::store::Entry;
 use crate::{Result, TrainError};
+use fs4::{FileExt, TryLockError};
 use seg_checkpoints::write_safetensors;
 use seg_data::output::{Overwrite, create_folder, write};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 const RECIPE: &str = "recipe.toml";
 const ABOUT: &str = "run.json";
@@ -28,15 +30,18 @@ struct About {
     validation: Option<String>,
 }
 
-/// The folder of a run.
+/// The folder of a run, which no other process works in meanwhile.
 pub(super) struct Folder {
     out: PathBuf,
+    about: Option<About>,
+    /// Held until the end.
+    lock: Option<File>,
     /// What the run's result depends on.
     pub(super) digest: String,
 }
 
 impl Folder {
-    /// Makes the folder and writes down what the run is made of, or compares with what is written there.
+    /// Compares with what is written there, or makes ready to write. Nothing is written yet.
     pub(super) fn open(run: &Run, resume: bool) -> Result<Self> {
         let refuse = |path: PathBuf, problem: String| Err(TrainError::Run { path, problem });
         let about_path = run.out.join(ABOUT);
@@ -62,17 +67,37 @@ impl Folder {
             if about.data != data {
                 return refuse(about_path, format!("the run was made on other data; give the same, or {start}"));
             }
-        } else {
-            create_folder(&run.out)?;
-            write(run.out.join(RECIPE), run.recipe.to_toml()?.as_bytes(), Overwrite::Replace)?;
-            let validation = run.validation.as_ref().map(|examples| examples.digest()).transpose()?;
-            let system = run.recipe.system.as_str().to_owned();
-            let about = About { version: VERSION.into(), system, run: whole.clone(), recipe, data, validation };
-            let text = serde_json::to_vec_pretty(&about)
-                .map_err(|e| TrainError::Run { path: about_path.clone(), problem: e.to_string() })?;
-            write(&about_path, &text, Overwrite::Replace)?;
         }
-        Ok(Self { out: run.out.clone(), digest: whole })
+        let about = match there {
+            true => None,
+            false => Some(About {
+                version: VERSION.into(),
+                system: run.recipe.system.as_str().to_owned(),
+                run: whole.clone(),
+                recipe,
+                data,
+                validation: run.validation.as_ref().map(|examples| examples.digest()).transpose()?,
+            }),
+        };
+        let lock = if there { Some(lock(&run.out)?) } else { None };
+        Ok(Self { out: run.out.clone(), about, lock, digest: whole })
+    }
+
+    /// Whether this is the beginning of the run.
+    pub(super) fn is_new(&self) -> bool {
+        self.about.is_some()
+    }
+
+    /// Makes the folder and writes down what the run is made of, if it begins.
+    pub(super) fn begin(&mut self, run: &Run) -> Result<()> {
+        let Some(about) = self.about.take() else { return Ok(()) };
+        create_folder(&run.out)?;
+        self.lock = Some(lock(&run.out)?);
+        write(run.out.join(RECIPE), run.recipe.to_toml()?.as_bytes(), Overwrite::Replace)?;
+        let path = run.out.join(ABOUT);
+        let text = serde_json::to_vec_pretty(&about)
+            .map_err(|e| TrainError::Run { path: path.clone(), problem: e.to_string() })?;
+        Ok(write(&path, &text, Overwrite::Replace)?)
     }
 
     /// Refuses a checkpoint of another run.
@@ -92,8 +117,23 @@ impl Folder {
             ("step".to_owned(), step.to_string()),
             ("trained_by".to_owned(), VERSION.to_owned()),
             ("run".to_owned(), self.digest.clone()),
+            // what it has learnt at: `hrseg segment` asks it at the same
+            ("image_size".to_owned(), run.learner.image_size().to_string()),
         ]);
         Ok(write_safetensors(self.out.join(name), &run.learner.weights().state(), &metadata)?)
+    }
+}
+
+/// The lock of a folder, which the system takes back whatever happens to the process.
+fn lock(out: &Path) -> Result<File> {
+    let path = out.join(".lock");
+    let file = File::options().create(true).append(true).open(&path).map_err(TrainError::io(&path, "open it"))?;
+    match FileExt::try_lock(&file) {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(TrainError::Run { path: out.into(), problem: "another training is at work in this folder".into() })
+        }
+        Err(TryLockError::Error(error)) => Err(TrainError::io(&path, "lock it")(error)),
     }
 }
 

@@ -72,17 +72,32 @@ impl Run {
     }
 
     /// Measures held-out examples, by the running means of the weights where there are any, and writes pictures of the first.
-    pub(super) fn measured(&self, examples: &dyn Examples, ema: Option<&Ema>, step: u64) -> Result<Scores> {
+    pub(super) fn measured(
+        &self,
+        examples: &dyn Examples,
+        ema: Option<&Ema>,
+        step: u64,
+    ) -> Result<(Scores, Vec<String>)> {
         let _means = ema.map(|ema| Swapped::new(self, ema)).transpose()?;
         let protocol = self.protocol()?;
         let evaluator = Evaluator::new(protocol.clone(), &METRICS);
         let mut all = Accumulator::new(protocol, METRICS.to_vec(), false);
         let count = examples.len().unwrap_or(u64::MAX).min(self.recipe.validation.examples);
         let mut shown: Vec<(RgbImage, GrayImage, GrayImage)> = Vec::new();
+        let mut notes = Vec::new();
         for index in 0..count {
             let place = Place { seed: HELD_OUT, epoch: 0, index };
-            let example = examples.example(place)?;
-            let inputs = self.learner.inputs(&self.plain.apply(example.clone(), place)?)?;
+            let read = examples.example(place).map_err(TrainError::from).and_then(|example| {
+                let inputs = self.learner.inputs(&self.plain.apply(example.clone(), place)?)?;
+                Ok((example, inputs))
+            });
+            let (example, inputs) = match read {
+                Ok(read) => read,
+                Err(error) => {
+                    notes.push(format!("{error}; not measured"));
+                    continue;
+                }
+            };
             let answer = levels(&self.learner.predict(&inputs)?, example.mask.dimensions())?;
             let (width, height) = (answer.width() as usize, answer.height() as usize);
             let (pred, gt) = (Plane::new(&answer, width, height)?, Plane::new(&example.mask, width, height)?);
@@ -94,7 +109,12 @@ impl Run {
         if !shown.is_empty() {
             pictures::write(&self.out.join("pictures").join(format!("step-{step:08}.png")), &shown)?;
         }
-        Ok(Scores { values: all.aggregate()?.values, examples: count })
+        if all.is_empty() {
+            let problem = "none of the held-out examples can be read".into();
+            return Err(TrainError::Run { path: self.out.clone(), problem });
+        }
+        let scores = Scores { values: all.aggregate()?.values, examples: count - notes.len() as u64 };
+        Ok((scores, notes))
     }
 }
 

@@ -84,6 +84,9 @@ pub struct Ended {
 /// Steps in a row that may be left out because a number is not finite.
 const LEFT_OUT_AT_MOST: u32 = 10;
 
+/// Batches that are looked at for a whole one to prove the gradients on.
+const PROVEN_AMONG: usize = 10;
+
 impl Run {
     /// How many steps there are, and how many to a pass over the data.
     pub fn length(&self) -> Length {
@@ -104,10 +107,18 @@ impl Run {
     /// Weights that no gradient reaches, frozen ones that one does; what the batch itself fails with.
     pub fn prove(&self) -> Result<Proof> {
         let mut notes = Vec::new();
-        let batch = Feed::new(self, 0)?.next(&mut notes)?;
+        let mut feed = Feed::new(self, 0)?;
+        let mut batch = feed.next(&mut notes)?;
+        // one that is short of pictures that cannot be read says little
+        for _ in 0..PROVEN_AMONG {
+            if batch.names.len() == self.recipe.data.batch || notes.is_empty() {
+                break;
+            }
+            batch = feed.next(&mut notes)?;
+        }
         if batch.inputs.is_empty() {
             let problem = format!("no example of the first batch can be used: {}", notes.join("; "));
-            return Err(TrainError::Run { path: self.out.clone(), problem });
+            return Err(TrainError::Run { path: "the data".into(), problem });
         }
         probe(self.learner.weights(), &self.recipe.probe, || Ok(self.learner.loss(&batch.inputs)?.total))
     }
@@ -119,7 +130,7 @@ impl Run {
     /// again and again; a disk that is full. What was saved before stays as it is.
     pub fn train(&self, resume: bool, stop: &AtomicBool, watch: &mut dyn Watch) -> Result<Ended> {
         let length = self.length();
-        let folder = Folder::open(self, resume)?;
+        let mut folder = Folder::open(self, resume)?;
         let store = Store::new(&self.out, self.recipe.checkpoint.keep);
         let grouped = self.learner.weights().grouped();
         let trained: Vec<_> = grouped.iter().flat_map(|(_, vars)| vars.clone()).collect();
@@ -141,19 +152,13 @@ impl Run {
                 entry = Entry { digests: Default::default(), ..saved.entry };
             }
             None => {
-                let proof = self.prove()?;
-                watch.note(&format!(
-                    "gradients reach {} weights{}; {} stay as they are",
-                    proof.reached,
-                    if proof.excepted > 0 {
-                        format!(" (not {}, as in the paper)", proof.excepted)
-                    } else {
-                        String::new()
-                    },
-                    proof.still
-                ));
+                if resume {
+                    watch.note("no checkpoint is there yet: the run begins anew");
+                }
+                watch.note(&self.prove()?.to_string());
             }
         }
+        folder.begin(self)?;
         let mut log = Log::open(&self.out, entry.step)?;
         let mut left_out = 0;
         let mut feed = Feed::new(self, entry.step)?;
@@ -188,13 +193,20 @@ impl Run {
             });
             let due = |every: u64| every > 0 && entry.step.is_multiple_of(every);
             let last = entry.step == length.steps;
-            if let Some(examples) = self.validation.as_deref().filter(|_| last || due(self.recipe.validation.every)) {
-                let scores = self.measured(examples, ema.as_ref(), entry.step)?;
+            let measures = self.validation.as_deref().filter(|_| last || due(self.recipe.validation.every));
+            if measures.is_some() {
+                // whatever the measuring does, the steps are kept
+                store.save(&self.saved(&entry, &optimiser, ema.as_ref())?)?;
+            }
+            if let Some(examples) = measures {
+                let (scores, notes) = self.measured(examples, ema.as_ref(), entry.step)?;
+                notes.iter().for_each(|note| watch.note(note));
                 watch.measured(entry.step, &scores);
                 line.scalars.extend(scores.values.iter().map(|(name, value)| (format!("val/{name}"), *value)));
                 let watched = &self.recipe.validation.watch;
                 let value = scores.values.get(watched).copied().ok_or_else(|| scores.unknown(watched))?;
-                if entry.best.is_none_or(|(best, _)| better(watched, value, best)) {
+                // nor is it the best of what learns while steps are left out
+                if left_out == 0 && entry.best.is_none_or(|(best, _)| better(watched, value, best)) {
                     entry.best = Some((value, entry.step));
                     folder.write_weights("best.safetensors", self, ema.as_ref(), entry.step)?;
                 }

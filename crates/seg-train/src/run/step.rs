@@ -47,6 +47,7 @@ pub(super) fn step(
         let mut notes = Vec::new();
         let batch = feed.next(&mut notes)?;
         notes.iter().for_each(|note| watch.note(note));
+        let few = batch.names.len() < run.recipe.data.batch && !notes.is_empty();
         names.extend(batch.names);
         if batch.inputs.is_empty() {
             problem = Some(TrainError::Run {
@@ -55,7 +56,15 @@ pub(super) fn step(
             });
             break;
         }
-        let losses = run.learner.loss(&batch.inputs)?;
+        let losses = match run.learner.loss(&batch.inputs) {
+            Ok(losses) => losses,
+            // what is left of a batch may be too little for a batch norm
+            Err(error) if few => {
+                problem = Some(error);
+                break;
+            }
+            Err(error) => return Err(error),
+        };
         let total = number(&losses.total)?;
         if !total.is_finite() {
             problem = Some(refused("the loss", total, &names));
@@ -71,6 +80,9 @@ pub(super) fn step(
         let norm = gradients.norm(vars())? / passes as f64;
         if norm.is_finite() {
             scalars.insert("train/norm".into(), norm);
+            if norm == 0. {
+                watch.note(&format!("step {}: all gradients are zero: nothing is learned", step + 1));
+            }
             let factor = run.recipe.clip.map_or(1., |most| clip_factor(norm, most));
             optimiser.step(&gradients, lr, factor / passes as f64)?;
         } else {

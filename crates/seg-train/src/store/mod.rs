@@ -58,7 +58,7 @@ impl Store {
         Self { folder: out.join("checkpoints"), keep: keep.max(2) }
     }
 
-    /// Writes a checkpoint, then removes the oldest beyond those that are kept. One of the same step is left as it is: it is the same.
+    /// Writes a checkpoint, then removes the oldest beyond those that are kept. One of the same step that says the same is left as it is.
     ///
     /// # Errors
     /// A full disk and the like; what was there before is untouched then.
@@ -66,7 +66,7 @@ impl Store {
         std::fs::create_dir_all(&self.folder).map_err(TrainError::io(&self.folder, "make it"))?;
         self.sweep();
         let target = self.folder.join(format!("{:08}", saved.entry.step));
-        if target.exists() && self.read(&target).is_ok() {
+        if target.exists() && self.read(&target).is_ok_and(|there| there.entry.best == saved.entry.best) {
             return Ok(target);
         }
         let part = self.folder.join(format!(".{:08}.{}.part", saved.entry.step, std::process::id()));
