@@ -83,11 +83,6 @@ impl Folder {
         Ok(Self { out: run.out.clone(), about, lock, digest: whole })
     }
 
-    /// Whether this is the beginning of the run.
-    pub(super) fn is_new(&self) -> bool {
-        self.about.is_some()
-    }
-
     /// Makes the folder and writes down what the run is made of, if it begins.
     pub(super) fn begin(&mut self, run: &Run) -> Result<()> {
         let Some(about) = self.about.take() else { return Ok(()) };
