@@ -261,6 +261,19 @@ fn a_folder_trains_with_a_picture_that_cannot_be_read() {
 }
 
 #[test]
+fn held_out_pictures_that_cannot_be_read_cost_no_steps() {
+    let folder = Folder::new();
+    for part in ["im", "gt"] {
+        std::fs::create_dir_all(folder.path().join("val").join(part)).unwrap();
+        std::fs::write(folder.path().join("val").join(part).join("a.png"), b"broken").unwrap();
+    }
+    let output = folder.train(&["--out", "run", "--val", "val", "--set", "checkpoint.every=1000"]);
+    assert!(!output.status.success() && text(&output).contains("none of the held-out"), "{}", text(&output));
+    assert!(folder.path().join("run/checkpoints/00000003/checkpoint.json").exists());
+    assert_eq!(String::from_utf8(folder.bytes("run/log.jsonl")).unwrap().lines().count(), 3);
+}
+
+#[test]
 fn one_training_a_folder() {
     let folder = Folder::new();
     let long = ["--out", "run", "--resume", "--set", "length={steps=100000}"];

@@ -21,18 +21,23 @@ pub struct Progress {
 /// Without a terminal a line is printed at most this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// A bar on the terminal, if stderr is one.
+pub fn bar(total: u64) -> Option<ProgressBar> {
+    std::io::stderr().is_terminal().then(|| {
+        let bar = ProgressBar::new(total);
+        let template = "{spinner} [{elapsed_precise}] {bar:30} {pos}/{len} {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar
+    })
+}
+
 impl Progress {
     /// Starts at 0 of `total`. With `quiet` nothing is ever shown.
     pub fn new(total: usize, quiet: bool) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::new(total as u64);
-            let template = "{spinner} [{elapsed_precise}] {bar:30} {pos}/{len} {msg}";
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
+        let bar = if quiet { None } else { bar(total as u64) };
         Self { bar, total, unit: "images", done: 0, last_line: Instant::now(), reader_gone: false }
     }
 

@@ -8,13 +8,11 @@ mod watch;
 
 pub use args::TrainArgs;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use anyhow::Context as _;
 use seg_train::learners::learner;
 use seg_train::run::Run;
 
+use super::segment::watch_interrupts;
 use super::{Common, DtypeArg, Outcome, UsageError};
 use watch::Onlooker;
 
@@ -50,7 +48,7 @@ pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     let Some(out) = out else {
         return Err(UsageError("--out DIR is missing: where checkpoints, curves and pictures go".into()).into());
     };
-    let stop = stop_on_interrupt()?;
+    let stop = watch_interrupts("step")?;
     let mut onlooker = Onlooker::new(&run, common.json);
     if run.validation.is_none() {
         onlooker.say("no --val: nothing is measured, and there will be no best.safetensors");
@@ -62,18 +60,4 @@ pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     let ended = run.train(args.resume, &stop, &mut onlooker)?;
     onlooker.ended(&ended, &out)?;
     Ok(if ended.complete { Outcome::Done } else { Outcome::SomeFailed })
-}
-
-/// The first Ctrl-C lets the step be finished and saved; the second ends at once.
-fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            // what was saved is whole; the step is lost
-            std::process::exit(130);
-        }
-        super::common::say("finishing the step and saving it; again to end at once");
-    })?;
-    Ok(stop)
 }

@@ -1,13 +1,13 @@
 //! What the user sees of a run.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use seg_train::run::{Ended, Run, Scores, Stepped, Watch};
 
 use crate::cli::common::say;
+use crate::cli::progress::bar;
 
 /// Without a terminal a line is printed at most this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -28,15 +28,7 @@ pub struct Onlooker {
 impl Onlooker {
     /// Of a run.
     pub fn new(run: &Run, json: bool) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(run.length().steps);
-            let template = "{spinner} [{elapsed_precise}] {bar:30} {pos}/{len} {msg}";
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
+        let bar = bar(run.length().steps);
         Self { bar, json, last_line: Instant::now(), loss: None, seconds: None, scores: None }
     }
 

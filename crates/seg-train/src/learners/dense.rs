@@ -72,6 +72,10 @@ struct Common {
 }
 
 impl Common {
+    fn new(weights: Weights, image_size: usize, recipe: &Recipe, at: &Start<'_>) -> Self {
+        Self { weights, image_size, device: at.device.clone(), train_norms: recipe.batch_norm_trains }
+    }
+
     fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
         let image = normalize(&planes(&example.image, &self.device)?, IMAGENET_MEAN, IMAGENET_STD)?;
         Ok(vec![image, planes(&example.mask, &self.device)?])
@@ -83,14 +87,11 @@ fn sigmoid(logits: &Tensor) -> Result<Tensor> {
 }
 
 /// A builder for the encoders' files and the rest.
-fn on_base(
-    at: &Start<'_>,
-    open: impl FnOnce() -> Option<seg_models::Result<BaseWeights>>,
-) -> Result<VarBuilder<'static>> {
-    Ok(match open() {
-        Some(base) => base?.var_builder(at.fresh(), at.dtype, &at.device),
+fn on_base(at: &Start<'_>, base: Option<BaseWeights>) -> VarBuilder<'static> {
+    match base {
+        Some(base) => base.var_builder(at.fresh(), at.dtype, &at.device),
         None => at.fresh(),
-    })
+    }
 }
 
 macro_rules! learner_of_common {
@@ -127,16 +128,10 @@ impl UnetLearner {
         let mut cfg = part.trunk.map_or_else(Sam2UnetConfig::large, |trunk| Sam2UnetConfig::on(trunk.config()));
         cfg.image_size = part.image_size.unwrap_or(cfg.image_size);
         cfg.channels = part.channels.unwrap_or(cfg.channels);
-        let base = on_base(at, || at.file("sam2").map(BaseWeights::unet))?;
+        let base = on_base(at, at.file("sam2").map(BaseWeights::unet).transpose()?);
         let weights = at.weights(base, Sam2Unet::parameter_rules())?;
         let net = Sam2Unet::new(&cfg, weights.vb.clone())?;
         Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at) })
-    }
-}
-
-impl Common {
-    fn new(weights: Weights, image_size: usize, recipe: &Recipe, at: &Start<'_>) -> Self {
-        Self { weights, image_size, device: at.device.clone(), train_norms: recipe.batch_norm_trains }
     }
 }
 
@@ -180,7 +175,7 @@ impl UnextLearner {
             return Err(crate::TrainError::Recipe { recipe: "[start]".into(), problem });
         }
         let open = |(sam2, dino): (&Path, &Path)| BaseWeights::unext(sam2, dino);
-        let base = on_base(at, || files.0.zip(files.1).map(open))?;
+        let base = on_base(at, files.0.zip(files.1).map(open).transpose()?);
         let weights = at.weights(base, Sam2Unext::parameter_rules())?;
         let net = Sam2Unext::new(&cfg, weights.vb.clone())?;
         Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at) })

@@ -64,7 +64,7 @@ pub struct Losses {
 /// # Errors
 /// A model that cannot be built, files that cannot be read.
 pub fn learner(recipe: &Recipe, device: &Device) -> Result<Arc<dyn Learner>> {
-    let at = parts::Start::new(recipe, DType::F32, device)?;
+    let at = parts::Start::new(recipe, DType::F32, device);
     let learner: Arc<dyn Learner> = match recipe.system {
         System::Sam2Unet => Arc::new(UnetLearner::new(recipe, &at)?),
         System::Sam2Unext => Arc::new(UnextLearner::new(recipe, &at)?),

@@ -20,8 +20,8 @@ pub(super) struct Start<'r> {
 }
 
 impl<'r> Start<'r> {
-    pub(super) fn new(recipe: &'r Recipe, dtype: DType, device: &Device) -> Result<Self> {
-        Ok(Self { recipe, dtype, device: device.clone() })
+    pub(super) fn new(recipe: &'r Recipe, dtype: DType, device: &Device) -> Self {
+        Self { recipe, dtype, device: device.clone() }
     }
 
     /// Refuses files of other names than these.
@@ -29,7 +29,7 @@ impl<'r> Start<'r> {
         match self.recipe.start.keys().find(|name| !known.contains(&name.as_str())) {
             None => Ok(()),
             Some(name) => {
-                let expected = if known.is_empty() { "none".into() } else { known.join(", ") };
+                let expected = known.join(", ");
                 Err(TrainError::Recipe {
                     recipe: "[start]".into(),
                     problem: format!(

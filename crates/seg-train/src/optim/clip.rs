@@ -13,8 +13,6 @@ pub fn clip_grad_norm<'v>(
     vars: impl IntoIterator<Item = &'v Var>,
     max_norm: f64,
 ) -> Result<f64> {
-    /// torch's, so that a norm of zero has a quotient.
-    const SMALLEST: f64 = 1e-6;
     let vars: Vec<&Var> = vars.into_iter().collect();
     let mut squares = 0.;
     for grad in vars.iter().filter_map(|var| grads.get(var)) {
@@ -24,7 +22,7 @@ pub fn clip_grad_norm<'v>(
     if !norm.is_finite() {
         candle_core::bail!("clipping gradients: their norm is {norm}, expected a number");
     }
-    let scale = max_norm / (norm + SMALLEST);
+    let scale = super::clip_factor(norm, max_norm);
     if scale < 1. {
         for var in vars {
             if let Some(grad) = grads.remove(var) {

@@ -1,7 +1,7 @@
 //! What a run writes beside its checkpoints: what it is made of, and weights to use.
 
 use super::measure::Swapped;
-use super::{Run, VERSION, shown};
+use super::{Run, VERSION};
 use crate::ema::Ema;
 use crate::recipe::{CheckpointPart, Recipe, ValidationPart};
 use crate::store::Entry;
@@ -58,7 +58,7 @@ impl Folder {
             let about: About = serde_json::from_slice(&text)
                 .map_err(|e| TrainError::Run { path: about_path.clone(), problem: e.to_string() })?;
             let start =
-                format!("start a new run with --set start.weights={}", shown(&run.out.join("last.safetensors")));
+                format!("start a new run with --set start.weights={}", run.out.join("last.safetensors").display());
             if about.recipe != recipe {
                 let problem =
                     format!("the run was made with another recipe ({RECIPE} beside it); use that, or {start}");

@@ -22,7 +22,7 @@ use folder::Folder;
 use seg_data::output::{Overwrite, write_png};
 use seg_data::training::Examples;
 use seg_data::training::transform::Transforms;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -194,12 +194,14 @@ impl Run {
             let due = |every: u64| every > 0 && entry.step.is_multiple_of(every);
             let last = entry.step == length.steps;
             let measures = self.validation.as_deref().filter(|_| last || due(self.recipe.validation.every));
-            if measures.is_some() {
-                // whatever the measuring does, the steps are kept
-                store.save(&self.saved(&entry, &optimiser, ema.as_ref())?)?;
-            }
             if let Some(examples) = measures {
-                let (scores, notes) = self.measured(examples, ema.as_ref(), entry.step)?;
+                let measured = self.measured(examples, ema.as_ref(), entry.step);
+                if measured.is_err() {
+                    // the steps are kept all the same
+                    log.add(line.clone())?;
+                    store.save(&self.saved(&entry, &optimiser, ema.as_ref())?)?;
+                }
+                let (scores, notes) = measured?;
                 notes.iter().for_each(|note| watch.note(note));
                 watch.measured(entry.step, &scores);
                 line.scalars.extend(scores.values.iter().map(|(name, value)| (format!("val/{name}"), *value)));
@@ -257,8 +259,3 @@ impl Run {
 
 /// Version that is written down.
 pub(crate) const VERSION: &str = concat!("hrseg ", env!("CARGO_PKG_VERSION"));
-
-/// A path in a message.
-fn shown(path: &Path) -> String {
-    path.display().to_string()
-}

@@ -1,24 +1,9 @@
 //! Folders and files of checkpoints.
 
 use crate::{Result, TrainError};
-use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// SHA-256 of a file, in hexadecimal.
-pub(super) fn digest(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(TrainError::io(path, "open it"))?;
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            Ok(read) => hash.update(&buffer[..read]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(TrainError::io(path, "read it")(error)),
-        }
-    }
-}
 
 /// Folders within `folder` whose names are numbers, smallest first.
 pub(super) fn numbered(folder: &Path) -> Result<Vec<PathBuf>> {
