@@ -3,33 +3,56 @@
 use std::sync::Arc;
 
 use seg_data::training::folders::named;
-use seg_data::training::procedural::Procedural;
-use seg_data::training::{Examples, PairedFolder};
+use seg_data::training::procedural::{Procedural, ProceduralClips, Split};
+use seg_data::training::{PairedFolder, Source};
+use seg_train::recipe::Recipe;
 
+use super::clips;
 use crate::cli::{Common, UsageError};
 
 /// The word for pictures that are made on the fly.
 const PROCEDURAL: &str = "procedural";
 
-/// Examples of a folder, or made on the fly: without end, or `length` of them.
+/// What examples are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To learn from; where they are made on the fly, without end.
+    Learning,
+    /// To measure on.
+    Measuring,
+}
+
+/// What the recipe's system takes, of a folder or made on the fly.
 pub fn open(
     argument: &str,
     layout: Option<&str>,
-    length: Option<u64>,
+    purpose: Purpose,
+    recipe: &Recipe,
     common: &Common,
-) -> anyhow::Result<Arc<dyn Examples>> {
+) -> anyhow::Result<Source> {
     if let Some(spec) = procedural(argument) {
-        return made(spec, length);
+        return made(spec, purpose, recipe);
+    }
+    if let Some(frames) = recipe.frames() {
+        return clips::open(argument, layout, purpose, frames, recipe.system, common);
+    }
+    if let Some(layout) = layout.filter(|layout| clips::LAYOUTS.contains(layout)) {
+        let system = recipe.system.as_str();
+        return Err(UsageError(format!(
+            "--layout {layout} has sentences, and {system} learns from pictures and masks alone"
+        ))
+        .into());
     }
     let usage = |error: seg_data::DataError| UsageError(error.to_string());
     let layout = layout.map(named).transpose().map_err(usage)?;
     let folder = PairedFolder::open(argument, layout.as_ref(), None).map_err(usage)?;
-    Ok(Arc::new(folder.reading(seg_data::training::folders::Reading { limits: common.limits(), ..Default::default() })))
+    let reading = seg_data::training::folders::Reading { limits: common.limits(), ..Default::default() };
+    Ok(Source::Pictures(Arc::new(folder.reading(reading))))
 }
 
-/// Held-out pictures of the kind that is trained on, where they are made on the fly.
-pub fn held_out(argument: &str, length: u64) -> anyhow::Result<Option<Arc<dyn Examples>>> {
-    procedural(argument).map(|spec| made(spec, Some(length))).transpose()
+/// Held-out examples of the kind that is trained on, where they are made on the fly.
+pub fn held_out(argument: &str, recipe: &Recipe) -> anyhow::Result<Option<Source>> {
+    procedural(argument).map(|spec| made(spec, Purpose::Measuring, recipe)).transpose()
 }
 
 /// The specification behind `procedural`, which may be none; `None`: a folder.
@@ -41,6 +64,15 @@ fn procedural(argument: &str) -> Option<Option<&str>> {
     }
 }
 
-fn made(spec: Option<&str>, length: Option<u64>) -> anyhow::Result<Arc<dyn Examples>> {
-    Ok(Arc::new(Procedural::open(spec, length).map_err(|error| UsageError(error.to_string()))?))
+fn made(spec: Option<&str>, purpose: Purpose, recipe: &Recipe) -> anyhow::Result<Source> {
+    let usage = |error: seg_data::DataError| UsageError(error.to_string());
+    let (length, split) = match purpose {
+        Purpose::Learning => (None, Split::Training),
+        Purpose::Measuring => (Some(recipe.validation.examples), Split::HeldOut),
+    };
+    let made = Procedural::open(spec, length).map_err(usage)?;
+    Ok(match recipe.frames() {
+        None => Source::Pictures(Arc::new(made)),
+        Some(_) => Source::Clips(Arc::new(ProceduralClips::new(made, split, recipe.frames()).map_err(usage)?)),
+    })
 }

@@ -1,6 +1,7 @@
 //! `hrseg train`: a recipe, data, and a folder in which everything of the run is kept.
 
 mod args;
+mod clips;
 mod data;
 mod plan;
 mod recipes;
@@ -27,12 +28,12 @@ pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     }
     let device = common.device.open()?;
     let recipe = recipes::read(&args.recipe, &args.set)?;
-    let data = data::open(&args.data, args.layout.as_deref(), None, common)?;
-    let validation =
-        args.val.as_ref().map(|val| data::open(val, args.layout.as_deref(), Some(recipe.validation.examples), common));
+    let layout = args.layout.as_deref();
+    let data = data::open(&args.data, layout, data::Purpose::Learning, &recipe, common)?;
+    let validation = args.val.as_ref().map(|val| data::open(val, layout, data::Purpose::Measuring, &recipe, common));
     let validation = match validation {
         Some(validation) => Some(validation?),
-        None => data::held_out(&args.data, recipe.validation.examples)?,
+        None => data::held_out(&args.data, &recipe)?,
     };
     if data.is_empty() {
         return Err(UsageError(format!("{}: no pairs of an image and a mask to learn from", args.data)).into());

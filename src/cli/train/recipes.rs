@@ -12,11 +12,14 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("is-net", include_str!("../../../recipes/is-net.toml")),
     ("is-net-gt", include_str!("../../../recipes/is-net-gt.toml")),
     ("dis-sam", include_str!("../../../recipes/dis-sam.toml")),
+    ("mpg-sam2-pretrain", include_str!("../../../recipes/mpg-sam2-pretrain.toml")),
+    ("mpg-sam2", include_str!("../../../recipes/mpg-sam2.toml")),
     ("sam2-unet-small", include_str!("../../../recipes/small/sam2-unet.toml")),
     ("sam2-unext-small", include_str!("../../../recipes/small/sam2-unext.toml")),
     ("mgd-sam2-small", include_str!("../../../recipes/small/mgd-sam2.toml")),
     ("is-net-small", include_str!("../../../recipes/small/is-net.toml")),
     ("dis-sam-small", include_str!("../../../recipes/small/dis-sam.toml")),
+    ("mpg-sam2-small", include_str!("../../../recipes/small/mpg-sam2.toml")),
 ];
 
 /// The recipe `name`, which is a file or one of ours, with values changed as `--set` says.

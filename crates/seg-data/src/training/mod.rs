@@ -9,6 +9,7 @@ mod joined;
 pub mod loader;
 pub mod procedural;
 pub mod referring;
+mod source;
 pub mod transform;
 
 pub use dice::Dice;
@@ -16,7 +17,8 @@ pub use folders::PairedFolder;
 pub use joined::Joined;
 pub use loader::{Ahead, Batch, Loader, Plan, Position, Rest};
 pub use referring::{ClipExample, ClipExamples};
-pub use transform::{Prepared, Transforms};
+pub use source::Source;
+pub use transform::{Prepared, PreparedClip, Transforms};
 
 use crate::{GrayImage, Result, RgbImage};
 

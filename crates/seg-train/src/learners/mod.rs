@@ -2,17 +2,23 @@
 
 mod dense;
 mod dichotomous;
+mod drawn;
+mod mpg;
 mod parts;
+mod words;
 
 pub use dense::{MgdLearner, UnetLearner, UnextLearner};
 pub use dichotomous::{DichotomousLearner, GtLearner};
+pub use mpg::MpgLearner;
+pub use words::vocabulary;
 
-use crate::Result;
 use crate::init::Begun;
 use crate::recipe::{Recipe, System};
+use crate::{Result, TrainError};
 use candle_core::{DType, Device, Tensor};
 use seg_checkpoints::TrainingWeights;
-use seg_data::training::transform::Prepared;
+use seg_data::training::Place;
+use seg_data::training::transform::{Prepared, PreparedClip};
 use std::sync::Arc;
 
 /// A system as the loop trains it.
@@ -27,7 +33,18 @@ pub trait Learner: Send + Sync {
     ///
     /// # Errors
     /// Examples that the system cannot use.
-    fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>>;
+    fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
+        Err(unfit(&example.name, "is a picture, and the system learns from clips"))
+    }
+
+    /// The same of a clip, for systems that learn from clips; what is random in it follows from `place`.
+    ///
+    /// # Errors
+    /// As there.
+    fn clip_inputs(&self, clip: &PreparedClip, place: Place) -> Result<Vec<Tensor>> {
+        let _ = place;
+        Err(unfit(&clip.name, "is a clip, and the system learns from pictures"))
+    }
 
     /// Side of its square inputs, in pixels.
     fn image_size(&self) -> usize;
@@ -43,11 +60,22 @@ pub trait Learner: Send + Sync {
     /// Candle's, and shapes that do not fit.
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses>;
 
-    /// What the system answers to a batch: probabilities in 0..1, `[B, 1, h, w]`.
+    /// What the system answers to a batch: probabilities in 0..1, `[B, 1, h, w]`. Of a clip: logits of its `T` frames, `[T, 1, h, w]`, as the protocols for
+    /// videos enlarge logits.
     ///
     /// # Errors
     /// As there.
     fn predict(&self, inputs: &[Tensor]) -> Result<Tensor>;
+
+    /// A file that its weights need beside them: name and content.
+    fn beside(&self) -> Option<(&'static str, &[u8])> {
+        None
+    }
+}
+
+/// An example that a system cannot use.
+fn unfit(example: &str, problem: &str) -> TrainError {
+    TrainError::Run { path: example.into(), problem: problem.into() }
 }
 
 /// What is minimised, and its parts.
@@ -71,6 +99,7 @@ pub fn learner(recipe: &Recipe, device: &Device) -> Result<Arc<dyn Learner>> {
         System::MgdSam2 => Arc::new(MgdLearner::new(recipe, &at)?),
         System::IsNet | System::DisSam => Arc::new(DichotomousLearner::new(recipe, &at)?),
         System::IsNetGt => Arc::new(GtLearner::new(recipe, &at)?),
+        System::MpgSam2 => Arc::new(MpgLearner::new(recipe, &at)?),
     };
     parts::thawed_something(recipe, learner.weights())?;
     Ok(learner)

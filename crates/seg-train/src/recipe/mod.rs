@@ -30,6 +30,8 @@ pub enum System {
     IsNetGt,
     /// DIS-SAM's second stage: IS-Net with a coarse mask and a box as two more channels.
     DisSam,
+    /// MPG-SAM 2: a sentence and a clip, or a single picture.
+    MpgSam2,
 }
 
 impl System {
@@ -42,7 +44,13 @@ impl System {
             Self::IsNet => "is-net",
             Self::IsNetGt => "is-net-gt",
             Self::DisSam => "dis-sam",
+            Self::MpgSam2 => "mpg-sam2",
         }
+    }
+
+    /// Whether it learns from clips, not from pictures.
+    pub fn takes_clips(self) -> bool {
+        matches!(self, Self::MpgSam2)
     }
 }
 
@@ -102,6 +110,8 @@ pub struct Recipe {
 
 /// Examples of a batch.
 const MOST: usize = 4096;
+/// Frames of a clip.
+const FRAMES: usize = 256;
 
 fn seed() -> u64 {
     42
@@ -133,11 +143,14 @@ pub struct DataPart {
     pub epoch: u64,
     /// Threads that load ahead.
     pub workers: usize,
+    /// Frames of a clip, for systems that learn from clips.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<usize>,
 }
 
 impl Default for DataPart {
     fn default() -> Self {
-        Self { batch: 1, accumulate: 1, epoch: 1000, workers: 1 }
+        Self { batch: 1, accumulate: 1, epoch: 1000, workers: 1, frames: None }
     }
 }
 
@@ -210,6 +223,12 @@ impl Recipe {
             Self { data: DataPart { batch: 0, .. }, .. } => refuse("data.batch is 0, expected at least 1"),
             Self { data: DataPart { accumulate: 0, .. }, .. } => refuse("data.accumulate is 0, expected at least 1"),
             Self { data: DataPart { epoch: 0, .. }, .. } => refuse("data.epoch is 0, expected at least 1"),
+            Self { data: DataPart { frames: Some(frames), .. }, .. } if !(1..=FRAMES).contains(frames) => {
+                refuse(&format!("data.frames is {frames}, expected 1 to {FRAMES}"))
+            }
+            Self { data: DataPart { frames: Some(_), .. }, system, .. } if !system.takes_clips() => {
+                refuse(&format!("data.frames is given, and {} learns from single pictures", system.as_str()))
+            }
             Self { checkpoint: CheckpointPart { every: 0, .. }, .. } => {
                 refuse("checkpoint.every is 0, expected at least 1")
             }
@@ -247,13 +266,21 @@ impl Recipe {
             System::IsNetGt => "is-net",
             system => system.as_str(),
         };
+        // MPG-SAM 2's pre-training has pictures
+        let learning = if self.frames() == Some(1) { "mpg-sam2-images" } else { name };
         let sized = |transforms: Transforms| transforms.with_side(side as u32);
         let learning = match &self.transforms {
             Some(transforms) => transforms.clone(),
-            None => sized(preset(name)?),
+            None => sized(preset(learning)?),
         };
         learning.check()?;
         Ok([learning, sized(preset(&format!("{name}-eval"))?)])
+    }
+
+    /// Frames of a clip; `None` for systems that learn from pictures.
+    pub fn frames(&self) -> Option<usize> {
+        let published = crate::mpg_sam2::Recipe::REF_YOUTUBE_VOS.frames;
+        self.system.takes_clips().then(|| self.data.frames.unwrap_or(published))
     }
 
     /// A part of the recipe that the system itself reads (`model`, `loss`).

@@ -1,10 +1,11 @@
 //! Batches in the order of the run, made ahead of the steps.
 
 use super::Run;
+use crate::learners::Learner;
 use crate::recipe::Recipe;
 use crate::{Result, TrainError};
 use candle_core::Tensor;
-use seg_data::training::{Ahead, Example, Examples, Loader, Place, Plan, Position, Rest};
+use seg_data::training::{Ahead, Loader, Place, Plan, Position, Rest, Source, Transforms};
 
 /// Inputs of a batch.
 pub struct Batch {
@@ -23,10 +24,26 @@ pub struct Feed {
 }
 
 /// How a recipe goes through so many examples.
-pub(super) fn plan(recipe: &Recipe, data: &dyn Examples) -> Plan {
+pub(super) fn plan(recipe: &Recipe, data: &Source) -> Plan {
     let few = data.len().is_some_and(|len| len < recipe.data.batch as u64);
     // a last batch that is not full is left out, unless there is no other
     Plan { rest: if few { Rest::Short } else { Rest::Drop }, ..Plan::new(recipe.seed, recipe.data.batch as u64) }
+}
+
+/// Reads the example at a place and makes of it what the learner takes.
+fn ready(learner: &dyn Learner, data: &Source, transforms: &Transforms, place: Place) -> Result<Ready> {
+    match data {
+        Source::Pictures(pictures) => {
+            let example = pictures.example(place)?;
+            let name = example.name.clone();
+            Ok((name, learner.inputs(&transforms.apply(example, place)?)?))
+        }
+        Source::Clips(clips) => {
+            let clip = transforms.apply_to_clip(clips.clip(place)?, place)?;
+            let inputs = learner.clip_inputs(&clip, place)?;
+            Ok((clip.name, inputs))
+        }
+    }
 }
 
 impl Feed {
@@ -35,7 +52,7 @@ impl Feed {
     /// # Errors
     /// Data that no batch can be made of.
     pub fn new(run: &Run, step: u64) -> Result<Self> {
-        let plan = plan(&run.recipe, run.data.as_ref());
+        let plan = plan(&run.recipe, &run.data);
         let batch = step * run.recipe.data.accumulate as u64;
         let position = match plan.steps(run.data.len()) {
             Some(steps) => Position { epoch: batch / steps.max(1), step: batch % steps.max(1) },
@@ -43,14 +60,13 @@ impl Feed {
         };
         let part = run.recipe.data;
         let ahead = Ahead { threads: part.workers, examples: 2 * part.batch as u64 + 1, ..Ahead::default() };
-        let (learner, transforms) = (run.learner.clone(), run.transforms.clone());
-        let prepare = move |example: Example, place: Place| {
-            let name = example.name.clone();
-            let inputs = learner.inputs(&transforms.apply(example, place)?)?;
+        let (learner, transforms, data) = (run.learner.clone(), run.transforms.clone(), run.data.clone());
+        let make = move |place: Place| {
+            let (name, inputs) = ready(learner.as_ref(), &data, &transforms, place)?;
             let bytes = inputs.iter().map(|t| (t.elem_count() * t.dtype().size_in_bytes()) as u64).sum();
             Ok(((name, inputs), bytes))
         };
-        let loader = Loader::start(run.data.clone(), plan, position, None, ahead, prepare)?;
+        let loader = Loader::of(run.data.len(), plan, position, None, ahead, make)?;
         Ok(Self { loader })
     }
 

@@ -1,5 +1,6 @@
 //! The loop: examples in, better weights out, and everything written down so that it can be gone on with.
 
+mod clips;
 mod feed;
 mod folder;
 mod measure;
@@ -20,7 +21,7 @@ use crate::store::{Entry, Saved, Store};
 use crate::{Result, TrainError};
 use folder::Folder;
 use seg_data::output::{Overwrite, write_png};
-use seg_data::training::Examples;
+use seg_data::training::Source;
 use seg_data::training::transform::Transforms;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,13 +35,13 @@ pub struct Run {
     /// The system.
     pub learner: Arc<dyn Learner>,
     /// What it learns from.
-    pub data: Arc<dyn Examples>,
+    pub data: Source,
     /// What is done to its examples.
     pub transforms: Transforms,
     /// What is done to those that are measured.
     pub plain: Transforms,
     /// What it is measured on; `None`: nothing is measured.
-    pub validation: Option<Arc<dyn Examples>>,
+    pub validation: Option<Source>,
     /// Where everything is written.
     pub out: PathBuf,
 }
@@ -92,7 +93,7 @@ impl Run {
     pub fn length(&self) -> Length {
         // where the data never ends, a pass is as long as the recipe says
         let examples = self.data.len().or(Some(self.recipe.data.epoch));
-        let batches = feed::plan(&self.recipe, self.data.as_ref()).steps(examples).unwrap_or(1);
+        let batches = feed::plan(&self.recipe, &self.data).steps(examples).unwrap_or(1);
         let steps_per_epoch = batches.div_ceil(self.recipe.data.accumulate as u64).max(1);
         let steps = match self.recipe.length {
             LengthPart::Steps(steps) => steps,
@@ -193,7 +194,7 @@ impl Run {
             });
             let due = |every: u64| every > 0 && entry.step.is_multiple_of(every);
             let last = entry.step == length.steps;
-            let measures = self.validation.as_deref().filter(|_| last || due(self.recipe.validation.every));
+            let measures = self.validation.as_ref().filter(|_| last || due(self.recipe.validation.every));
             if let Some(examples) = measures {
                 let measured = self.measured(examples, ema.as_ref(), entry.step);
                 if measured.is_err() {

@@ -16,7 +16,7 @@ use crate::{GrayImage, Result, RgbImage};
 pub enum Split {
     /// None that is [`held_out`].
     Training,
-    /// What is meant is [`held_out`]; the others may be anything.
+    /// What is meant is [`held_out`], and the sentence names its colour and its shape; the others may be anything.
     HeldOut,
 }
 
@@ -58,7 +58,9 @@ impl Procedural {
             let shapes = shapes.saturating_sub(attempt / 8).max(1);
             let leaves = dice.chance(self.spec.clip.leaving);
             let (objects, meant) = cast_of(shapes, frames, split, leaves, &mut dice);
-            let Some(sentence) = sentence(&objects, meant, &mut dice) else { continue };
+            // what is held out is a sentence that names the pair
+            let pair = split == Split::HeldOut;
+            let Some(sentence) = sentence(&objects, meant, pair, &mut dice) else { continue };
             let drawn: Vec<Drawn> = objects.iter().map(|object| Drawn::new(object, size, &mut dice)).collect();
             let masks: Vec<GrayImage> =
                 (0..frames).map(|at| self.mask(place, &objects, &drawn, size, at, meant)).collect::<Result<_>>()?;

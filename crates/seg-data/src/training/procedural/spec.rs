@@ -172,7 +172,7 @@ impl Default for Spec {
 
 impl Spec {
     /// The names that [`named`](Self::named) knows.
-    pub const NAMES: [&'static str; 3] = ["thin", "objects", "plain"];
+    pub const NAMES: [&'static str; 4] = ["thin", "objects", "plain", "clips"];
 
     /// One of the specifications that come with the crate.
     pub fn named(name: &str) -> Option<Self> {
@@ -180,6 +180,7 @@ impl Spec {
             "thin" => Some(Self::thin()),
             "objects" => Some(Self::objects()),
             "plain" => Some(Self::plain()),
+            "clips" => Some(Self::clips()),
             _ => None,
         }
     }
@@ -208,6 +209,19 @@ impl Spec {
             alike: 0.,
             noise: Span::new(0., 3.),
             compressed: 0.,
+            ..Self::default()
+        }
+    }
+
+    /// Two to four shapes that move over a calm background, in short clips: what a small model learns to follow a sentence on.
+    pub fn clips() -> Self {
+        Self {
+            size: Span::new(128., 128.),
+            backgrounds: [Ground::Noise, Ground::Gradient].map(|ground| (ground, 1.)).into_iter().collect(),
+            shadow: 0.,
+            noise: Span::new(0., 3.),
+            compressed: 0.,
+            clip: ClipSpec { frames: Span::new(4., 4.), shapes: Span::new(2., 4.), leaving: 0. },
             ..Self::default()
         }
     }
