@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use seg_data::training::folders::named;
 use seg_data::training::procedural::{Procedural, ProceduralClips, Split};
-use seg_data::training::{PairedFolder, Source};
+use seg_data::training::{PairedFolder, Source, Stills};
 use seg_train::recipe::Recipe;
 
 use super::clips;
@@ -33,10 +33,11 @@ pub fn open(
     if let Some(spec) = procedural(argument) {
         return made(spec, purpose, recipe);
     }
-    if let Some(frames) = recipe.frames() {
+    let referring = layout.is_some_and(|layout| clips::LAYOUTS.contains(&layout));
+    if let Some(frames) = recipe.frames().filter(|_| referring || recipe.system.takes_sentences()) {
         return clips::open(argument, layout, purpose, frames, recipe.system, common);
     }
-    if let Some(layout) = layout.filter(|layout| clips::LAYOUTS.contains(layout)) {
+    if let Some(layout) = layout.filter(|_| referring) {
         let system = recipe.system.as_str();
         return Err(UsageError(format!(
             "--layout {layout} has sentences, and {system} learns from pictures and masks alone"
@@ -47,7 +48,15 @@ pub fn open(
     let layout = layout.map(named).transpose().map_err(usage)?;
     let folder = PairedFolder::open(argument, layout.as_ref(), None).map_err(usage)?;
     let reading = seg_data::training::folders::Reading { limits: common.limits(), ..Default::default() };
-    Ok(Source::Pictures(Arc::new(folder.reading(reading))))
+    let folder = Arc::new(folder.reading(reading));
+    match recipe.frames() {
+        None => Ok(Source::Pictures(folder)),
+        Some(1) => Ok(Source::Clips(Arc::new(Stills(folder)))),
+        Some(frames) => {
+            let problem = format!("{argument}: a folder of single pictures, and data.frames is {frames}; expected 1");
+            Err(UsageError(problem).into())
+        }
+    }
 }
 
 /// Held-out examples of the kind that is trained on, where they are made on the fly.

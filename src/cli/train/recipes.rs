@@ -14,11 +14,13 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("dis-sam", include_str!("../../../recipes/dis-sam.toml")),
     ("mpg-sam2-pretrain", include_str!("../../../recipes/mpg-sam2-pretrain.toml")),
     ("mpg-sam2", include_str!("../../../recipes/mpg-sam2.toml")),
+    ("sam2", include_str!("../../../recipes/sam2.toml")),
     ("sam2-unet-small", include_str!("../../../recipes/small/sam2-unet.toml")),
     ("sam2-unext-small", include_str!("../../../recipes/small/sam2-unext.toml")),
     ("mgd-sam2-small", include_str!("../../../recipes/small/mgd-sam2.toml")),
     ("is-net-small", include_str!("../../../recipes/small/is-net.toml")),
     ("dis-sam-small", include_str!("../../../recipes/small/dis-sam.toml")),
+    ("sam2-small", include_str!("../../../recipes/small/sam2.toml")),
     ("mpg-sam2-small", include_str!("../../../recipes/small/mpg-sam2.toml")),
 ];
 

@@ -5,11 +5,14 @@ mod dichotomous;
 mod drawn;
 mod mpg;
 mod parts;
+mod sam2;
+mod sizes;
 mod words;
 
 pub use dense::{MgdLearner, UnetLearner, UnextLearner};
 pub use dichotomous::{DichotomousLearner, GtLearner};
 pub use mpg::MpgLearner;
+pub use sam2::Sam2Learner;
 pub use words::vocabulary;
 
 use crate::init::Begun;
@@ -100,6 +103,7 @@ pub fn learner(recipe: &Recipe, device: &Device) -> Result<Arc<dyn Learner>> {
         System::IsNet | System::DisSam => Arc::new(DichotomousLearner::new(recipe, &at)?),
         System::IsNetGt => Arc::new(GtLearner::new(recipe, &at)?),
         System::MpgSam2 => Arc::new(MpgLearner::new(recipe, &at)?),
+        System::Sam2 => Arc::new(Sam2Learner::new(recipe, &at)?),
     };
     parts::thawed_something(recipe, learner.weights())?;
     Ok(learner)

@@ -2,6 +2,7 @@
 
 use super::drawn::Drawn;
 use super::parts::{Start, Trunk, Weights, planes};
+use super::sizes::Sizes;
 use super::{Learner, Losses, unfit, words};
 use crate::init::Begun;
 use crate::mpg_sam2::{Objective, Prediction, Recipe as Published, segment_clip, segment_images};
@@ -18,7 +19,7 @@ use seg_layers::Dropout;
 use seg_models::mpg_sam2::input::{normalized, squash};
 use seg_models::mpg_sam2::{MpgBaseWeights, MpgSam2, MpgSam2Config, tokenizer_beside};
 use seg_models::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
-use seg_models::sam2::{Sam2Config, Sam2Version};
+use seg_models::sam2::Sam2Version;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -29,7 +30,7 @@ struct ModelPart {
     trunk: Option<Trunk>,
     image_size: Option<usize>,
     beit3: Option<Encoder>,
-    /// Layers of the memory attention.
+    width: Option<usize>,
     memory_layers: Option<usize>,
     /// Probability of leaving numbers out.
     dropout: Option<f64>,
@@ -51,19 +52,18 @@ enum EncoderSize {
 }
 
 impl ModelPart {
-    fn config(&self) -> MpgSam2Config {
-        let trunk = self.trunk.as_ref().map_or_else(HieraConfig::large, Trunk::config);
+    fn config(&self) -> Result<MpgSam2Config> {
         let beit3 = match &self.beit3 {
             None | Some(Encoder::Named(EncoderSize::Large)) => Beit3Config::large(),
             Some(Encoder::Named(EncoderSize::Base)) => Beit3Config::base(),
             Some(Encoder::Given(config)) => config.clone(),
         };
-        let mut sam2 = Sam2Config::new(Sam2Version::V2_0, trunk);
-        sam2.image_size = self.image_size.unwrap_or(sam2.image_size);
-        let mut config = MpgSam2Config::new(beit3, sam2);
-        let layers = &mut config.sam2.memory.attention.num_layers;
-        *layers = self.memory_layers.unwrap_or(*layers);
-        config
+        let Self { image_size, width, memory_layers, .. } = *self;
+        let sizes = Sizes { trunk: self.trunk.as_ref(), image_size, width, memory_layers };
+        let mut config = MpgSam2Config::new(beit3, sizes.sam2(Sam2Version::V2_0, HieraConfig::large())?);
+        config.fusion.ffn_dim = 4 * config.fusion.dim;
+        sizes.memory(&mut config.sam2);
+        Ok(config)
     }
 }
 
@@ -101,7 +101,7 @@ impl MpgLearner {
         at.only(&["sam2", "beit3", "weights", "tokenizer"])?;
         let part: ModelPart = recipe.part("model", &recipe.model)?;
         let loss: LossPart = recipe.part("loss", &recipe.loss)?;
-        let config = part.config();
+        let config = part.config()?;
         let tokenizer_file = tokenizer(at)?;
         let tokenizer = SentencePiece::from_bytes(tokenizer_file.0, &tokenizer_file.1)
             .and_then(|model| Tokenizer::new(tokenizer_file.0, model))

@@ -32,6 +32,8 @@ pub enum System {
     DisSam,
     /// MPG-SAM 2: a sentence and a clip, or a single picture.
     MpgSam2,
+    /// SAM 2: prompts on some frames of a clip, or on a single picture.
+    Sam2,
 }
 
 impl System {
@@ -45,12 +47,18 @@ impl System {
             Self::IsNetGt => "is-net-gt",
             Self::DisSam => "dis-sam",
             Self::MpgSam2 => "mpg-sam2",
+            Self::Sam2 => "sam2",
         }
+    }
+
+    /// Whether it is told what is meant by a sentence.
+    pub fn takes_sentences(self) -> bool {
+        matches!(self, Self::MpgSam2)
     }
 
     /// Whether it learns from clips, not from pictures.
     pub fn takes_clips(self) -> bool {
-        matches!(self, Self::MpgSam2)
+        matches!(self, Self::MpgSam2 | Self::Sam2)
     }
 }
 
@@ -267,7 +275,8 @@ impl Recipe {
             system => system.as_str(),
         };
         // MPG-SAM 2's pre-training has pictures
-        let learning = if self.frames() == Some(1) { "mpg-sam2-images" } else { name };
+        let pictures = self.system == System::MpgSam2 && self.frames() == Some(1);
+        let learning = if pictures { "mpg-sam2-images" } else { name };
         let sized = |transforms: Transforms| transforms.with_side(side as u32);
         let learning = match &self.transforms {
             Some(transforms) => transforms.clone(),
@@ -279,7 +288,10 @@ impl Recipe {
 
     /// Frames of a clip; `None` for systems that learn from pictures.
     pub fn frames(&self) -> Option<usize> {
-        let published = crate::mpg_sam2::Recipe::REF_YOUTUBE_VOS.frames;
+        let published = match self.system {
+            System::Sam2 => 8,
+            _ => crate::mpg_sam2::Recipe::REF_YOUTUBE_VOS.frames,
+        };
         self.system.takes_clips().then(|| self.data.frames.unwrap_or(published))
     }
 
