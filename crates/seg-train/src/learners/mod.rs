@@ -4,7 +4,7 @@ mod dense;
 mod dichotomous;
 mod parts;
 
-pub use dense::{MgdLearner, UnetLearner, UnextLearner};
+pub use dense::{MgdLearner, UnetLearner, UnextLearner, dense_inputs};
 pub use dichotomous::{DichotomousLearner, GtLearner};
 
 use crate::Result;
@@ -72,6 +72,6 @@ pub fn learner(recipe: &Recipe, device: &Device) -> Result<Arc<dyn Learner>> {
         System::IsNet | System::DisSam => Arc::new(DichotomousLearner::new(recipe, &at)?),
         System::IsNetGt => Arc::new(GtLearner::new(recipe, &at)?),
     };
-    parts::thawed_something(recipe, learner.weights())?;
+    parts::patterns_fit(recipe, learner.weights())?;
     Ok(learner)
 }
