@@ -37,7 +37,7 @@ watch = "click3.biou"
 every = 1
 keep = 4
 [probe]
-frozen_with_gradient = ["transformer.*", "output_upscaling.*", "iou_token.*", "mask_tokens.*"]
+frozen_with_gradient = ["iou_token.*", "mask_tokens.*"]
 "#;
 
 /// The same of SAM's decoder.
