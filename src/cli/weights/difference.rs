@@ -13,8 +13,8 @@ use super::{Common, Outcome, UsageError, options, print};
 pub struct DifferenceArgs {
     /// What was learnt
     learnt: PathBuf,
-    /// What it was learnt from: a name that `list` prints
-    #[arg(long, value_name = "NAME")]
+    /// What it was learnt from: a name that `list` prints, or a file
+    #[arg(long, value_name = "NAME|FILE")]
     base: String,
     /// What the base calls the tensors, where not the same: encoder.=image_encoder.trunk., several separated by commas
     #[arg(long, value_name = "PREFIX=PREFIX", default_value = "", hide_default_value = true)]
@@ -35,6 +35,9 @@ pub struct DifferenceArgs {
 pub struct ApplyArgs {
     /// What `difference` wrote
     difference: PathBuf,
+    /// What it was taken from, where that is a file of your own
+    #[arg(long, value_name = "NAME|FILE")]
+    base: Option<String>,
     /// The whole weights to write
     #[arg(short, long)]
     output: PathBuf,
@@ -50,8 +53,14 @@ fn free(output: &Path, force: bool) -> anyhow::Result<()> {
     }
 }
 
-fn base(name: &str) -> anyhow::Result<Checkpoint> {
-    Ok(Checkpoint::open(seg_checkpoints::fetch(super::known(name)?, &options()?)?.path)?)
+/// A base by its name in the manifest, or a file; and what to call it.
+fn base(given: &str) -> anyhow::Result<(Checkpoint, String)> {
+    let path = Path::new(given);
+    if path.exists() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return Ok((Checkpoint::open(path)?, name));
+    }
+    Ok((Checkpoint::open(seg_checkpoints::fetch(super::known(given)?, &options()?)?.path)?, given.to_owned()))
 }
 
 /// Runs `hrseg weights difference`.
@@ -59,11 +68,11 @@ pub fn take(args: &DifferenceArgs, common: &Common) -> anyhow::Result<Outcome> {
     free(&args.output, args.force)?;
     let names = BaseNames::parse(&args.names).map_err(|e| UsageError(e.to_string()))?;
     let learnt = Checkpoint::open(&args.learnt)?;
-    let from = base(&args.base)?;
-    let report = write_difference(&learnt, (&from, &args.base), &names, args.half, &args.output)?;
+    let (from, called) = base(&args.base)?;
+    let report = write_difference(&learnt, (&from, &called), &names, args.half, &args.output)?;
     let bytes = args.output.metadata().map_or(0, |m| m.len());
     if common.json {
-        let row = json!({"to": args.output, "base": args.base, "moved": report.moved, "unmoved": report.unmoved, "bytes": bytes});
+        let row = json!({"to": args.output, "base": called, "moved": report.moved, "unmoved": report.unmoved, "bytes": bytes});
         return print(&serde_json::to_string_pretty(&row)?);
     }
     print(&format!(
@@ -71,7 +80,7 @@ pub fn take(args: &DifferenceArgs, common: &Common) -> anyhow::Result<Outcome> {
         args.output.display(),
         report.moved,
         report.unmoved,
-        args.base
+        called
     ))
 }
 
@@ -82,7 +91,8 @@ pub fn apply(args: &ApplyArgs, common: &Common) -> anyhow::Result<Outcome> {
     let name = base_of(&difference).ok_or_else(|| {
         UsageError(format!("{}: no difference to other weights, expected what `hrseg weights difference` writes", args.difference.display()))
     })?;
-    apply_difference(&difference, &base(name)?, &args.output)?;
+    let (from, _) = base(args.base.as_deref().unwrap_or(name))?;
+    apply_difference(&difference, &from, &args.output)?;
     if common.json {
         return print(&serde_json::to_string_pretty(&json!({"to": args.output, "base": name}))?);
     }
