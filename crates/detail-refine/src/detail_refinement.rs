@@ -4,8 +4,8 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_layers::{
-    Activation, BatchNorm, Conv2d, Conv2dBn, ConvBnKeys, DepthwisePair, Epilogue, Observer, Unobserved, bands,
-    conv::nhwc, observe_nhwc, trace,
+    Activation, BatchNorm, Conv2d, Conv2dBn, ConvBnKeys, DepthwisePair, Epilogue, Observer, Statistics, Unobserved,
+    bands, conv::nhwc, observe_nhwc, trace,
 };
 use seg_ops::Resize;
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,7 @@ impl MultiScaleEdges {
         })
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, train: Statistics<'_>) -> Result<Tensor> {
         let narrow = self.linear.forward(x)?;
         let relu = Epilogue::act(Activation::Relu);
         let maps = self.convs.iter().map(|conv| conv.forward_t(&narrow, relu, train)).collect::<Result<Vec<_>>>()?;
@@ -114,20 +114,28 @@ impl DetailRefinement {
 
     /// `image` `[B, 3, H, W]`, normalised, with the decoder's features of the local views, put together, `[B, H/4, W/4, C]`, and of the global one,
     /// `[B, h, w, C]`, whatever its size: logits `[B, 1, H, W]`. With `train` batch norms use the batch's statistics and move the running ones.
-    pub fn forward_t(&self, image: &Tensor, locals: &Tensor, global: &Tensor, train: bool) -> Result<Tensor> {
+    pub fn forward_t<'a>(
+        &self,
+        image: &Tensor,
+        locals: &Tensor,
+        global: &Tensor,
+        train: impl Into<Statistics<'a>>,
+    ) -> Result<Tensor> {
+        let train = train.into();
         self.forward_observed(image, locals, global, train, &mut Unobserved)
     }
 
     /// As [`DetailRefinement::forward_t`], with an observer of the intermediate maps, channels first. Large images go in bands, unless somebody looks
     /// or gradients are wanted: at the image's size only the result exists whole.
-    pub fn forward_observed(
+    pub fn forward_observed<'a>(
         &self,
         image: &Tensor,
         locals: &Tensor,
         global: &Tensor,
-        train: bool,
+        train: impl Into<Statistics<'a>>,
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
+        let train = train.into();
         let _module = trace::module("detail_enhance");
         let (b, _, height, width) = image.dims4()?;
         let (lb, lh, lw, _) = locals.dims4()?;
@@ -139,7 +147,7 @@ impl DetailRefinement {
             );
         }
         let image = image.permute((0, 2, 3, 1))?.contiguous()?;
-        let banded = !train
+        let banded = !train.of_batch()
             && !observer.active()
             && !self.out_conv.weight().track_op()
             && !self.img_in_conv.is_trained()
@@ -149,7 +157,7 @@ impl DetailRefinement {
 
         let [half, quarter] = if banded {
             bands::maps_with_margin(image, ROWS, IMAGE_REACH, |band, rows| {
-                let maps = self.edges(&band, false, &mut Unobserved)?;
+                let maps = self.edges(&band, Statistics::Running, &mut Unobserved)?;
                 reductions(&maps.narrow(1, rows.start, rows.len())?)
             })?
         } else {
@@ -164,7 +172,7 @@ impl DetailRefinement {
         let feature = (feature + half)?;
         let logits = if banded {
             bands::map_with_margin(feature, ROWS / 2, TAIL_REACH, |band, rows| {
-                let logits = self.finish(band, false, &mut Unobserved)?;
+                let logits = self.finish(band, Statistics::Running, &mut Unobserved)?;
                 logits.narrow(1, 2 * rows.start, 2 * rows.len())
             })?
         } else {
@@ -174,7 +182,13 @@ impl DetailRefinement {
     }
 
     /// Local and global features in one map, `[B, H/4, W/4, C]`.
-    fn fuse(&self, locals: &Tensor, global: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<Tensor> {
+    fn fuse(
+        &self,
+        locals: &Tensor,
+        global: &Tensor,
+        train: Statistics<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
         let (_, h, w, _) = locals.dims4()?;
         let global = seg_ops::resize_nhwc(global, (h, w), &Resize::bilinear())?;
         let fused = self.fusion_feature.forward(locals, &global, None)?;
@@ -185,7 +199,7 @@ impl DetailRefinement {
     }
 
     /// What the image shows: `[B, H, W, 3]` to `[B, H, W, C]`.
-    fn edges(&self, image: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<Tensor> {
+    fn edges(&self, image: &Tensor, train: Statistics<'_>, observer: &mut dyn Observer) -> Result<Tensor> {
         let x = self.img_in_conv.forward_t(image, Epilogue::act(Activation::Relu), train)?;
         observe_nhwc(observer, "drm.img_in_conv", &x)?;
         let x = self.img_er.forward(&x, train)?;
@@ -194,7 +208,7 @@ impl DetailRefinement {
     }
 
     /// The last enlargement and what follows: `[B, H/2, W/2, C]` to `[B, H, W, 1]`.
-    fn finish(&self, feature: Tensor, train: bool, observer: &mut dyn Observer) -> Result<Tensor> {
+    fn finish(&self, feature: Tensor, train: Statistics<'_>, observer: &mut dyn Observer) -> Result<Tensor> {
         let relu = Epilogue::act(Activation::Relu);
         let x = self.feature_upsample3.forward_t(&twice(feature)?, relu, train)?; // [B, H, W, C]
         observe_nhwc(observer, "drm.feature_upsample3", &x)?;

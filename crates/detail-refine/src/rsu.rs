@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Layout, trace};
+use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Layout, Statistics, trace};
 use seg_ops::{Conv2dParams, Pool2dParams, resize_concat};
 use serde::{Deserialize, Serialize};
 
@@ -52,11 +52,11 @@ impl RebnConv {
         Ok(Self(Conv2dBn::with_keys(input, output, 3, params, keys, vb)?))
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, train: Statistics<'_>) -> Result<Tensor> {
         self.0.forward_t(x, Epilogue::act(Activation::Relu), train)
     }
 
-    fn forward_residual(&self, x: &Tensor, residual: &Tensor, train: bool) -> Result<Tensor> {
+    fn forward_residual(&self, x: &Tensor, residual: &Tensor, train: Statistics<'_>) -> Result<Tensor> {
         self.0.forward_t(x, Epilogue::act(Activation::Relu).with_residual(residual), train)
     }
 }
@@ -106,7 +106,8 @@ impl Rsu {
 
     /// The block in evaluation, or with `train` its batch norms with the batch's statistics. `x` is consumed, so that its
     /// memory is free as soon as the first convolution has read it.
-    pub fn forward_t(&self, x: Tensor, train: bool) -> Result<Tensor> {
+    pub fn forward_t<'a>(&self, x: Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        let train = train.into();
         let hxin = self.input.forward(&x, train)?;
         drop(x);
         let mut maps: Vec<Tensor> = Vec::with_capacity(self.down.len());

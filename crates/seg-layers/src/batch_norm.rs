@@ -2,9 +2,35 @@
 
 use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
-use seg_ops::BatchNormed;
+use seg_ops::{AllReduce, BatchNormed};
+use std::sync::Arc;
 
 use crate::{Conv2d, trace};
+
+/// Which statistics batch norms take.
+#[derive(Clone, Copy, Debug)]
+pub enum Statistics<'a> {
+    /// The running ones: evaluation.
+    Running,
+    /// The batch's, which move the running ones: training.
+    Batch,
+    /// Those of the batches of all processes together (PyTorch's `SyncBatchNorm`).
+    Across(&'a Arc<dyn AllReduce>),
+}
+
+impl Statistics<'_> {
+    /// Whether they are those of batches.
+    pub fn of_batch(self) -> bool {
+        !matches!(self, Self::Running)
+    }
+}
+
+/// Train mode: the batch's or the running ones.
+impl From<bool> for Statistics<'_> {
+    fn from(train: bool) -> Self {
+        if train { Self::Batch } else { Self::Running }
+    }
+}
 
 /// Batch norm over the channels of a channels-last map (torch's `nn.BatchNorm2d`, `eps` 1e-5, momentum 0.1).
 ///
@@ -70,11 +96,15 @@ impl BatchNorm {
         })
     }
 
-    /// `[..., C]` normalised: with the running statistics, or in train mode with its own. For norms that follow no convolution that they could be
-    /// folded into.
-    pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        if train {
-            return self.forward_train(x);
+    /// `[..., C]` normalised: with the running statistics, or in train mode with its own, which move the running ones by a tenth.
+    ///
+    /// # Errors
+    /// Besides candle's, in train mode an input with fewer than two elements a channel.
+    pub fn forward_t<'a>(&self, x: &Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        match train.into() {
+            Statistics::Running => {}
+            Statistics::Batch => return self.forward_train(x, None),
+            Statistics::Across(group) => return self.forward_train(x, Some(group)),
         }
         let _span = trace::layer("batch_norm", || 0);
         let (scale, mean) = self.scale_and_mean()?;
@@ -82,14 +112,11 @@ impl BatchNorm {
         wide(x)?.broadcast_mul(&scale)?.broadcast_add(&shift)?.to_dtype(x.dtype())
     }
 
-    /// Train mode: `[..., C]` normalised with its own statistics, which move the running ones by a tenth.
-    ///
-    /// # Errors
-    /// Besides candle's, an input with fewer than two elements a channel.
-    pub fn forward_train(&self, x: &Tensor) -> Result<Tensor> {
+    /// Train mode: `[..., C]` normalised with its own statistics, or those of all processes, which move the running ones by a tenth.
+    fn forward_train(&self, x: &Tensor, across: Option<&Arc<dyn AllReduce>>) -> Result<Tensor> {
         let _span = trace::layer("batch_norm", || 0);
-        let BatchNormed { output, mean, variance } = seg_ops::batch_norm(x, &self.weight, &self.bias, Self::EPS)?;
-        let n = (x.elem_count() / self.weight.elem_count().max(1)) as f64;
+        let BatchNormed { output, mean, variance, count: n } =
+            seg_ops::batch_norm_across(x, &self.weight, &self.bias, Self::EPS, across)?;
         // torch divides by one less for the running variance, though not for the normalisation
         let update = |running: &Var, batch: Tensor| {
             running.set(&((running.as_detached_tensor() * (1. - Self::MOMENTUM))? + (batch * Self::MOMENTUM)?)?)

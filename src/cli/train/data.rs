@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use seg_data::training::folders::named;
 use seg_data::training::procedural::{Procedural, ProceduralClips, Split};
-use seg_data::training::{PairedFolder, Source, Stills};
+use seg_data::training::{Examples, PairedFolder, Source, Stills};
 use seg_train::recipe::Recipe;
 
 use super::clips;
@@ -31,7 +31,7 @@ pub fn open(
     common: &Common,
 ) -> anyhow::Result<Source> {
     if let Some(spec) = procedural(argument) {
-        return made(spec, purpose, recipe);
+        return source(spec, purpose, recipe);
     }
     let referring = layout.is_some_and(|layout| clips::LAYOUTS.contains(&layout));
     if let Some(frames) = recipe.frames().filter(|_| referring || recipe.system.takes_sentences()) {
@@ -61,11 +61,11 @@ pub fn open(
 
 /// Held-out examples of the kind that is trained on, where they are made on the fly.
 pub fn held_out(argument: &str, recipe: &Recipe) -> anyhow::Result<Option<Source>> {
-    procedural(argument).map(|spec| made(spec, Purpose::Measuring, recipe)).transpose()
+    procedural(argument).map(|spec| source(spec, Purpose::Measuring, recipe)).transpose()
 }
 
 /// The specification behind `procedural`, which may be none; `None`: a folder.
-fn procedural(argument: &str) -> Option<Option<&str>> {
+pub fn procedural(argument: &str) -> Option<Option<&str>> {
     let rest = argument.strip_prefix(PROCEDURAL)?;
     match rest.strip_prefix(':') {
         Some(spec) => Some(Some(spec)),
@@ -73,15 +73,24 @@ fn procedural(argument: &str) -> Option<Option<&str>> {
     }
 }
 
-fn made(spec: Option<&str>, purpose: Purpose, recipe: &Recipe) -> anyhow::Result<Source> {
+fn source(spec: Option<&str>, purpose: Purpose, recipe: &Recipe) -> anyhow::Result<Source> {
     let usage = |error: seg_data::DataError| UsageError(error.to_string());
     let (length, split) = match purpose {
         Purpose::Learning => (None, Split::Training),
         Purpose::Measuring => (Some(recipe.validation.examples), Split::HeldOut),
     };
-    let made = Procedural::open(spec, length).map_err(usage)?;
+    let made = opened(spec, length)?;
     Ok(match recipe.frames() {
         None => Source::Pictures(Arc::new(made)),
         Some(_) => Source::Clips(Arc::new(ProceduralClips::new(made, split, recipe.frames()).map_err(usage)?)),
     })
+}
+
+fn opened(spec: Option<&str>, length: Option<u64>) -> Result<Procedural, UsageError> {
+    Procedural::open(spec, length).map_err(|error| UsageError(error.to_string()))
+}
+
+/// Pictures that are made on the fly, by a file or by default.
+pub fn made(spec: Option<&str>, length: Option<u64>) -> anyhow::Result<Arc<dyn Examples>> {
+    Ok(Arc::new(opened(spec, length)?))
 }

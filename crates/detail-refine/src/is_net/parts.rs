@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2d, Observer, conv, observe_nhwc, trace};
+use seg_layers::{Activation, Conv2d, Observer, Statistics, conv, observe_nhwc, trace};
 use seg_ops::Resize;
 
 use crate::rsu::{Rsu, RsuConfig, halve};
@@ -33,7 +33,13 @@ impl Encoder {
     }
 
     /// The output of every stage, the largest first. `x` is consumed.
-    pub fn forward_t(&self, x: Tensor, train: bool, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
+    pub fn forward_t<'a>(
+        &self,
+        x: Tensor,
+        train: impl Into<Statistics<'a>>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Tensor>> {
+        let train = train.into();
         let mut maps: Vec<Tensor> = Vec::with_capacity(self.0.len());
         let mut stem = Some(x);
         for (i, stage) in self.0.iter().enumerate() {

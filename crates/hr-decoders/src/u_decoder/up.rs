@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, conv::nhwc, trace};
+use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Statistics, conv::nhwc, trace};
 use seg_ops::Resize;
 
 /// Twice a 3×3 convolution with batch norm and ReLU behind it (U-Net's block).
@@ -29,7 +29,8 @@ impl DoubleConv {
     }
 
     /// `[B, H, W, in]` to `[B, H, W, out]`; with `train` the norms use the batch's statistics.
-    pub fn forward_t(&self, x: Tensor, train: bool) -> Result<Tensor> {
+    pub fn forward_t<'a>(&self, x: Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        let train = train.into();
         let mid = self.conv1.forward_t(&x, Epilogue::act(Activation::Relu), train)?;
         drop(x);
         self.conv2.forward_t(&mid, Epilogue::act(Activation::Relu), train)
@@ -62,7 +63,13 @@ impl Up {
     }
 
     /// `deep` `[B, h, w, C]` to `[B, 2h, 2w, out]`. `skip` is `[B, h, w, D]` or, with [`UpOrder::UpsampleFirst`], `[B, 2h, 2w, D]`.
-    pub fn forward_t(&self, deep: Tensor, skip: Option<&Tensor>, train: bool) -> Result<Tensor> {
+    pub fn forward_t<'a>(
+        &self,
+        deep: Tensor,
+        skip: Option<&Tensor>,
+        train: impl Into<Statistics<'a>>,
+    ) -> Result<Tensor> {
+        let train = train.into();
         let x = match (self.order, skip) {
             (_, None) => enlarge(&deep)?,
             (UpOrder::ConcatFirst, Some(skip)) => enlarge(&Tensor::cat(&[&deep, skip], 3)?)?,

@@ -77,7 +77,7 @@ impl<S: ?Sized> Joined<S> {
             all.update(digest(source)?);
             all.update("\n");
         }
-        Ok(super::folders::hexadecimal(&all.finalize()))
+        Ok(hex::encode(all.finalize()))
     }
 }
 

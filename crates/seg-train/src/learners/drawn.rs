@@ -3,7 +3,6 @@
 use crate::Result;
 use crate::random::Seeded;
 use candle_core::{Device, Shape, Tensor};
-use seg_data::training::{Dice, Place};
 use seg_layers::Uniform;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,13 +15,7 @@ impl Drawn {
         Self(Arc::new(Mutex::new(Seeded::new(0))))
     }
 
-    /// Two numbers `[1, 2]` of an example, to be given to [`Self::begin`].
-    pub(super) fn input(place: Place, purpose: &str, device: &Device) -> Result<Tensor> {
-        let bits = Dice::new(place, purpose).bits();
-        Ok(Tensor::new(&[[bits as u32, (bits >> 32) as u32]], device)?)
-    }
-
-    /// Begins with the numbers `[B, 2]` of a step's examples.
+    /// Begins with the seeds `[B, 2]` of a step's examples.
     pub(super) fn begin(&self, numbers: &Tensor) -> Result<()> {
         let numbers = numbers.flatten_all()?.to_vec1::<u32>()?;
         // FNV-1a, a word at a time
@@ -43,12 +36,13 @@ impl Uniform for Drawn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::learners::seed;
+    use seg_data::training::Place;
 
     #[test]
     fn examples_tell_the_numbers() -> Result<()> {
         let device = Device::Cpu;
-        let place = |index| Place { seed: 1, epoch: 0, index };
-        let input = |index| Drawn::input(place(index), "test", &device);
+        let input = |index| seed(Place { seed: 1, epoch: 0, index });
         let mut drawn = Drawn::new();
         let mut draw = |numbers: &Tensor| -> Result<Vec<f32>> {
             drawn.begin(numbers)?;

@@ -13,7 +13,6 @@ use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use hiera_encoder::HieraConfig;
 use seg_checkpoints::TrainingWeights;
-use seg_data::training::Place;
 use seg_data::training::transform::PreparedClip;
 use seg_layers::Dropout;
 use seg_models::mpg_sam2::input::{normalized, squash};
@@ -183,14 +182,14 @@ struct Inputs<'t> {
     masks: &'t Tensor,
     /// Tokens of the sentences, filled up behind them, `[B, N]`.
     ids: &'t Tensor,
-    /// See [`Drawn`].
-    numbers: &'t Tensor,
+    /// Of what is drawn, `[B, 2]`.
+    seeds: &'t Tensor,
 }
 
 impl<'t> Inputs<'t> {
     fn of(inputs: &'t [Tensor]) -> Result<Self> {
         match inputs {
-            [frames, looks, masks, ids, numbers] => Ok(Self { frames, looks, masks, ids, numbers }),
+            [frames, looks, masks, ids, seeds] => Ok(Self { frames, looks, masks, ids, seeds }),
             _ => Err(TrainError::Count { what: "inputs of a batch", got: inputs.len(), expected: 5 }),
         }
     }
@@ -224,7 +223,11 @@ impl Learner for MpgLearner {
         true
     }
 
-    fn clip_inputs(&self, clip: &PreparedClip, place: Place) -> Result<Vec<Tensor>> {
+    fn draws(&self) -> bool {
+        true
+    }
+
+    fn clip_inputs(&self, clip: &PreparedClip) -> Result<Vec<Tensor>> {
         let beit3 = &self.net.config().beit3;
         if clip.frames.len() != self.frames {
             let problem = format!("has {} frames, expected {} (`data.frames`)", clip.frames.len(), self.frames);
@@ -244,18 +247,12 @@ impl Learner for MpgLearner {
             masks.push(planes(&frame.mask, &self.device)?);
         }
         let whole = |frames: &[Tensor]| Tensor::cat(frames, 0)?.unsqueeze(0);
-        Ok(vec![
-            whole(&frames)?,
-            whole(&looks)?,
-            whole(&masks)?,
-            Tensor::from_vec(ids, (1, most), &self.device)?,
-            Drawn::input(place, "dropout of MPG-SAM 2", &self.device)?,
-        ])
+        Ok(vec![whole(&frames)?, whole(&looks)?, whole(&masks)?, Tensor::from_vec(ids, (1, most), &self.device)?])
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
         let inputs = Inputs::of(inputs)?;
-        self.drawn.begin(inputs.numbers)?;
+        self.drawn.begin(inputs.seeds)?;
         let prediction = self.answers(&self.learning, &inputs)?;
         let valid = inputs.masks.flatten_from(2)?.max(2)?;
         let terms = self.objective.forward(&prediction.logits, inputs.masks, &valid, &prediction.sentence)?;

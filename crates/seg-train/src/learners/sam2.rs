@@ -2,6 +2,7 @@
 
 use super::drawn::Drawn;
 use super::parts::{Start, Trunk, Weights, planes};
+use super::prompts::Chance;
 use super::sizes::Sizes;
 use super::{Learner, Losses, unfit};
 use crate::init::Begun;
@@ -11,8 +12,8 @@ use crate::{Result, TrainError};
 use candle_core::{Device, Tensor};
 use hiera_encoder::HieraConfig;
 use seg_checkpoints::TrainingWeights;
+use seg_data::training::Dice;
 use seg_data::training::transform::PreparedClip;
-use seg_data::training::{Dice, Place};
 use seg_layers::Dropout;
 use seg_models::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
 use seg_models::sam2::Sam2Version;
@@ -126,15 +127,14 @@ fn part_of(name: &str, given: Option<f64>, published: f64) -> Result<f64> {
 
 /// A clip of a batch: its frames, its masks `[T, 1, S, S]`, and what is drawn for it.
 fn clip_of(inputs: &[Tensor], clip: usize) -> Result<(Vec<Tensor>, Tensor, Dice)> {
-    let [frames, masks, numbers] = inputs else {
+    let [frames, masks, seeds] = inputs else {
         return Err(TrainError::Count { what: "inputs of a batch", got: inputs.len(), expected: 3 });
     };
     let of_clip = |all: &Tensor| all.narrow(0, clip, 1)?.squeeze(0);
     let whole = of_clip(frames)?;
     let each = (0..whole.dim(0)?).map(|t| whole.narrow(0, t, 1)).collect::<candle_core::Result<Vec<_>>>()?;
-    let words = of_clip(numbers)?.to_vec1::<u32>()?;
-    let seed = words.iter().fold(0u64, |seed, word| seed << 32 | u64::from(*word));
-    let dice = Dice::new(Place { seed, epoch: 0, index: 0 }, "prompts of SAM 2");
+    let chance = Chance::of_rows(&seeds.narrow(0, clip, 1)?)?.pop();
+    let Chance(dice) = chance.ok_or(TrainError::Count { what: "seeds of a clip", got: 0, expected: 1 })?;
     Ok((each, of_clip(masks)?.contiguous()?, dice))
 }
 
@@ -155,7 +155,11 @@ impl Learner for Sam2Learner {
         true
     }
 
-    fn clip_inputs(&self, clip: &PreparedClip, place: Place) -> Result<Vec<Tensor>> {
+    fn draws(&self) -> bool {
+        true
+    }
+
+    fn clip_inputs(&self, clip: &PreparedClip) -> Result<Vec<Tensor>> {
         if clip.frames.len() != self.frames {
             let problem = format!("has {} frames, expected {} (`data.frames`)", clip.frames.len(), self.frames);
             return Err(unfit(&clip.name, &problem));
@@ -166,14 +170,13 @@ impl Learner for Sam2Learner {
             masks.push(planes(&frame.mask, &self.device)?.ge(0.5)?.to_dtype(candle_core::DType::F32)?);
         }
         let whole = |frames: &[Tensor]| Tensor::cat(frames, 0)?.unsqueeze(0);
-        let numbers = Drawn::input(place, "numbers of SAM 2", &self.device)?;
-        Ok(vec![whole(&frames)?, whole(&masks)?, numbers])
+        Ok(vec![whole(&frames)?, whole(&masks)?])
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
         let clips = inputs.first().map_or(Ok(0), |frames| frames.dim(0))?;
-        if let Some(numbers) = inputs.last() {
-            self.drawn.begin(numbers)?;
+        if let Some(seeds) = inputs.last() {
+            self.drawn.begin(seeds)?;
         }
         // sums over frames and clicks, as published; a mean over clips
         let mut sum: Option<Terms> = None;

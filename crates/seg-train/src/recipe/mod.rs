@@ -11,8 +11,10 @@ use crate::probe::Exceptions;
 use crate::schedule::Schedule;
 use crate::{Result, TrainError};
 use seg_data::training::transform::{Transforms, preset};
+use seg_data::training::{Limited, Source};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Which system is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,6 +32,10 @@ pub enum System {
     IsNetGt,
     /// DIS-SAM's second stage: IS-Net with a coarse mask and a box as two more channels.
     DisSam,
+    /// Pi-SAM: the high-resolution decoder, the Precise Interactor, or both, on the frozen encoder of SAM or MobileSAM.
+    PiSam,
+    /// SAM and MobileSAM: the mask decoder on the frozen encoder.
+    Sam,
     /// MPG-SAM 2: a sentence and a clip, or a single picture.
     MpgSam2,
     /// SAM 2: prompts on some frames of a clip, or on a single picture.
@@ -46,6 +52,8 @@ impl System {
             Self::IsNet => "is-net",
             Self::IsNetGt => "is-net-gt",
             Self::DisSam => "dis-sam",
+            Self::PiSam => "pi-sam",
+            Self::Sam => "sam",
             Self::MpgSam2 => "mpg-sam2",
             Self::Sam2 => "sam2",
         }
@@ -154,11 +162,13 @@ pub struct DataPart {
     /// Frames of a clip, for systems that learn from clips.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frames: Option<usize>,
+    /// Where the source never ends: so many examples of it, the same in every pass.
+    pub pictures: Option<u64>,
 }
 
 impl Default for DataPart {
     fn default() -> Self {
-        Self { batch: 1, accumulate: 1, epoch: 1000, workers: 1, frames: None }
+        Self { batch: 1, accumulate: 1, epoch: 1000, workers: 1, frames: None, pictures: None }
     }
 }
 
@@ -293,6 +303,24 @@ impl Recipe {
             _ => crate::mpg_sam2::Recipe::REF_YOUTUBE_VOS.frames,
         };
         self.system.takes_clips().then(|| self.data.frames.unwrap_or(published))
+    }
+
+    /// The examples of `source` that the recipe keeps to: all, or `data.pictures` of one that never ends.
+    ///
+    /// # Errors
+    /// A number for a source that ends, or for one of clips.
+    pub fn examples(&self, source: Source) -> Result<Source> {
+        let refused = |problem: String| TrainError::Recipe { recipe: "data.pictures".into(), problem };
+        match (self.data.pictures, source) {
+            (None, source) => Ok(source),
+            (Some(count), Source::Pictures(pictures)) => {
+                let limited = Limited::new(pictures, count).map_err(|e| refused(e.to_string()))?;
+                Ok(Source::Pictures(Arc::new(limited)))
+            }
+            (Some(_), Source::Clips(_)) => {
+                Err(refused(format!("{} learns from clips; leave it out", self.system.as_str())))
+            }
+        }
     }
 
     /// A part of the recipe that the system itself reads (`model`, `loss`).

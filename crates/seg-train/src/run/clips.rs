@@ -3,6 +3,7 @@
 use super::measure::HELD_OUT;
 use super::pictures::{self, ClipRow};
 use super::{Run, Scores};
+use crate::learners::clip_inputs_at;
 use crate::recipe::{Recipe, ValidationPart};
 use crate::{Result, TrainError};
 use candle_core::{DType, Tensor};
@@ -46,7 +47,7 @@ pub(super) fn measured(run: &Run, clips: &dyn ClipExamples, step: u64) -> Result
     for index in 0..count {
         let place = Place { seed: HELD_OUT, epoch: 0, index };
         let read = clips.clip(place).map_err(TrainError::from).and_then(|clip| {
-            let inputs = run.learner.clip_inputs(&run.plain.apply_to_clip(clip.clone(), place)?, place)?;
+            let inputs = clip_inputs_at(run.learner.as_ref(), &run.plain.apply_to_clip(clip.clone(), place)?, place)?;
             Ok((clip, inputs))
         });
         let (clip, inputs) = match read {

@@ -1,11 +1,13 @@
 //! Batches in the order of the run, made ahead of the steps.
 
 use super::Run;
-use crate::learners::Learner;
+use crate::embeddings::EmbeddingCache;
+use crate::learners::{clip_inputs_at, inputs_at};
 use crate::recipe::Recipe;
 use crate::{Result, TrainError};
 use candle_core::Tensor;
-use seg_data::training::{Ahead, Loader, Place, Plan, Position, Rest, Source, Transforms};
+use seg_data::training::{Ahead, Loader, Place, Plan, Position, Rest, Source};
+use std::sync::Arc;
 
 /// Inputs of a batch.
 pub struct Batch {
@@ -21,6 +23,7 @@ type Ready = (String, Vec<Tensor>);
 /// The batches of a run from one of its steps on: which examples they hold is a function of the recipe's seed and the batch's number alone.
 pub struct Feed {
     loader: Loader<Ready, TrainError>,
+    embeddings: Option<Arc<EmbeddingCache>>,
 }
 
 /// How a recipe goes through so many examples.
@@ -28,22 +31,6 @@ pub(super) fn plan(recipe: &Recipe, data: &Source) -> Plan {
     let few = data.len().is_some_and(|len| len < recipe.data.batch as u64);
     // a last batch that is not full is left out, unless there is no other
     Plan { rest: if few { Rest::Short } else { Rest::Drop }, ..Plan::new(recipe.seed, recipe.data.batch as u64) }
-}
-
-/// Reads the example at a place and makes of it what the learner takes.
-fn ready(learner: &dyn Learner, data: &Source, transforms: &Transforms, place: Place) -> Result<Ready> {
-    match data {
-        Source::Pictures(pictures) => {
-            let example = pictures.example(place)?;
-            let name = example.name.clone();
-            Ok((name, learner.inputs(&transforms.apply(example, place)?)?))
-        }
-        Source::Clips(clips) => {
-            let clip = transforms.apply_to_clip(clips.clip(place)?, place)?;
-            let inputs = learner.clip_inputs(&clip, place)?;
-            Ok((clip.name, inputs))
-        }
-    }
 }
 
 impl Feed {
@@ -61,13 +48,25 @@ impl Feed {
         let part = run.recipe.data;
         let ahead = Ahead { threads: part.workers, examples: 2 * part.batch as u64 + 1, ..Ahead::default() };
         let (learner, transforms, data) = (run.learner.clone(), run.transforms.clone(), run.data.clone());
+        let embeddings = run.embeddings.clone();
         let make = move |place: Place| {
-            let (name, inputs) = ready(learner.as_ref(), &data, &transforms, place)?;
+            let (name, inputs) = match &data {
+                Source::Pictures(pictures) => {
+                    let prepared = transforms.apply(pictures.example(place)?, place)?;
+                    let inputs = inputs_at(learner.as_ref(), embeddings.as_deref(), &prepared, place)?;
+                    (prepared.name, inputs)
+                }
+                Source::Clips(clips) => {
+                    let prepared = transforms.apply_to_clip(clips.clip(place)?, place)?;
+                    let inputs = clip_inputs_at(learner.as_ref(), &prepared, place)?;
+                    (prepared.name, inputs)
+                }
+            };
             let bytes = inputs.iter().map(|t| (t.elem_count() * t.dtype().size_in_bytes()) as u64).sum();
             Ok(((name, inputs), bytes))
         };
         let loader = Loader::of(run.data.len(), plan, position, None, ahead, make)?;
-        Ok(Self { loader })
+        Ok(Self { loader, embeddings: run.embeddings.clone() })
     }
 
     /// The next batch. Examples that cannot be read are told in `notes`, and missing in it.
@@ -77,6 +76,7 @@ impl Feed {
     pub fn next(&mut self, notes: &mut Vec<String>) -> Result<Batch> {
         let batch = self.loader.next().ok_or(TrainError::Count { what: "batches", got: 0, expected: 1 })?;
         let (mut names, mut rows) = (Vec::new(), Vec::new());
+        notes.extend(self.embeddings.iter().flat_map(|cache| cache.notes()));
         for (_, item) in batch.items {
             match item {
                 Ok((name, inputs)) => {

@@ -36,11 +36,13 @@ const FRAME: u32 = 128;
 const CAPTION: u32 = 20;
 const SHOWN: usize = 8;
 
-/// Writes a sheet of clips, each a sentence above three rows: frames, truths, answers. Of long clips frames are shown that lie evenly in it.
+/// Writes a sheet of clips, each a sentence above three rows: frames, truths, answers; of single frames they are one row. Of long clips frames are shown that lie
+/// evenly in it.
 pub(super) fn write_clips(path: &Path, clips: &[ClipRow]) -> Result<()> {
     let step = FRAME + GAP;
     let columns = clips.iter().map(|clip| clip.frames.len().min(SHOWN)).max().unwrap_or(1).max(3) as u32;
-    let height = CAPTION + 3 * step + GAP;
+    let single = clips.iter().all(|clip| clip.frames.len() == 1);
+    let height = CAPTION + if single { step } else { 3 * step } + GAP;
     let size = (columns * step + GAP, clips.len() as u32 * height + GAP);
     let mut sheet = Canvas::new(RgbImage::from_pixel(size.0, size.1, Rgb([255; 3])));
     for (row, clip) in clips.iter().enumerate() {
@@ -51,7 +53,8 @@ pub(super) fn write_clips(path: &Path, clips: &[ClipRow]) -> Result<()> {
             let at = column * (clip.frames.len() - 1) / (count.max(2) - 1);
             let panels = [clip.frames[at].clone(), grey(&clip.truths[at]), grey(&clip.answers[at])];
             for (line, panel) in (0..).zip(&panels) {
-                put(sheet.image(), panel, FRAME, (GAP + column as u32 * step, top + CAPTION + line * step));
+                let (column, line) = if single { (line, 0) } else { (column as u32, line) };
+                put(sheet.image(), panel, FRAME, (GAP + column * step, top + CAPTION + line * step));
             }
         }
     }

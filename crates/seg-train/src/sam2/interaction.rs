@@ -159,7 +159,9 @@ impl User<'_> {
         for _ in 0..if corrects { self.rules.corrections } else { 0 } {
             let answer = match dice.chance(self.rules.from_truth) {
                 true => vec![false; self.truth.len()],
-                false => heads.high_res_masks.gt(0f64)?.flatten_all()?.to_vec1::<u8>()?.iter().map(|v| *v > 0).collect(),
+                false => {
+                    heads.high_res_masks.gt(0f64)?.flatten_all()?.to_vec1::<u8>()?.iter().map(|v| *v > 0).collect()
+                }
             };
             points.push(self.click(&answer, dice));
             heads = decode(&points, Some(&heads.low_res_masks))?;

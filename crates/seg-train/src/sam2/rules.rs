@@ -59,6 +59,9 @@ mod tests {
         near(rate("memory_attention.layers.0.norm1.weight"), 5e-6, 0.);
         near(rate("memory_encoder.fuser.layers.0.norm.weight"), 5e-6, 0.1);
         near(rate("sam_mask_decoder.iou_token.weight"), 5e-6, 0.1);
-        assert_eq!(rules.treatment("sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"), &Treatment::Frozen);
+        assert_eq!(
+            rules.treatment("sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"),
+            &Treatment::Frozen
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Procedural clips as a training reads them.
 
 use super::{Procedural, Split};
-use crate::training::{ClipExample, ClipExamples, Examples, Place};
 use crate::Result;
+use crate::training::{ClipExample, ClipExamples, Examples, Place};
 
 /// Clips of a specification, each with a sentence.
 #[derive(Clone, Debug)]
@@ -43,6 +43,6 @@ impl ClipExamples for ProceduralClips {
 
     fn digest(&self) -> Result<String> {
         let text = format!("clips, version 1\n{:?}\n{}", self.split, Examples::digest(&self.made)?);
-        Ok(crate::training::folders::hexadecimal(&<sha2::Sha256 as sha2::Digest>::digest(text)))
+        Ok(hex::encode(<sha2::Sha256 as sha2::Digest>::digest(text)))
     }
 }
