@@ -144,7 +144,7 @@ impl EmbeddingCache {
         hash.update(self.encoder);
         hash.update(format!("{:?}", picture.dims()));
         hash.update(bytes_of(picture)?);
-        let name: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = hex::encode(hash.finalize());
         let (first, _) = name.split_at(2);
         Ok(self.folder.join(first).join(format!("{name}.embedding")))
     }

@@ -1,7 +1,7 @@
 //! `hrseg train`: a recipe, data, and a folder in which everything of the run is kept.
 
 mod args;
-mod data;
+pub(super) mod data;
 mod plan;
 mod recipes;
 mod watch;
@@ -14,11 +14,27 @@ use anyhow::Context as _;
 use seg_data::training::{Examples, Transforms};
 use seg_train::embeddings::EmbeddingCache;
 use seg_train::learners::{Learner, learner};
+use seg_train::recipe::Recipe;
 use seg_train::run::Run;
 
+use super::progress::Progress;
+use super::segment::load::find;
 use super::segment::watch_interrupts;
 use super::{Common, DtypeArg, Outcome, UsageError};
 use watch::Onlooker;
+
+/// The recipe with files in the place of what it starts from by name: what `hrseg weights list` prints, or a file of the hub.
+fn with_files(recipe: &Recipe) -> anyhow::Result<Recipe> {
+    let mut recipe = recipe.clone();
+    let progress = Progress::new(0, false);
+    for start in recipe.start.values_mut() {
+        let named = start.starts_with("hub:") || seg_checkpoints::find(start).is_some();
+        if named && !std::path::Path::new(start).exists() {
+            *start = find("weights", Some(start), &progress)?.to_string_lossy().into_owned();
+        }
+    }
+    Ok(recipe)
+}
 
 /// Runs the verb.
 pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
@@ -42,7 +58,7 @@ pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     if data.is_empty() {
         return Err(UsageError(format!("{}: no pairs of an image and a mask to learn from", args.data)).into());
     }
-    let learner = learner(&recipe, &device).context("the model cannot be built")?;
+    let learner = learner(&with_files(&recipe)?, &device).context("the model cannot be built")?;
     let [transforms, plain] = recipe.transforms(learner.image_size())?;
     let out = args.out.clone();
     let embeddings = embeddings(args, learner.as_ref(), &transforms, data.as_ref())?;

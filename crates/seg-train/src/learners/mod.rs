@@ -7,7 +7,7 @@ mod pi_sam;
 mod prompts;
 mod sam;
 
-pub use dense::{MgdLearner, UnetLearner, UnextLearner};
+pub use dense::{MgdLearner, UnetLearner, UnextLearner, dense_inputs};
 pub use dichotomous::{DichotomousLearner, GtLearner};
 pub use pi_sam::PiSamLearner;
 pub use sam::SamLearner;
@@ -148,6 +148,6 @@ pub fn learner(recipe: &Recipe, device: &Device) -> Result<Arc<dyn Learner>> {
         System::PiSam => Arc::new(PiSamLearner::new(recipe, &at)?),
         System::Sam => Arc::new(SamLearner::new(recipe, &at)?),
     };
-    parts::thawed_something(recipe, learner.weights())?;
+    parts::patterns_fit(recipe, learner.weights())?;
     Ok(learner)
 }
