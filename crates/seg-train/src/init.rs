@@ -51,7 +51,8 @@ fn is_embedding(name: &str) -> bool {
     let name = name.strip_suffix(".weight").unwrap_or(name);
     let own = name.rsplit('.').next().unwrap_or(name);
     let numbered = name.rsplit('.').nth(1) == Some("point_embeddings");
-    const NAMES: [&str; 4] = ["not_a_point_embed", "no_mask_embed", "points_flag", "positional_encoding_gaussian_matrix"];
+    const NAMES: [&str; 4] =
+        ["not_a_point_embed", "no_mask_embed", "points_flag", "positional_encoding_gaussian_matrix"];
     own.contains("token") || numbered || NAMES.contains(&own)
 }
 
@@ -169,7 +170,8 @@ mod tests {
         assert_ne!(weights, flat(&[8, 16, 3, 3], "conv2.weight")?);
         let other = Fresh { seed: 2 }.var_builder(DType::F32, &Device::Cpu);
         assert_ne!(weights, other.get((8, 16, 3, 3), "conv.weight")?.flatten_all()?.to_vec1::<f32>()?);
-        let widest = |name: &str| -> Result<f32> { Ok(flat(&[64, 256], name)?.into_iter().fold(0., |m, v| v.abs().max(m))) };
+        let widest =
+            |name: &str| -> Result<f32> { Ok(flat(&[64, 256], name)?.into_iter().fold(0., |m, v| v.abs().max(m))) };
         for name in ["mask_tokens.weight", "x.point_embeddings.3.weight", "interact_2.points_flag.weight"] {
             assert!(widest(name)? > 2., "{name}");
         }

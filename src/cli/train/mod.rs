@@ -62,8 +62,8 @@ pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
     let [transforms, plain] = recipe.transforms(learner.image_size())?;
     let out = args.out.clone();
     let embeddings = embeddings(args, learner.as_ref(), &transforms, data.as_ref())?;
-    let run = Run {
-        embeddings, recipe, transforms, plain, learner, data, validation, out: out.clone().unwrap_or_default() };
+    let run =
+        Run { embeddings, recipe, transforms, plain, learner, data, validation, out: out.clone().unwrap_or_default() };
     run.check_validation().map_err(|error| UsageError(error.to_string()))?;
     if args.dry_run {
         return plan::show(&run, common);

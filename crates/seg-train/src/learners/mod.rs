@@ -109,7 +109,11 @@ pub fn inputs_at(
     if learner.frozen_encoder().is_some() {
         // of one memory layout, whether it comes from a file or not
         let make = || {
-            learner.embedding(&inputs)?.into_iter().map(|map| Ok(map.contiguous()?.detach())).collect::<Result<Vec<_>>>()
+            learner
+                .embedding(&inputs)?
+                .into_iter()
+                .map(|map| Ok(map.contiguous()?.detach()))
+                .collect::<Result<Vec<_>>>()
         };
         let embedding = match embeddings {
             Some(cache) => cache.get(&inputs[0], make)?,

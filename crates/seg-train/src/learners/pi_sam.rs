@@ -288,7 +288,12 @@ impl Learner for PiSamLearner {
             };
             if losses.is_empty() {
                 // nothing is wrong in any row: nothing to learn by
-                let idle = self.decoder.finish(&row_of(&coarse, 0)?, &pixels.narrow(0, 0, 1)?, Some(&Clicks::single(&[], &self.device)?), &mut Unobserved)?;
+                let idle = self.decoder.finish(
+                    &row_of(&coarse, 0)?,
+                    &pixels.narrow(0, 0, 1)?,
+                    Some(&Clicks::single(&[], &self.device)?),
+                    &mut Unobserved,
+                )?;
                 terms.push((idle.sum_all()? * 0.)?);
             } else {
                 parts.extend([("click_mask", mean(|l| &l.large.mask)?), ("click_dice", mean(|l| &l.large.dice)?)]);

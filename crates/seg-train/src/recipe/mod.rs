@@ -273,10 +273,10 @@ impl Recipe {
     pub fn examples(&self, source: Arc<dyn Examples>) -> Result<Arc<dyn Examples>> {
         Ok(match self.data.pictures {
             None => source,
-            Some(count) => Arc::new(Limited::new(source, count).map_err(|e| TrainError::Recipe {
-                recipe: "data.pictures".into(),
-                problem: e.to_string(),
-            })?),
+            Some(count) => Arc::new(
+                Limited::new(source, count)
+                    .map_err(|e| TrainError::Recipe { recipe: "data.pictures".into(), problem: e.to_string() })?,
+            ),
         })
     }
 

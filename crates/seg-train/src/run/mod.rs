@@ -9,8 +9,8 @@ mod step;
 pub use feed::Feed;
 pub use measure::{Scores, better};
 
-use crate::embeddings::EmbeddingCache;
 use crate::ema::Ema;
+use crate::embeddings::EmbeddingCache;
 use crate::learners::Learner;
 use crate::log::{Line, Log, curves};
 use crate::optim::Adam;
