@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::folders::hexadecimal;
 use super::{Example, Examples, Place};
 use crate::error::{DataError, Result};
 
@@ -44,7 +43,7 @@ impl Examples for Limited {
     fn digest(&self) -> Result<String> {
         let mut hash = Sha256::new();
         hash.update(format!("the first {} of {}", self.count, self.source.digest()?));
-        Ok(hexadecimal(&hash.finalize()))
+        Ok(hex::encode(hash.finalize()))
     }
 }
 

@@ -1,5 +1,4 @@
 //! What is frozen costs nothing: no graph behind an encoder that stays as it is, no batch norm that moves.
-#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 use candle_core::{Device, Tensor};
 use seg_data::training::procedural::{Procedural, Spec};
