@@ -4,6 +4,7 @@ use super::Run;
 use crate::{Result, TrainError};
 use candle_core::Tensor;
 use seg_data::training::{Ahead, Example, Loader, Place, Plan, Position, Rest};
+use std::collections::HashSet;
 
 /// Inputs of a batch.
 pub struct Batch {
@@ -11,6 +12,8 @@ pub struct Batch {
     pub inputs: Vec<Tensor>,
     /// Names of the examples.
     pub names: Vec<String>,
+    /// Examples that could not be used.
+    pub lost: usize,
 }
 
 /// An example as the learner takes it.
@@ -19,6 +22,8 @@ type Ready = (String, Vec<Tensor>);
 /// The batches of a run from one of its steps on: which examples they hold is a function of the recipe's seed and the batch's number alone.
 pub struct Feed {
     loader: Loader<Ready, TrainError>,
+    /// What has been told already.
+    told: HashSet<String>,
 }
 
 /// How this process goes through the examples of a run.
@@ -56,27 +61,33 @@ impl Feed {
             Ok(((name, inputs), bytes))
         };
         let loader = Loader::start(run.data.clone(), plan, position, None, ahead, prepare)?;
-        Ok(Self { loader })
+        Ok(Self { loader, told: HashSet::new() })
     }
 
-    /// The next batch. Examples that cannot be read are told in `notes`, and missing in it.
+    /// The next batch. Examples that cannot be read are missing in it, and told in `notes`: each once, not in every pass.
     ///
     /// # Errors
     /// A loader that has ended, which it does not by itself.
     pub fn next(&mut self, notes: &mut Vec<String>) -> Result<Batch> {
         let batch = self.loader.next().ok_or(TrainError::Count { what: "batches", got: 0, expected: 1 })?;
-        let (mut names, mut rows) = (Vec::new(), Vec::new());
+        let (mut names, mut rows, mut lost) = (Vec::new(), Vec::new(), 0);
         for (_, item) in batch.items {
             match item {
                 Ok((name, inputs)) => {
                     names.push(name);
                     rows.push(inputs);
                 }
-                Err(error) => notes.push(format!("{error}; left out of its batch")),
+                Err(error) => {
+                    lost += 1;
+                    let note = format!("{error}; left out of its batch");
+                    if self.told.insert(note.clone()) {
+                        notes.push(note);
+                    }
+                }
             }
         }
         let columns = rows.first().map_or(0, Vec::len);
         let column = |c: usize| Tensor::cat(&rows.iter().map(|row| &row[c]).collect::<Vec<_>>(), 0);
-        Ok(Batch { inputs: (0..columns).map(column).collect::<candle_core::Result<_>>()?, names })
+        Ok(Batch { inputs: (0..columns).map(column).collect::<candle_core::Result<_>>()?, names, lost })
     }
 }
