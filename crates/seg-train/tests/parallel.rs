@@ -77,7 +77,8 @@ fn train(
     let learner = learner_among(&recipe, &Device::Cpu, &group)?;
     let data = Arc::new(Procedural::open(out.with_file_name("spec.toml").to_str(), None)?);
     let [transforms, plain] = recipe.transforms(learner.image_size())?;
-    let run = Run { recipe, learner, data, transforms, plain, validation: None, out: out.into(), group };
+    let run =
+        Run { recipe, learner, data, transforms, plain, validation: None, out: out.into(), group, embeddings: None };
     let mut onlooker = Onlooker { stop_behind, ..Onlooker::default() };
     let stop = onlooker.stop.clone();
     let ended = run.train(resume, &stop, &mut onlooker)?;

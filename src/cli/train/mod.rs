@@ -1,7 +1,7 @@
 //! `hrseg train`: a recipe, data, and a folder in which everything of the run is kept.
 
 mod args;
-mod data;
+pub(super) mod data;
 mod plan;
 pub mod recipes;
 mod signals;
@@ -12,15 +12,33 @@ pub use args::TrainArgs;
 use std::sync::Arc;
 
 use candle_core::Device;
+use seg_data::training::{Examples, Transforms};
 use seg_ops::AllReduce;
 use seg_train::TrainError;
-use seg_train::learners::learner_among;
+use seg_train::embeddings::EmbeddingCache;
+use seg_train::learners::{Learner, learner_among};
 use seg_train::parallel::{Group, Launch, agree};
+use seg_train::recipe::Recipe;
 use seg_train::run::Run;
 
+use super::progress::Progress;
+use super::segment::load::find;
 use super::segment::watch_interrupts;
 use super::{Common, DeviceArg, DtypeArg, Outcome, ToldElsewhere, UsageError};
 use watch::Onlooker;
+
+/// The recipe with files in the place of what it starts from by name: what `hrseg weights list` prints, or a file of the hub.
+fn with_files(recipe: &Recipe) -> anyhow::Result<Recipe> {
+    let mut recipe = recipe.clone();
+    let progress = Progress::new(0, false);
+    for start in recipe.start.values_mut() {
+        let named = start.starts_with("hub:") || seg_checkpoints::find(start).is_some();
+        if named && !std::path::Path::new(start).exists() {
+            *start = find("weights", Some(start), &progress)?.to_string_lossy().into_owned();
+        }
+    }
+    Ok(recipe)
+}
 
 /// Runs the verb.
 pub fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Outcome> {
@@ -70,6 +88,7 @@ fn made_of(args: &TrainArgs, common: &Common, device: &Device, group: &Arc<dyn A
     let recipe = recipes::read(&args.recipe, &args.set)?;
     data::refuse_as_output(args)?;
     let data = data::open(&args.data, args.layout.as_deref(), None, common)?;
+    let data = recipe.examples(data).map_err(|error| UsageError(error.to_string()))?;
     let validation =
         args.val.as_ref().map(|val| data::open(val, args.layout.as_deref(), Some(recipe.validation.examples), common));
     let validation = match validation {
@@ -79,13 +98,14 @@ fn made_of(args: &TrainArgs, common: &Common, device: &Device, group: &Arc<dyn A
     if data.is_empty() {
         return Err(UsageError(format!("{}: no pairs of an image and a mask to learn from", args.data)).into());
     }
-    let learner = learner_among(&recipe, device, group).map_err(|error| match error {
+    let learner = learner_among(&with_files(&recipe)?, device, group).map_err(|error| match error {
         TrainError::Recipe { .. } | TrainError::Setting { .. } => UsageError(error.to_string()).into(),
         error => anyhow::Error::from(error).context("the model cannot be built"),
     })?;
     let [transforms, plain] = recipe.transforms(learner.image_size())?;
+    let embeddings = embeddings(args, learner.as_ref(), &transforms, data.as_ref())?;
     let (out, group) = (args.out.clone().unwrap_or_default(), group.clone());
-    let run = Run { recipe, transforms, plain, learner, data, validation, out, group };
+    let run = Run { embeddings, recipe, transforms, plain, learner, data, validation, out, group };
     run.check_validation().map_err(|error| UsageError(error.to_string()))?;
     if args.out.is_none() && !args.dry_run {
         return Err(UsageError("--out DIR is missing: where checkpoints, curves and pictures go".into()).into());
@@ -112,6 +132,36 @@ fn train(args: &TrainArgs, common: &Common, run: &Run, launch: &Launch) -> anyho
     }
     plan::starts_from(run).iter().for_each(|line| onlooker.say(line));
     let ended = run.train(args.resume, &stop, &mut onlooker)?;
+    if let Some(cache) = &run.embeddings {
+        let counts = cache.counts();
+        onlooker.say(&format!("embeddings: {} made, {} found", counts.made, counts.found));
+    }
     onlooker.ended(&ended, &run.out)?;
     Ok(if ended.complete { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+/// The folder of embeddings, where one is asked for.
+fn embeddings(
+    args: &TrainArgs,
+    learner: &dyn Learner,
+    transforms: &Transforms,
+    data: &dyn Examples,
+) -> anyhow::Result<Option<Arc<EmbeddingCache>>> {
+    let Some(given) = &args.cache_embeddings else { return Ok(None) };
+    if args.dry_run {
+        return Ok(None);
+    }
+    let usage = |problem: String| anyhow::Error::from(UsageError(problem));
+    if !args.cache_limit.is_finite() || args.cache_limit <= 0. {
+        return Err(usage(format!("--cache-limit is {}, expected GiB above 0", args.cache_limit)));
+    }
+    let folder = match (given, &args.out) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(out)) => out.join("embeddings"),
+        (None, None) => return Err(usage("--out DIR is missing: where checkpoints, curves and pictures go".into())),
+    };
+    let limit = (args.cache_limit * (1u64 << 30) as f64) as u64;
+    let cache = EmbeddingCache::open(&folder, limit, learner, transforms, data)
+        .map_err(|error| usage(format!("--cache-embeddings: {error}")))?;
+    Ok(Some(Arc::new(cache)))
 }

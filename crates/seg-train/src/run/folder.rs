@@ -176,5 +176,5 @@ fn only_longer(run: &Run, digest_there: &str) -> Result<bool> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(bytes))
 }

@@ -10,6 +10,7 @@ pub use feed::Feed;
 pub use measure::{Scores, better};
 
 use crate::ema::Ema;
+use crate::embeddings::EmbeddingCache;
 use crate::learners::Learner;
 use crate::log::{Line, Log, curves};
 use crate::optim::Adam;
@@ -46,6 +47,8 @@ pub struct Run {
     pub plain: Transforms,
     /// What it is measured on; `None`: nothing is measured.
     pub validation: Option<Arc<dyn Examples>>,
+    /// Where the frozen encoder's embeddings are kept; `None`: nowhere.
+    pub embeddings: Option<Arc<EmbeddingCache>>,
     /// Where everything is written.
     pub out: PathBuf,
     /// The processes that train together; [`seg_ops::Alone`]: this one alone. The first one writes everything.
