@@ -146,7 +146,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let learner = Arc::new(Variant { net, weights });
     let [transforms, plain] = recipe.transforms(learner.image_size())?;
     let data = |length| Procedural::open(Some("plain"), length).map(Arc::new);
-    let run = Run { recipe, learner, data: data(None)?, validation: Some(data(Some(100))?), transforms, plain, out: out.clone() };
+    let group = Arc::new(hrseg::seg_ops::Alone);
+    let run = Run { embeddings: None, group, recipe, learner, data: data(None)?, validation: Some(data(Some(100))?), transforms, plain, out: out.clone() };
     let ended = run.train(false, &AtomicBool::new(false), &mut Printed)?;
     println!("{ended:?}; look at {}", out.join("curve.png").display());
     Ok(())

@@ -31,6 +31,10 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
     let proof = run.prove()?;
     let seconds = started.elapsed().as_secs_f64() * recipe.data.accumulate as f64;
     let (memory, total) = (peak_rss_bytes(), seconds * length.steps as f64);
+    let processes = run.group.ranks();
+    if run.group.rank() > 0 {
+        return Ok(Outcome::Done);
+    }
     let mut out = std::io::stdout().lock();
     if common.json {
         let groups: Vec<_> = groups
@@ -41,6 +45,7 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
             .collect();
         let plan = serde_json::json!({
             "system": recipe.system, "examples": run.data.len(), "steps": length.steps, "steps_per_epoch": length.steps_per_epoch,
+            "processes": processes,
             "groups": groups, "frozen": {"weights": frozen.0, "numbers": frozen.1}, "gradients": proof.reached,
             "seconds_per_step": seconds, "seconds": total, "peak_rss_bytes": memory,
         });
@@ -50,7 +55,8 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
     let examples = run.data.len().map_or_else(|| "endless".into(), |len| format!("{len} examples"));
     writeln!(out, "system     {}", recipe.system.as_str())?;
     let batch = run.data.len().map_or(recipe.data.batch, |len| recipe.data.batch.min(len as usize));
-    writeln!(out, "data       {examples}, batches of {batch}")?;
+    let together = if processes > 1 { format!(" in each of {processes} processes") } else { String::new() };
+    writeln!(out, "data       {examples}, batches of {batch}{together}")?;
     if let Some(note) = prompts_unseen(run) {
         writeln!(out, "           {note}")?;
     }

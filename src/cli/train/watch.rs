@@ -23,18 +23,27 @@ pub struct Onlooker {
     loss: Option<f64>,
     seconds: Option<f64>,
     scores: Option<(u64, Scores)>,
+    /// Of several processes that train together one that is not the first: it says only what it alone knows, after this name.
+    silent: Option<String>,
 }
 
 impl Onlooker {
     /// Of a run.
     pub fn new(run: &Run, json: bool) -> Self {
         let bar = bar(run.length().steps);
-        Self { bar, json, last_line: Instant::now(), loss: None, seconds: None, scores: None }
+        Self { bar, json, last_line: Instant::now(), loss: None, seconds: None, scores: None, silent: None }
+    }
+
+    /// Of a process that is not the first.
+    pub fn silent(name: String) -> Self {
+        let last_line = Instant::now();
+        Self { bar: None, json: false, last_line, loss: None, seconds: None, scores: None, silent: Some(name) }
     }
 
     /// Prints a line on stderr without tearing the bar.
     pub fn say(&self, text: &str) {
         match &self.bar {
+            _ if self.silent.is_some() => {}
             Some(bar) => bar.suspend(|| say(text)),
             None => say(text),
         }
@@ -43,6 +52,9 @@ impl Onlooker {
     /// What has come out, on stdout.
     pub fn ended(&mut self, ended: &Ended, out: &Path) -> anyhow::Result<()> {
         use std::io::Write as _;
+        if self.silent.is_some() {
+            return Ok(());
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -89,7 +101,10 @@ pub fn clock(seconds: f64) -> String {
 
 impl Watch for Onlooker {
     fn note(&mut self, text: &str) {
-        self.say(text);
+        match &self.silent {
+            Some(name) => say(format_args!("{name}: {text}")),
+            None => self.say(text),
+        }
     }
 
     fn stepped(&mut self, step: &Stepped) {
@@ -105,7 +120,7 @@ impl Watch for Onlooker {
                 bar.set_position(step.step);
                 bar.set_message(text);
             }
-            None if self.last_line.elapsed() >= LINE_EVERY => {
+            None if self.silent.is_none() && self.last_line.elapsed() >= LINE_EVERY => {
                 say(format_args!("step {} of {}: {text}", step.step, step.steps));
                 self.last_line = Instant::now();
             }

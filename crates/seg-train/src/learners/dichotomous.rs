@@ -1,6 +1,6 @@
 //! IS-Net, its encoder of masks, and DIS-SAM's second stage.
 
-use super::parts::{Start, Weights, planes};
+use super::parts::{Norms, Start, Weights, planes};
 use super::{Learner, Losses};
 use crate::dis_sam::Objective;
 use crate::init::{Begun, Partly};
@@ -30,6 +30,8 @@ struct ModelPart {
 struct LossPart {
     bce: Option<f64>,
     iou: Option<f64>,
+    /// Of all outputs but the first.
+    sides: Option<f64>,
     orthogonality: Option<f64>,
 }
 
@@ -37,7 +39,8 @@ impl LossPart {
     fn change(self, objective: Objective) -> Objective {
         let Objective { loss, orthogonality } = objective;
         let (bce, iou) = (self.bce.unwrap_or(loss.bce), self.iou.unwrap_or(loss.iou));
-        let loss = DichotomousLoss { bce, iou, ..loss };
+        let sides = self.sides.unwrap_or(loss.sides);
+        let loss = DichotomousLoss { bce, iou, sides, ..loss };
         Objective { loss, orthogonality: self.orthogonality.unwrap_or(orthogonality) }
     }
 }
@@ -73,7 +76,7 @@ pub struct DichotomousLearner {
     image_size: usize,
     device: Device,
     weights: Weights,
-    train_norms: bool,
+    norms: Norms,
 }
 
 impl DichotomousLearner {
@@ -109,7 +112,7 @@ impl DichotomousLearner {
             image_size: part.image_size.unwrap_or(INPUT_SIZE),
             device: at.device.clone(),
             weights,
-            train_norms: recipe.batch_norm_trains,
+            norms: at.norms(),
         })
     }
 }
@@ -156,11 +159,11 @@ impl Learner for DichotomousLearner {
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let output = self.net.forward_t(&inputs[0], self.train_norms)?;
+        let output = self.net.forward_t(&inputs[0], self.norms.statistics())?;
         let terms = match &self.encoder {
             Some(encoder) => {
                 // the official training leaves the frozen mask encoder in train mode
-                let encoded = encoder.forward_t(&inputs[1], true)?.features;
+                let encoded = encoder.forward_t(&inputs[1], self.norms.of_batches())?.features;
                 let named = self.weights.weights.grouped();
                 let named =
                     named.iter().flat_map(|(_, vars)| vars.iter().map(|(name, var)| (name.as_str(), var.as_tensor())));
@@ -188,7 +191,7 @@ pub struct GtLearner {
     image_size: usize,
     device: Device,
     weights: Weights,
-    train_norms: bool,
+    norms: Norms,
 }
 
 impl GtLearner {
@@ -199,7 +202,7 @@ impl GtLearner {
         let cfg = divided_gt(IsNetGtConfig::published(), part.divide.map_or(1, std::num::NonZeroUsize::get));
         let net = IsNetGtEncoder::new(&cfg, weights.vb.clone())?;
         let image_size = part.image_size.unwrap_or(INPUT_SIZE);
-        Ok(Self { net, image_size, device: at.device.clone(), weights, train_norms: recipe.batch_norm_trains })
+        Ok(Self { net, image_size, device: at.device.clone(), weights, norms: at.norms() })
     }
 }
 
@@ -221,7 +224,7 @@ impl Learner for GtLearner {
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let output = self.net.forward_t(&inputs[0], self.train_norms)?;
+        let output = self.net.forward_t(&inputs[0], self.norms.statistics())?;
         let terms = Objective::IS_NET.loss.forward(&output.probabilities, &inputs[0], None)?;
         Ok(Losses { total: terms.total, parts: vec![("first", terms.first)] })
     }

@@ -20,6 +20,7 @@ use candle_core::{DType, Device, Tensor};
 use seg_checkpoints::TrainingWeights;
 use seg_data::training::transform::Prepared;
 use seg_data::training::{Dice, Place};
+use seg_ops::{AllReduce, Alone};
 use std::sync::Arc;
 
 /// A system as the loop trains it.
@@ -138,7 +139,15 @@ pub struct Losses {
 /// # Errors
 /// A model that cannot be built, files that cannot be read.
 pub fn learner(recipe: &Recipe, device: &Device) -> Result<Arc<dyn Learner>> {
-    let at = parts::Start::new(recipe, DType::F32, device);
+    learner_among(recipe, device, &(Arc::new(Alone) as Arc<dyn AllReduce>))
+}
+
+/// [`learner`] in one of several processes that train together.
+///
+/// # Errors
+/// As there.
+pub fn learner_among(recipe: &Recipe, device: &Device, group: &Arc<dyn AllReduce>) -> Result<Arc<dyn Learner>> {
+    let at = parts::Start::new(recipe, DType::F32, device, group);
     let learner: Arc<dyn Learner> = match recipe.system {
         System::Sam2Unet => Arc::new(UnetLearner::new(recipe, &at)?),
         System::Sam2Unext => Arc::new(UnextLearner::new(recipe, &at)?),

@@ -97,6 +97,9 @@ pub struct Recipe {
     /// Whether batch norms take the statistics of the batch and learn the running ones.
     #[serde(default = "yes")]
     pub batch_norm_trains: bool,
+    /// Where several processes train: whether batch norms take the statistics of all processes' batches together.
+    #[serde(default)]
+    pub sync_batch_norm: bool,
     /// Measuring on held-out examples.
     #[serde(default)]
     pub validation: ValidationPart,

@@ -3,10 +3,9 @@
 use super::Run;
 use crate::embeddings::EmbeddingCache;
 use crate::learners::inputs_at;
-use crate::recipe::Recipe;
 use crate::{Result, TrainError};
 use candle_core::Tensor;
-use seg_data::training::{Ahead, Example, Examples, Loader, Place, Plan, Position, Rest};
+use seg_data::training::{Ahead, Example, Loader, Place, Plan, Position, Rest};
 use std::sync::Arc;
 
 /// Inputs of a batch.
@@ -26,11 +25,17 @@ pub struct Feed {
     embeddings: Option<Arc<EmbeddingCache>>,
 }
 
-/// How a recipe goes through so many examples.
-pub(super) fn plan(recipe: &Recipe, data: &dyn Examples) -> Plan {
-    let few = data.len().is_some_and(|len| len < recipe.data.batch as u64);
+/// How this process goes through the examples of a run.
+pub(super) fn plan(run: &Run) -> Plan {
+    let (batch, ranks) = (run.recipe.data.batch as u64, run.group.ranks() as u64);
+    let few = run.data.len().is_some_and(|len| len < batch * ranks);
     // a last batch that is not full is left out, unless there is no other
-    Plan { rest: if few { Rest::Short } else { Rest::Drop }, ..Plan::new(recipe.seed, recipe.data.batch as u64) }
+    let rest = match (few, ranks) {
+        (false, _) => Rest::Drop,
+        (true, 1) => Rest::Short,
+        (true, _) => Rest::Fill,
+    };
+    Plan { rest, rank: run.group.rank() as u64, ranks, ..Plan::new(run.recipe.seed, batch) }
 }
 
 impl Feed {
@@ -39,7 +44,7 @@ impl Feed {
     /// # Errors
     /// Data that no batch can be made of.
     pub fn new(run: &Run, step: u64) -> Result<Self> {
-        let plan = plan(&run.recipe, run.data.as_ref());
+        let plan = plan(run);
         let batch = step * run.recipe.data.accumulate as u64;
         let position = match plan.steps(run.data.len()) {
             Some(steps) => Position { epoch: batch / steps.max(1), step: batch % steps.max(1) },

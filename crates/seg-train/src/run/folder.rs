@@ -27,7 +27,14 @@ struct About {
     run: String,
     recipe: String,
     data: String,
+    /// Processes that train together.
+    #[serde(default = "one")]
+    processes: usize,
     validation: Option<String>,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// The folder of a run, which no other process works in meanwhile.
@@ -52,7 +59,8 @@ impl Folder {
         }
         let recipe = digest(decisive(&run.recipe).to_toml()?.as_bytes());
         let data = run.data.digest()?;
-        let whole = digest(format!("{recipe}\n{data}").as_bytes());
+        let processes = run.group.ranks();
+        let whole = digest(format!("{recipe}\n{data}\n{processes}").as_bytes());
         if there {
             let text = std::fs::read(&about_path).map_err(TrainError::io(&about_path, "read it"))?;
             let about: About = serde_json::from_slice(&text)
@@ -67,6 +75,12 @@ impl Folder {
             if about.data != data {
                 return refuse(about_path, format!("the run was made on other data; give the same, or {start}"));
             }
+            if about.processes != processes {
+                let made = about.processes;
+                let problem =
+                    format!("the run was made by {made} processes, not by {processes}; start {made}, or {start}");
+                return refuse(about_path, problem);
+            }
         }
         let about = match there {
             true => None,
@@ -76,14 +90,16 @@ impl Folder {
                 run: whole.clone(),
                 recipe,
                 data,
+                processes,
                 validation: run.validation.as_ref().map(|examples| examples.digest()).transpose()?,
             }),
         };
-        let lock = if there { Some(lock(&run.out)?) } else { None };
+        // the first process holds it for all
+        let lock = if there && run.group.rank() == 0 { Some(lock(&run.out)?) } else { None };
         Ok(Self { out: run.out.clone(), about, lock, digest: whole })
     }
 
-    /// Makes the folder and writes down what the run is made of, if it begins.
+    /// Makes the folder and writes down what the run is made of, if it begins: in the first process.
     pub(super) fn begin(&mut self, run: &Run) -> Result<()> {
         let Some(about) = self.about.take() else { return Ok(()) };
         create_folder(&run.out)?;
