@@ -5,13 +5,13 @@ mod clips;
 pub(super) mod data;
 mod plan;
 pub mod recipes;
+mod signals;
 mod watch;
 
 pub use args::TrainArgs;
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use candle_core::Device;
 use seg_data::training::{Source, Transforms};
 use seg_ops::AllReduce;
@@ -73,9 +73,9 @@ fn in_a_group(args: &TrainArgs, common: &Common, launch: &Launch) -> anyhow::Res
         }
         device => device.open()?,
     };
-    let group = Group::join(launch, &device).map_err(|error| match launch.rank {
-        0 => anyhow::Error::from(UsageError(error.to_string())),
-        _ => TrainError::Elsewhere.into(),
+    let group = Group::join(launch, &device).map_err(|error| match error {
+        TrainError::Processes { problem } => anyhow::Error::from(UsageError(problem)),
+        error => error.into(),
     })?;
     let sums = group.sums();
     let run = agree(sums.as_ref(), made_of(args, common, &device, &sums))?;
@@ -87,6 +87,7 @@ fn in_a_group(args: &TrainArgs, common: &Common, launch: &Launch) -> anyhow::Res
 /// The run that the arguments ask for.
 fn made_of(args: &TrainArgs, common: &Common, device: &Device, group: &Arc<dyn AllReduce>) -> anyhow::Result<Run> {
     let recipe = recipes::read(&args.recipe, &args.set)?;
+    data::refuse_as_output(args)?;
     let layout = args.layout.as_deref();
     let data = data::open(&args.data, layout, data::Purpose::Learning, &recipe, common)?;
     let data = recipe.examples(data).map_err(|error| UsageError(error.to_string()))?;
@@ -98,7 +99,10 @@ fn made_of(args: &TrainArgs, common: &Common, device: &Device, group: &Arc<dyn A
     if data.is_empty() {
         return Err(UsageError(format!("{}: no pairs of an image and a mask to learn from", args.data)).into());
     }
-    let learner = learner_among(&with_files(&recipe)?, device, group).context("the model cannot be built")?;
+    let learner = learner_among(&with_files(&recipe)?, device, group).map_err(|error| match error {
+        TrainError::Recipe { .. } | TrainError::Setting { .. } => UsageError(error.to_string()).into(),
+        error => anyhow::Error::from(error).context("the model cannot be built"),
+    })?;
     let [transforms, plain] = recipe.transforms(learner.image_size())?;
     let embeddings = embeddings(args, learner.as_ref(), &transforms, &data)?;
     let (out, group) = (args.out.clone().unwrap_or_default(), group.clone());
@@ -115,14 +119,16 @@ fn train(args: &TrainArgs, common: &Common, run: &Run, launch: &Launch) -> anyho
         return plan::show(run, common);
     }
     let stop = watch_interrupts("step")?;
+    signals::watch_termination(&stop)?;
     let mut onlooker = match launch.rank {
         0 => Onlooker::new(run, common.json),
         _ => Onlooker::silent(process(launch)),
     };
-    if run.validation.is_none() {
-        onlooker.say("no --val: nothing is measured, and there will be no best.safetensors");
-    }
+    data::notes(args, run.validation.is_some()).iter().for_each(|note| onlooker.say(note));
     if let Some(note) = plan::prompts_unseen(run) {
+        onlooker.say(&note);
+    }
+    if let Some(note) = plan::never_at_its_height(run) {
         onlooker.say(&note);
     }
     plan::starts_from(run).iter().for_each(|line| onlooker.say(line));

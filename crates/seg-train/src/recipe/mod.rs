@@ -237,6 +237,9 @@ impl Recipe {
         let refuse = |problem: &str| Err(TrainError::Recipe { recipe: name.to_owned(), problem: problem.to_owned() });
         let in_recipe = |e: TrainError| TrainError::Recipe { recipe: name.to_owned(), problem: e.to_string() };
         self.schedule.check().map_err(in_recipe)?;
+        if let Some(side) = self.model.get("image_size").filter(|side| side.as_integer().is_none_or(|side| side < 1)) {
+            return refuse(&format!("model.image_size is {side}, expected a number of pixels, at least 1"));
+        }
         match self {
             Self { length: LengthPart::Epochs(0) | LengthPart::Steps(0), .. } => {
                 refuse("length is 0, expected at least 1")
@@ -384,6 +387,8 @@ mod tests {
         assert!(message.contains("did you mean `sam2-unet`"), "{message}");
         assert!(refused(SMALL, &["data.batch=0"]).contains("data.batch is 0"));
         assert!(refused(SMALL, &["data.batch"]).contains("key=value"));
+        assert!(refused(SMALL, &["length=10"]).contains("length is 10, expected { steps = 1000 } or { epochs = 20 }"));
+        assert!(refused(SMALL, &["model.image_size=0"]).contains("model.image_size is 0, expected a number of pixels"));
         assert!(
             refused(SMALL, &["schedule.lr=fast"]).contains("schedule"),
             "{}",

@@ -27,6 +27,7 @@ use seg_data::output::{Overwrite, write_png};
 use seg_data::training::Source;
 use seg_data::training::transform::Transforms;
 use seg_ops::AllReduce;
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -133,7 +134,7 @@ impl Run {
         let mut batch = feed.next(&mut notes)?;
         // one that is short of pictures that cannot be read says little
         for _ in 0..PROVEN_AMONG {
-            if batch.names.len() == self.recipe.data.batch || notes.is_empty() {
+            if batch.lost == 0 {
                 break;
             }
             batch = feed.next(&mut notes)?;
@@ -172,7 +173,7 @@ impl Run {
             Log::open(&self.out, entry.step).map(Some)
         };
         let mut log = agree(group, { log }())?;
-        let mut left_out = 0;
+        let (mut left_out, mut told) = (0, HashSet::new());
         let mut feed = Feed::new(self, entry.step)?;
         let mut stopping = group.any(stop.load(Ordering::Relaxed))?;
         while entry.step < length.steps && !stopping {
@@ -217,7 +218,7 @@ impl Run {
                     store.save(&self.saved(&entry, &optimiser, ema.as_ref())?)?;
                 }
                 let (scores, notes) = measured?;
-                notes.iter().for_each(|note| watch.note(note));
+                notes.into_iter().filter(|note| told.insert(note.clone())).for_each(|note| watch.note(&note));
                 watch.measured(entry.step, &scores);
                 line.scalars.extend(scores.values.iter().map(|(name, value)| (format!("val/{name}"), *value)));
                 let watched = &self.recipe.validation.watch;
