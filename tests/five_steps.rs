@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use hrseg::seg_golden::fill::fill_tensor;
 use hrseg::seg_golden::{Pattern, inputs::ellipse};
 use seg_data::training::transform::Transforms;
-use seg_data::training::{Example, Examples, Place};
+use seg_data::training::{Example, Examples, Place, Source};
 use seg_train::learners::learner;
 use seg_train::recipe::Recipe;
 use seg_train::run::{Run, Scores, Stepped, Watch};
@@ -114,10 +114,12 @@ fn check(name: &str) {
     let run = Run {
         recipe,
         learner,
-        data: Arc::new(Pictures(side)),
+        data: Source::Pictures(Arc::new(Pictures(side))),
         transforms: as_it_is.clone(),
         plain: as_it_is,
         validation: None,
+        embeddings: None,
+        group: Arc::new(seg_ops::Alone),
         out: dir.path().join("run"),
     };
     let mut steps = Steps::default();
