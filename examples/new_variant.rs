@@ -17,6 +17,7 @@ use hrseg::hr_decoders::u_decoder::DenseGlue;
 use hrseg::multiview_fusion::{Hmim, Mcem, McemConfig, PositionTable, ViewGrid};
 use hrseg::sam_adapters::PromptedHiera;
 use hrseg::seg_checkpoints::{ParameterGroup, ParameterRules, TrainingWeights, Treatment};
+use hrseg::seg_data::training::Source;
 use hrseg::seg_data::training::procedural::Procedural;
 use hrseg::seg_data::training::transform::Prepared;
 use hrseg::seg_layers::{Conv2d, Unobserved, conv::nhwc};
@@ -154,8 +155,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         group,
         recipe,
         learner,
-        data: data(None)?,
-        validation: Some(data(Some(100))?),
+        data: Source::Pictures(data(None)?),
+        validation: Some(Source::Pictures(data(Some(100))?)),
         transforms,
         plain,
         out: out.clone(),

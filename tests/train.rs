@@ -237,6 +237,7 @@ fn gradients_reach_all_that_the_recipes_train() {
         ("mgd-sam2-small", "spec"),
         ("is-net-small", "spec"),
         ("dis-sam-small", "prompted"),
+        ("pi-sam-small", "prompted"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
         command.current_dir(folder.path()).args(["train", recipe, "--dry-run", "--set", "data.batch=2", "--json"]);

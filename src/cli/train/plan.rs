@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Instant;
 
-use seg_data::training::Place;
+use seg_data::training::{Place, Source};
 use seg_train::run::Run;
 
 use super::watch::clock;
@@ -104,7 +104,8 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
 /// Where the data says which of several objects is meant, and the system is not told: what it should learn cannot be seen in the picture.
 pub fn prompts_unseen(run: &Run) -> Option<String> {
     let place = Place { seed: run.recipe.seed, epoch: 0, index: 0 };
-    let prompted = run.data.example(place).ok()?.prompt.is_some();
+    let Source::Pictures(pictures) = &run.data else { return None };
+    let prompted = pictures.example(place).ok()?.prompt.is_some();
     let system = run.recipe.system.as_str();
     (prompted && !run.learner.takes_prompts())
         .then(|| format!("the data has prompts that say which object is meant; {system} does not see them"))

@@ -2,10 +2,10 @@
 
 use super::Run;
 use crate::embeddings::EmbeddingCache;
-use crate::learners::inputs_at;
+use crate::learners::{clip_inputs_at, inputs_at};
 use crate::{Result, TrainError};
 use candle_core::Tensor;
-use seg_data::training::{Ahead, Example, Loader, Place, Plan, Position, Rest};
+use seg_data::training::{Ahead, Loader, Place, Plan, Position, Rest, Source};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -57,15 +57,25 @@ impl Feed {
         };
         let part = run.recipe.data;
         let ahead = Ahead { threads: part.workers, examples: 2 * part.batch as u64 + 1, ..Ahead::default() };
-        let (learner, transforms, embeddings) = (run.learner.clone(), run.transforms.clone(), run.embeddings.clone());
-        let prepare = move |example: Example, place: Place| {
-            let name = example.name.clone();
-            let prepared = transforms.apply(example, place)?;
-            let inputs = inputs_at(learner.as_ref(), embeddings.as_deref(), &prepared, place)?;
+        let (learner, transforms, data) = (run.learner.clone(), run.transforms.clone(), run.data.clone());
+        let embeddings = run.embeddings.clone();
+        let make = move |place: Place| {
+            let (name, inputs) = match &data {
+                Source::Pictures(pictures) => {
+                    let prepared = transforms.apply(pictures.example(place)?, place)?;
+                    let inputs = inputs_at(learner.as_ref(), embeddings.as_deref(), &prepared, place)?;
+                    (prepared.name, inputs)
+                }
+                Source::Clips(clips) => {
+                    let prepared = transforms.apply_to_clip(clips.clip(place)?, place)?;
+                    let inputs = clip_inputs_at(learner.as_ref(), &prepared, place)?;
+                    (prepared.name, inputs)
+                }
+            };
             let bytes = inputs.iter().map(|t| (t.elem_count() * t.dtype().size_in_bytes()) as u64).sum();
             Ok(((name, inputs), bytes))
         };
-        let loader = Loader::start(run.data.clone(), plan, position, None, ahead, prepare)?;
+        let loader = Loader::of(run.data.len(), plan, position, None, ahead, make)?;
         Ok(Self { loader, embeddings: run.embeddings.clone(), told: HashSet::new() })
     }
 

@@ -111,6 +111,9 @@ impl Folder {
         create_folder(&run.out)?;
         self.lock = Some(lock(&run.out)?);
         write(run.out.join(RECIPE), run.recipe.to_toml()?.as_bytes(), Overwrite::Replace)?;
+        if let Some((name, content)) = run.learner.beside() {
+            write(run.out.join(name), content, Overwrite::Replace)?;
+        }
         let path = run.out.join(ABOUT);
         let text = serde_json::to_vec_pretty(&about)
             .map_err(|e| TrainError::Run { path: path.clone(), problem: e.to_string() })?;

@@ -1,5 +1,6 @@
 //! The loop: examples in, better weights out, and everything written down so that it can be gone on with.
 
+mod clips;
 mod feed;
 mod folder;
 mod measure;
@@ -23,7 +24,7 @@ use crate::{Result, TrainError};
 use candle_core::Var;
 use folder::Folder;
 use seg_data::output::{Overwrite, write_png};
-use seg_data::training::Examples;
+use seg_data::training::Source;
 use seg_data::training::transform::Transforms;
 use seg_ops::AllReduce;
 use std::collections::HashSet;
@@ -40,13 +41,13 @@ pub struct Run {
     /// The system.
     pub learner: Arc<dyn Learner>,
     /// What it learns from.
-    pub data: Arc<dyn Examples>,
+    pub data: Source,
     /// What is done to its examples.
     pub transforms: Transforms,
     /// What is done to those that are measured.
     pub plain: Transforms,
     /// What it is measured on; `None`: nothing is measured.
-    pub validation: Option<Arc<dyn Examples>>,
+    pub validation: Option<Source>,
     /// Where the frozen encoder's embeddings are kept; `None`: nowhere.
     pub embeddings: Option<Arc<EmbeddingCache>>,
     /// Where everything is written.
@@ -208,7 +209,7 @@ impl Run {
             });
             let due = |every: u64| every > 0 && entry.step.is_multiple_of(every);
             let last = entry.step == length.steps;
-            let measures = self.validation.as_deref().filter(|_| first && (last || due(self.recipe.validation.every)));
+            let measures = self.validation.as_ref().filter(|_| first && (last || due(self.recipe.validation.every)));
             if let Some(examples) = measures {
                 let measured = self.measured(examples, ema.as_ref(), entry.step);
                 if measured.is_err() {
