@@ -82,17 +82,19 @@ fn a_starter_that_the_build_does_not_serve_is_refused_by_the_first_process() {
     let folder = Folder::new();
     let starters: [(&[(&str, &str)], &[(&str, &str)]); 2] = [
         (&[("RANK", "0"), ("WORLD_SIZE", "2")], &[("RANK", "1"), ("WORLD_SIZE", "2")]),
-        // with MPI in the build this one is served
         (&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "2")], &[("SLURM_PROCID", "1"), ("SLURM_NTASKS", "2")]),
     ];
-    for (first, second) in starters.into_iter().take(if cfg!(feature = "mpi") { 1 } else { 2 }) {
+    for (first, second) in starters {
         let run = |variables: &[(&str, &str)]| {
             folder.command(&[], &["--out", "run"]).envs(variables.iter().copied()).output().unwrap()
         };
         let output = run(first);
         let said = text(&output);
         assert!(output.status.code() == Some(2) && said.contains("process 1 of 2"), "{said}");
-        assert!(said.contains("--features") && said.contains("mpirun") && said.lines().count() == 1, "{said}");
+        // MPI looks for itself, and finds nobody
+        let expected =
+            if cfg!(feature = "mpi") && first[0].0 != "RANK" { "MPI knows it as 1 of 1" } else { "--features" };
+        assert!(said.contains(expected) && said.contains("mpirun") && said.lines().count() == 1, "{said}");
         let output = run(second);
         assert!(output.status.code() == Some(1) && text(&output).is_empty(), "{}", text(&output));
     }
@@ -171,8 +173,8 @@ mod mpi {
                 furthest = furthest.max((two - one).abs());
             }
         }
-        // rates of 1e-2 have moved weights by up to 1e-2 a step
-        assert!(furthest <= 2e-5, "weights differ by {furthest}");
+        // steps of up to 1e-2; measured: 1e-6
+        assert!(furthest <= 5e-6, "weights differ by {furthest}");
         assert!(two.len() > 100 && two.len() == one.len());
     }
 

@@ -32,11 +32,11 @@ model:
     loss: iou
     encoder_mode:
       num_heads_hiera: 1
-      stages: [1, 1, 2, 1]
-      global_att_blocks: [3, 2]
+      stages: [1, 1, 3, 1]
+      global_att_blocks: [4, 3]
       window_spec: [8, 4, 8, 4]
       window_pos_embed_bkg_spatial_size: [7, 7]
-      backbone_channel_list: [64, 32, 16, 8]
+      backbone_channel_list: [256, 128, 64, 32]
       d_model: 256
       embed_dim: 144
 optimizer:
@@ -69,8 +69,8 @@ fn a_configuration_becomes_a_recipe() {
     assert_eq!((recipe.length, recipe.data.batch, recipe.schedule.lr), (LengthPart::Epochs(7), 3, 3e-4));
     assert_eq!(recipe.model["image_size"].as_integer(), Some(128));
     let trunk = recipe.model["trunk"].as_table().unwrap();
-    assert_eq!(trunk["embed_dim"].as_integer(), Some(8));
-    assert_eq!(trunk["global_att_blocks"].to_string(), "[2, 3]");
+    assert_eq!(trunk["embed_dim"].as_integer(), Some(32));
+    assert_eq!(trunk["global_att_blocks"].to_string(), "[3, 4]");
     assert_eq!((recipe.start["weights"].as_str(), recipe.optimizer.betas), ("weights/a \"b\".pt", [0.9, 0.99]));
     // the paper's rates of the groups, and its exceptions, are there as well
     assert!(recipe.rules["groups"]["pretrained"].is_table() && !recipe.probe.without_gradient.is_empty());
@@ -123,12 +123,12 @@ fn what_cannot_be_had_is_refused_with_its_key() {
         ("name: adamw", "name: sgd", "optimizer.name is sgd, expected adamw or adam"),
         ("loss: iou", "loss: bbce", "model.args.loss is bbce, expected iou"),
         ("d_model: 256", "d_model: 128", "d_model is 128, expected 256"),
-        ("[64, 32, 16, 8]", "[64, 32, 16, 9]", "backbone_channel_list is [64, 32, 16, 9]"),
+        ("[256, 128, 64, 32]", "[256, 128, 64, 33]", "backbone_channel_list is [256, 128, 64, 33]"),
         ("[7, 7]", "[7, 9]", "expected the same number twice"),
         ("epoch_max: 7", "", "epoch_max is missing"),
         ("epoch_max: 7", "epoch_max: many", "epoch_max is many, expected a number"),
         ("epoch_max: 7", "epoch_max: 0", "length is 0"),
-        ("stages: [1, 1, 2, 1]", "stages: 4", "stages is 4, expected a list"),
+        ("stages: [1, 1, 3, 1]", "stages: 4", "stages is 4, expected a list"),
         (
             "args: { inp_size: 64, augment: false }",
             "args: { inp_size: 32 }",

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 use candle_core::Device;
+use seg_data::training::Source;
 use seg_data::training::procedural::Procedural;
 use seg_ops::{AllReduce, Alone, Threads};
 use seg_train::learners::learner_among;
@@ -77,7 +78,9 @@ fn train(
     let learner = learner_among(&recipe, &Device::Cpu, &group)?;
     let data = Arc::new(Procedural::open(out.with_file_name("spec.toml").to_str(), None)?);
     let [transforms, plain] = recipe.transforms(learner.image_size())?;
-    let run = Run { recipe, learner, data, transforms, plain, validation: None, out: out.into(), group };
+    let data = Source::Pictures(data);
+    let run =
+        Run { recipe, learner, data, transforms, plain, validation: None, embeddings: None, out: out.into(), group };
     let mut onlooker = Onlooker { stop_behind, ..Onlooker::default() };
     let stop = onlooker.stop.clone();
     let ended = run.train(resume, &stop, &mut onlooker)?;

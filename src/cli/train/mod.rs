@@ -1,18 +1,19 @@
 //! `hrseg train`: a recipe, data, and a folder in which everything of the run is kept.
 
 mod args;
+mod clips;
 pub(super) mod data;
 mod plan;
 pub mod recipes;
+mod signals;
 mod watch;
 
 pub use args::TrainArgs;
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use candle_core::Device;
-use seg_data::training::{Examples, Transforms};
+use seg_data::training::{Source, Transforms};
 use seg_ops::AllReduce;
 use seg_train::TrainError;
 use seg_train::embeddings::EmbeddingCache;
@@ -72,9 +73,9 @@ fn in_a_group(args: &TrainArgs, common: &Common, launch: &Launch) -> anyhow::Res
         }
         device => device.open()?,
     };
-    let group = Group::join(launch, &device).map_err(|error| match launch.rank {
-        0 => anyhow::Error::from(UsageError(error.to_string())),
-        _ => TrainError::Elsewhere.into(),
+    let group = Group::join(launch, &device).map_err(|error| match error {
+        TrainError::Processes { problem } => anyhow::Error::from(UsageError(problem)),
+        error => error.into(),
     })?;
     let sums = group.sums();
     let run = agree(sums.as_ref(), made_of(args, common, &device, &sums))?;
@@ -86,20 +87,24 @@ fn in_a_group(args: &TrainArgs, common: &Common, launch: &Launch) -> anyhow::Res
 /// The run that the arguments ask for.
 fn made_of(args: &TrainArgs, common: &Common, device: &Device, group: &Arc<dyn AllReduce>) -> anyhow::Result<Run> {
     let recipe = recipes::read(&args.recipe, &args.set)?;
-    let data = data::open(&args.data, args.layout.as_deref(), None, common)?;
+    data::refuse_as_output(args)?;
+    let layout = args.layout.as_deref();
+    let data = data::open(&args.data, layout, data::Purpose::Learning, &recipe, common)?;
     let data = recipe.examples(data).map_err(|error| UsageError(error.to_string()))?;
-    let validation =
-        args.val.as_ref().map(|val| data::open(val, args.layout.as_deref(), Some(recipe.validation.examples), common));
+    let validation = args.val.as_ref().map(|val| data::open(val, layout, data::Purpose::Measuring, &recipe, common));
     let validation = match validation {
         Some(validation) => Some(validation?),
-        None => data::held_out(&args.data, recipe.validation.examples)?,
+        None => data::held_out(&args.data, &recipe)?,
     };
     if data.is_empty() {
         return Err(UsageError(format!("{}: no pairs of an image and a mask to learn from", args.data)).into());
     }
-    let learner = learner_among(&with_files(&recipe)?, device, group).context("the model cannot be built")?;
+    let learner = learner_among(&with_files(&recipe)?, device, group).map_err(|error| match error {
+        TrainError::Recipe { .. } | TrainError::Setting { .. } => UsageError(error.to_string()).into(),
+        error => anyhow::Error::from(error).context("the model cannot be built"),
+    })?;
     let [transforms, plain] = recipe.transforms(learner.image_size())?;
-    let embeddings = embeddings(args, learner.as_ref(), &transforms, data.as_ref())?;
+    let embeddings = embeddings(args, learner.as_ref(), &transforms, &data)?;
     let (out, group) = (args.out.clone().unwrap_or_default(), group.clone());
     let run = Run { embeddings, recipe, transforms, plain, learner, data, validation, out, group };
     run.check_validation().map_err(|error| UsageError(error.to_string()))?;
@@ -114,14 +119,16 @@ fn train(args: &TrainArgs, common: &Common, run: &Run, launch: &Launch) -> anyho
         return plan::show(run, common);
     }
     let stop = watch_interrupts("step")?;
+    signals::watch_termination(&stop)?;
     let mut onlooker = match launch.rank {
         0 => Onlooker::new(run, common.json),
         _ => Onlooker::silent(process(launch)),
     };
-    if run.validation.is_none() {
-        onlooker.say("no --val: nothing is measured, and there will be no best.safetensors");
-    }
+    data::notes(args, run.validation.is_some()).iter().for_each(|note| onlooker.say(note));
     if let Some(note) = plan::prompts_unseen(run) {
+        onlooker.say(&note);
+    }
+    if let Some(note) = plan::never_at_its_height(run) {
         onlooker.say(&note);
     }
     plan::starts_from(run).iter().for_each(|line| onlooker.say(line));
@@ -139,7 +146,7 @@ fn embeddings(
     args: &TrainArgs,
     learner: &dyn Learner,
     transforms: &Transforms,
-    data: &dyn Examples,
+    data: &Source,
 ) -> anyhow::Result<Option<Arc<EmbeddingCache>>> {
     let Some(given) = &args.cache_embeddings else { return Ok(None) };
     if args.dry_run {
@@ -155,7 +162,10 @@ fn embeddings(
         (None, None) => return Err(usage("--out DIR is missing: where checkpoints, curves and pictures go".into())),
     };
     let limit = (args.cache_limit * (1u64 << 30) as f64) as u64;
-    let cache = EmbeddingCache::open(&folder, limit, learner, transforms, data)
+    let Source::Pictures(pictures) = data else {
+        return Err(usage("--cache-embeddings: the system learns from clips, of which no embeddings are kept".into()));
+    };
+    let cache = EmbeddingCache::open(&folder, limit, learner, transforms, pictures.as_ref())
         .map_err(|error| usage(format!("--cache-embeddings: {error}")))?;
     Ok(Some(Arc::new(cache)))
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Instant;
 
-use seg_data::training::Place;
+use seg_data::training::{Place, Source};
 use seg_train::run::Run;
 
 use super::watch::clock;
@@ -84,6 +84,9 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
         length.steps_per_epoch,
         rates.join(" → ")
     )?;
+    if let Some(note) = never_at_its_height(run) {
+        writeln!(out, "           {note}")?;
+    }
     writeln!(out, "a step     {seconds:.2} s here (measured once, no optimiser); the run about {}", clock(total))?;
     if let Some(memory) = memory {
         let state = 2 * 4 * groups.iter().map(|group| group.2).sum::<u64>();
@@ -101,10 +104,18 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
 /// Where the data says which of several objects is meant, and the system is not told: what it should learn cannot be seen in the picture.
 pub fn prompts_unseen(run: &Run) -> Option<String> {
     let place = Place { seed: run.recipe.seed, epoch: 0, index: 0 };
-    let prompted = run.data.example(place).ok()?.prompt.is_some();
+    let Source::Pictures(pictures) = &run.data else { return None };
+    let prompted = pictures.example(place).ok()?.prompt.is_some();
     let system = run.recipe.system.as_str();
     (prompted && !run.learner.takes_prompts())
         .then(|| format!("the data has prompts that say which object is meant; {system} does not see them"))
+}
+
+/// Where the run ends before the rate has risen to its height.
+pub fn never_at_its_height(run: &Run) -> Option<String> {
+    let (steps, warm_up) = (run.length().steps, run.recipe.schedule.warm_up);
+    let text = format!("schedule.warm_up is {warm_up}, and the run has {steps} steps: it never reaches the full rate");
+    (warm_up > steps).then_some(text)
 }
 
 /// What is told of the weights that a run begins with.

@@ -12,10 +12,13 @@ use crate::cli::progress::bar;
 /// Without a terminal a line is printed at most this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Scores that are printed; the log has all.
-const SHOWN: [&str; 5] = ["mae", "smeasure.sm", "fmeasure.max", "wfm_beta1", "mask_iou"];
+const SHOWN: [&str; 8] =
+    ["mae", "smeasure.sm", "fmeasure.max", "wfm_beta1", "mask_iou", "J&F-Mean", "J-Mean", "F-Mean"];
 
 /// A bar with time left, loss and throughput on a terminal, lines elsewhere; results at the end on stdout.
 pub struct Onlooker {
+    /// What a step has many of.
+    unit: &'static str,
     bar: Option<ProgressBar>,
     json: bool,
     last_line: Instant,
@@ -31,13 +34,23 @@ impl Onlooker {
     /// Of a run.
     pub fn new(run: &Run, json: bool) -> Self {
         let bar = bar(run.length().steps);
-        Self { bar, json, last_line: Instant::now(), loss: None, seconds: None, scores: None, silent: None }
+        let unit = if run.recipe.frames().is_some_and(|frames| frames > 1) { "clips" } else { "images" };
+        Self { unit, bar, json, last_line: Instant::now(), loss: None, seconds: None, scores: None, silent: None }
     }
 
     /// Of a process that is not the first.
     pub fn silent(name: String) -> Self {
         let last_line = Instant::now();
-        Self { bar: None, json: false, last_line, loss: None, seconds: None, scores: None, silent: Some(name) }
+        Self {
+            unit: "",
+            bar: None,
+            json: false,
+            last_line,
+            loss: None,
+            seconds: None,
+            scores: None,
+            silent: Some(name),
+        }
     }
 
     /// Prints a line on stderr without tearing the bar.
@@ -114,7 +127,7 @@ impl Watch for Onlooker {
         }
         let loss = self.loss.map_or_else(|| "-".into(), |loss| format!("{loss:.4}"));
         let left = clock((step.steps - step.step) as f64 * seconds);
-        let text = format!("loss {loss}, {:.2} images/s, {left} left", step.examples as f64 / seconds.max(1e-9));
+        let text = format!("loss {loss}, {:.2} {}/s, {left} left", step.examples as f64 / seconds.max(1e-9), self.unit);
         match &self.bar {
             Some(bar) => {
                 bar.set_position(step.step);

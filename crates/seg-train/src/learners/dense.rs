@@ -1,6 +1,6 @@
 //! Systems that see a picture and answer with logits: SAM2-UNet, SAM2-UNeXT, MGD-SAM2.
 
-use super::parts::{Norms, Start, Trunk, Weights, planes};
+use super::parts::{Norms, Start, Trunk, Weights, factors, planes};
 use super::{Learner, Losses};
 use crate::init::Begun;
 use crate::losses::StructureLoss;
@@ -221,6 +221,7 @@ impl MgdLearner {
     pub(super) fn new(recipe: &Recipe, at: &Start<'_>) -> Result<Self> {
         at.only(&["weights"])?;
         let loss: MgdLossPart = recipe.part("loss", &recipe.loss)?;
+        factors(recipe, &[("views", loss.views)])?;
         let part = ModelPart::of(recipe)?;
         if part.channels.is_some() || part.dino.is_some() {
             let problem = "MGD-SAM2 has neither `channels` nor `dino`".into();

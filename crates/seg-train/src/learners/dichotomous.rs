@@ -1,6 +1,6 @@
 //! IS-Net, its encoder of masks, and DIS-SAM's second stage.
 
-use super::parts::{Norms, Start, Weights, planes};
+use super::parts::{Norms, Start, Weights, factors, planes};
 use super::{Learner, Losses};
 use crate::dis_sam::Objective;
 use crate::init::{Begun, Partly};
@@ -84,6 +84,7 @@ impl DichotomousLearner {
         at.only(&["weights", "mask_encoder"])?;
         let part: ModelPart = recipe.part("model", &recipe.model)?;
         let loss: LossPart = recipe.part("loss", &recipe.loss)?;
+        factors(recipe, &[("bce", loss.bce), ("iou", loss.iou), ("orthogonality", loss.orthogonality)])?;
         let prompted = recipe.system == System::DisSam;
         let (cfg, objective) = match prompted {
             true => (IsNetConfig::dis_sam(), Objective::DIS_SAM),

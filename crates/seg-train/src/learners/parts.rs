@@ -137,6 +137,18 @@ impl Trunk {
     }
 }
 
+/// Refuses factors of a loss that are below 0, or no numbers.
+pub(super) fn factors(recipe: &Recipe, factors: &[(&str, Option<f64>)]) -> Result<()> {
+    let sensible = |factor: f64| factor.is_finite() && factor >= 0.;
+    for (name, factor) in factors {
+        if let Some(factor) = factor.filter(|factor| !sensible(*factor)) {
+            let recipe = format!("[loss] of {}", recipe.system.as_str());
+            return Err(TrainError::Recipe { recipe, problem: format!("{name} is {factor}, expected at least 0") });
+        }
+    }
+    Ok(())
+}
+
 /// Levels as a tensor in 0..1, `[1, C, H, W]`.
 pub(super) fn planes(planes: &Planes, device: &Device) -> Result<Tensor> {
     let (width, height) = (planes.width as usize, planes.height as usize);

@@ -107,6 +107,11 @@ impl Launch {
     pub fn is_first(&self) -> bool {
         self.rank == 0
     }
+
+    /// A refusal that all processes come to by themselves.
+    pub(super) fn refused(&self, problem: String) -> TrainError {
+        if self.is_first() { TrainError::Processes { problem } } else { TrainError::Elsewhere }
+    }
 }
 
 #[cfg(test)]

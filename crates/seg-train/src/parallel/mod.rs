@@ -40,7 +40,8 @@ impl Group {
     /// Joins the processes that `launch` tells of: by NCCL where `device` is a GPU and the build has it, else by MPI.
     ///
     /// # Errors
-    /// More than one process where the build has neither; a starter that the back end does not know; others that do not come.
+    /// More than one process where the build has neither; a starter that the back end does not know; others that do not come. What every process finds is told by
+    /// the first one; [`TrainError::Elsewhere`] in the others.
     pub fn join(launch: &Launch, device: &Device) -> Result<Self> {
         if launch.ranks == 1 {
             return Ok(Self::alone());
@@ -53,7 +54,7 @@ impl Group {
         if launch.starter != Some(Starter::Torchrun) {
             return Ok(Self::of(mpi::join(launch)?));
         }
-        Err(TrainError::Processes { problem: unable(launch, device) })
+        Err(launch.refused(unable(launch, device)))
     }
 
     #[cfg(any(feature = "mpi", feature = "nccl"))]

@@ -15,23 +15,22 @@ use std::time::{Duration, Instant};
 pub(super) fn join(launch: &Launch) -> Result<Speaker> {
     let launch = launch.clone();
     Speaker::start(move || {
-        let refuse = |problem: String| Err(TrainError::Processes { problem });
         // the thread that starts MPI is the only one that uses it
         let Some((universe, _)) = mpi::initialize_with_threading(Threading::Funneled) else {
-            return refuse("MPI runs already in this process".into());
+            return Err(TrainError::Processes { problem: "MPI runs already in this process".into() });
         };
         let line = World(universe);
         match line.place() == (launch.rank, launch.ranks) {
             true => Ok(line),
             false => {
                 let (rank, ranks) = line.place();
-                refuse(format!(
+                Err(launch.refused(format!(
                     "by {} this is process {} of {}, but MPI knows it as {} of {ranks}; start with the mpirun of the MPI that hrseg was built with, or with srun --mpi=pmix",
                     launch.variable,
                     launch.rank + 1,
                     launch.ranks,
                     rank + 1
-                ))
+                )))
             }
         }
     })

@@ -3,7 +3,8 @@
 use super::measure::Swapped;
 use super::{Run, VERSION};
 use crate::ema::Ema;
-use crate::recipe::{CheckpointPart, Recipe, ValidationPart};
+use crate::recipe::{CheckpointPart, LengthPart, Recipe, ValidationPart};
+use crate::schedule::Curve;
 use crate::store::Entry;
 use crate::{Result, TrainError};
 use fs4::{FileExt, TryLockError};
@@ -68,8 +69,10 @@ impl Folder {
             let start =
                 format!("start a new run with --set start.weights={}", run.out.join("last.safetensors").display());
             if about.recipe != recipe {
-                let problem =
-                    format!("the run was made with another recipe ({RECIPE} beside it); use that, or {start}");
+                let problem = match only_longer(run, &about.recipe)? {
+                    true => "its length has changed, and with it every rate: only runs with schedule.curve = { kind = \"constant\" } can be made longer".to_owned(),
+                    false => format!("the run was made with another recipe ({RECIPE} beside it); use that, or {start}"),
+                };
                 return refuse(about_path, problem);
             }
             if about.data != data {
@@ -101,10 +104,16 @@ impl Folder {
 
     /// Makes the folder and writes down what the run is made of, if it begins: in the first process.
     pub(super) fn begin(&mut self, run: &Run) -> Result<()> {
-        let Some(about) = self.about.take() else { return Ok(()) };
+        let Some(about) = self.about.take() else {
+            // what may change has perhaps changed
+            return Ok(write(run.out.join(RECIPE), run.recipe.to_toml()?.as_bytes(), Overwrite::Replace)?);
+        };
         create_folder(&run.out)?;
         self.lock = Some(lock(&run.out)?);
         write(run.out.join(RECIPE), run.recipe.to_toml()?.as_bytes(), Overwrite::Replace)?;
+        if let Some((name, content)) = run.learner.beside() {
+            write(run.out.join(name), content, Overwrite::Replace)?;
+        }
         let path = run.out.join(ABOUT);
         let text = serde_json::to_vec_pretty(&about)
             .map_err(|e| TrainError::Run { path: path.clone(), problem: e.to_string() })?;
@@ -154,7 +163,19 @@ fn decisive(recipe: &Recipe) -> Recipe {
     recipe.validation = ValidationPart::default();
     recipe.checkpoint = CheckpointPart::default();
     recipe.data.workers = 0;
+    if recipe.schedule.curve == Curve::Constant {
+        // a step's rate does not depend on how many there are
+        recipe.length = LengthPart::Steps(1);
+    }
     recipe
+}
+
+/// Whether the recipe that the run was made with, `digest`, differs from this one in its length alone.
+fn only_longer(run: &Run, digest_there: &str) -> Result<bool> {
+    let Ok(there) = std::fs::read_to_string(run.out.join(RECIPE)) else { return Ok(false) };
+    let Ok(there) = Recipe::parse(&there, RECIPE, &[]) else { return Ok(false) };
+    let as_there = Recipe { length: there.length, ..run.recipe.clone() };
+    Ok(digest(decisive(&as_there).to_toml()?.as_bytes()) == digest_there)
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -1,5 +1,6 @@
 //! The loop: examples in, better weights out, and everything written down so that it can be gone on with.
 
+mod clips;
 mod feed;
 mod folder;
 mod measure;
@@ -23,9 +24,10 @@ use crate::{Result, TrainError};
 use candle_core::Var;
 use folder::Folder;
 use seg_data::output::{Overwrite, write_png};
-use seg_data::training::Examples;
+use seg_data::training::Source;
 use seg_data::training::transform::Transforms;
 use seg_ops::AllReduce;
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,13 +41,13 @@ pub struct Run {
     /// The system.
     pub learner: Arc<dyn Learner>,
     /// What it learns from.
-    pub data: Arc<dyn Examples>,
+    pub data: Source,
     /// What is done to its examples.
     pub transforms: Transforms,
     /// What is done to those that are measured.
     pub plain: Transforms,
     /// What it is measured on; `None`: nothing is measured.
-    pub validation: Option<Arc<dyn Examples>>,
+    pub validation: Option<Source>,
     /// Where the frozen encoder's embeddings are kept; `None`: nowhere.
     pub embeddings: Option<Arc<EmbeddingCache>>,
     /// Where everything is written.
@@ -132,7 +134,7 @@ impl Run {
         let mut batch = feed.next(&mut notes)?;
         // one that is short of pictures that cannot be read says little
         for _ in 0..PROVEN_AMONG {
-            if batch.names.len() == self.recipe.data.batch || notes.is_empty() {
+            if batch.lost == 0 {
                 break;
             }
             batch = feed.next(&mut notes)?;
@@ -171,7 +173,7 @@ impl Run {
             Log::open(&self.out, entry.step).map(Some)
         };
         let mut log = agree(group, { log }())?;
-        let mut left_out = 0;
+        let (mut left_out, mut told) = (0, HashSet::new());
         let mut feed = Feed::new(self, entry.step)?;
         let mut stopping = group.any(stop.load(Ordering::Relaxed))?;
         while entry.step < length.steps && !stopping {
@@ -207,7 +209,7 @@ impl Run {
             });
             let due = |every: u64| every > 0 && entry.step.is_multiple_of(every);
             let last = entry.step == length.steps;
-            let measures = self.validation.as_deref().filter(|_| first && (last || due(self.recipe.validation.every)));
+            let measures = self.validation.as_ref().filter(|_| first && (last || due(self.recipe.validation.every)));
             if let Some(examples) = measures {
                 let measured = self.measured(examples, ema.as_ref(), entry.step);
                 if measured.is_err() {
@@ -216,7 +218,7 @@ impl Run {
                     store.save(&self.saved(&entry, &optimiser, ema.as_ref())?)?;
                 }
                 let (scores, notes) = measured?;
-                notes.iter().for_each(|note| watch.note(note));
+                notes.into_iter().filter(|note| told.insert(note.clone())).for_each(|note| watch.note(&note));
                 watch.measured(entry.step, &scores);
                 line.scalars.extend(scores.values.iter().map(|(name, value)| (format!("val/{name}"), *value)));
                 let watched = &self.recipe.validation.watch;

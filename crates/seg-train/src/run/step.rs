@@ -52,7 +52,7 @@ pub(super) fn step(
         let mut notes = Vec::new();
         let batch = feed.next(&mut notes)?;
         notes.iter().for_each(|note| watch.note(note));
-        let few = batch.names.len() < run.recipe.data.batch && !notes.is_empty();
+        let few = batch.lost > 0;
         names.extend(batch.names);
         if batch.inputs.is_empty() {
             problem = Some(TrainError::Run {
