@@ -65,14 +65,17 @@ fn folder() -> tempfile::TempDir {
     dir
 }
 
-/// Trains as one process of `group` and gives the step at which it ended, all weights, and what was said.
+/// Of a process: the step at which it ended, all weights, what was said.
+type Trained = (u64, BTreeMap<String, Vec<f32>>, Vec<String>);
+
+/// Trains as one process of `group`.
 fn train(
     out: &Path,
     changes: &[&str],
     group: Arc<dyn AllReduce>,
     stop_behind: Option<u64>,
     resume: bool,
-) -> seg_train::Result<(u64, BTreeMap<String, Vec<f32>>, Vec<String>)> {
+) -> seg_train::Result<Trained> {
     let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).collect();
     let recipe = Recipe::parse(RECIPE, "recipe", &changes)?;
     let learner = learner_among(&recipe, &Device::Cpu, &group)?;
@@ -96,7 +99,7 @@ fn together(
     ranks: usize,
     stop: Option<u64>,
     resume: bool,
-) -> Vec<(u64, BTreeMap<String, Vec<f32>>, Vec<String>)> {
+) -> Vec<Trained> {
     let runs: Vec<_> = Threads::group(ranks)
         .into_iter()
         .map(|group| {

@@ -30,7 +30,8 @@ pub(super) fn step(
     let vars = || trained.iter().map(|(_, var)| var);
     let group = run.group.as_ref();
     let passes = run.recipe.data.accumulate;
-    let norms_apart = run.recipe.batch_norm_trains && !run.recipe.sync_batch_norm;
+    // then a forward pass asks all processes for sums
+    let norms_together = run.recipe.sync_batch_norm && group.ranks() > 1;
     let statistics: Vec<(Var, Tensor)> = run
         .learner
         .weights()
@@ -66,7 +67,7 @@ pub(super) fn step(
         let losses = match run.learner.loss(&batch.inputs) {
             Ok(losses) => Some(losses),
             // what is left of a batch may be too little for a batch norm
-            Err(error) if few && norms_apart => {
+            Err(error) if few && !norms_together => {
                 problem = Some(error);
                 None
             }
@@ -100,7 +101,7 @@ pub(super) fn step(
             }
             let factor = run.recipe.clip.map_or(1., |most| clip_factor(norm, most));
             optimiser.step(&gradients, lr, factor / parts)?;
-            if norms_apart {
+            if run.recipe.batch_norm_trains && !norms_together {
                 average_moves(&statistics, group)?;
             }
             average(&mut scalars, group)?;
