@@ -7,6 +7,7 @@ use hrseg::seg_golden::fill::fill_tensor;
 use hrseg::seg_golden::{Pattern, inputs::ellipse};
 use seg_data::training::transform::Transforms;
 use seg_data::training::{Example, Examples, Place, Source};
+use seg_ops::Alone;
 use seg_train::learners::learner;
 use seg_train::recipe::Recipe;
 use seg_train::run::{Run, Scores, Stepped, Watch};
@@ -119,8 +120,8 @@ fn check(name: &str) {
         plain: as_it_is,
         validation: None,
         embeddings: None,
-        group: Arc::new(seg_ops::Alone),
         out: dir.path().join("run"),
+        group: Arc::new(Alone),
     };
     let mut steps = Steps::default();
     run.train(false, &AtomicBool::new(false), &mut steps).unwrap();
