@@ -112,7 +112,7 @@ mod tests {
         let clip = compared(&[mask(20), mask(10), mask(0)], &[mask(20), mask(20), mask(0)])?;
         assert_eq!(clip.j, [1., 0.5, 1.]);
         assert_eq!((clip.f[0], clip.f[2]), (1., 1.));
-        let wrong = compared(&[mask(20); 2].each_ref().map(|m| m.clone()), &[mask(0), mask(0)])?;
+        let wrong = compared(&[mask(20), mask(20)], &[mask(0), mask(0)])?;
         let scores = scores(&[clip.clone(), wrong]);
         assert!((scores.values["J-Mean"] - 2.5 / 6.).abs() < 1e-12 && scores.examples == 2);
         assert!((scores.values["J-Recall"] - 1. / 3.).abs() < 1e-12);
