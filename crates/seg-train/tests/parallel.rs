@@ -13,10 +13,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Adam's `eps` is large: with the usual one, a gradient that is nothing but rounding would move its weight as far as any other.
+/// Adam's `eps` is large: with the usual one, a gradient that is nothing but rounding would move its weight as far as any other. Clipped and with a rate that rises: after
+/// a first step of 1e-2, maps of 2 × 2 values lie on both sides of ReLU's kink by rounding alone (one process and three then differ by 8e-3 after four steps).
 const RECIPE: &str = r#"
 system = "sam2-unet"
 length = { steps = 4 }
+clip = 1.0
 [model]
 trunk = { embed_dim = 8, num_heads = 1, stages = [1, 1, 2, 1], global_att_blocks = [3], window_spec = [8, 4, 8, 4], window_pos_embed_bkg_spatial_size = 7 }
 image_size = 64
@@ -29,6 +31,7 @@ batch = 2
 eps = 1e-3
 [schedule]
 lr = 1e-2
+warm_up = 2
 curve = { kind = "constant" }
 [checkpoint]
 every = 1
@@ -123,7 +126,7 @@ fn three_are_one_with_three_times_the_batch_and_stop_together() {
             furthest = furthest.max((a - b).abs());
         }
     }
-    assert!(furthest < 2e-5, "weights differ by {furthest}");
+    assert!(furthest < 5e-6, "weights differ by {furthest}");
     // all have the same bits, and the first one alone says what all know
     assert!(three[1..].iter().all(|(step, state, notes)| *step == 4 && *state == three[0].1 && notes.is_empty()));
     assert!(three[0].2.iter().any(|note| note.contains("gradients reach")));
