@@ -2,9 +2,39 @@
 
 use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
-use seg_ops::BatchNormed;
+use seg_ops::{BatchNormed, Pass};
 
 use crate::{Conv2d, trace};
+
+/// Which statistics batch norms take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Norms {
+    /// The running ones: evaluation.
+    #[default]
+    Running,
+    /// The batch's, which move the running ones: train mode.
+    Batch,
+    /// The batch's, which have moved the running ones already: a pass that is made again for its gradients.
+    BatchAgain,
+}
+
+impl From<bool> for Norms {
+    /// Whether in train mode.
+    fn from(train: bool) -> Self {
+        if train { Self::Batch } else { Self::Running }
+    }
+}
+
+impl Norms {
+    /// For a pass of [`seg_ops::checkpoint`].
+    #[must_use]
+    pub fn on(self, pass: Pass) -> Self {
+        match (self, pass) {
+            (Self::Batch, Pass::Again) => Self::BatchAgain,
+            _ => self,
+        }
+    }
+}
 
 /// Batch norm over the channels of a channels-last map (torch's `nn.BatchNorm2d`, `eps` 1e-5, momentum 0.1).
 ///
@@ -72,9 +102,10 @@ impl BatchNorm {
 
     /// `[..., C]` normalised: with the running statistics, or in train mode with its own. For norms that follow no convolution that they could be
     /// folded into.
-    pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        if train {
-            return self.forward_train(x);
+    pub fn forward_t(&self, x: &Tensor, norms: impl Into<Norms>) -> Result<Tensor> {
+        let norms = norms.into();
+        if norms != Norms::Running {
+            return self.forward_train(x, norms == Norms::Batch);
         }
         let _span = trace::layer("batch_norm", || 0);
         let (scale, mean) = self.scale_and_mean()?;
@@ -82,13 +113,16 @@ impl BatchNorm {
         wide(x)?.broadcast_mul(&scale)?.broadcast_add(&shift)?.to_dtype(x.dtype())
     }
 
-    /// Train mode: `[..., C]` normalised with its own statistics, which move the running ones by a tenth.
+    /// Train mode: `[..., C]` normalised with its own statistics, which where `moves` says so move the running ones by a tenth.
     ///
     /// # Errors
     /// Besides candle's, an input with fewer than two elements a channel.
-    pub fn forward_train(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward_train(&self, x: &Tensor, moves: bool) -> Result<Tensor> {
         let _span = trace::layer("batch_norm", || 0);
         let BatchNormed { output, mean, variance } = seg_ops::batch_norm(x, &self.weight, &self.bias, Self::EPS)?;
+        if !moves {
+            return Ok(output);
+        }
         let n = (x.elem_count() / self.weight.elem_count().max(1)) as f64;
         // torch divides by one less for the running variance, though not for the normalisation
         let update = |running: &Var, batch: Tensor| {

@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use seg_ops::{Activation, Conv2dParams, Epilogue, Layout};
 
 use crate::conv::Kernel;
-use crate::{BatchNorm, Conv2d};
+use crate::{BatchNorm, Conv2d, Norms};
 
 /// Where a [`Conv2dBn`] finds its parts, and what they are to be good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +81,13 @@ impl Conv2dBn {
         }
     }
 
-    /// As [`Self::forward_with`]; with `train` the norm uses the batch's statistics and moves the running ones.
+    /// As [`Self::forward_with`], with the statistics that `norms` says, which may be given as whether to train.
     ///
     /// # Errors
-    /// Besides candle's, `train` on weights that were folded at loading.
-    pub fn forward_t(&self, x: &Tensor, epilogue: Epilogue<'_>, train: bool) -> Result<Tensor> {
-        if !train {
+    /// Besides candle's, train mode on weights that were folded at loading.
+    pub fn forward_t(&self, x: &Tensor, epilogue: Epilogue<'_>, norms: impl Into<Norms>) -> Result<Tensor> {
+        let norms = norms.into();
+        if norms == Norms::Running {
             return self.forward_with(x, epilogue);
         }
         let Parts::Apart(conv, norm) = &self.0 else {
@@ -96,8 +97,8 @@ impl Conv2dBn {
         };
         let y = conv.forward(x)?;
         let y = match conv.params.layout {
-            Layout::Nhwc => norm.forward_train(&y)?,
-            Layout::Nchw => norm.forward_train(&y.permute((0, 2, 3, 1))?)?.permute((0, 3, 1, 2))?.contiguous()?,
+            Layout::Nhwc => norm.forward_t(&y, norms)?,
+            Layout::Nchw => norm.forward_t(&y.permute((0, 2, 3, 1))?, norms)?.permute((0, 3, 1, 2))?.contiguous()?,
         };
         follow(y, epilogue, conv.params.layout)
     }

@@ -1,12 +1,14 @@
 //! `hrseg train`: a recipe, data, and a folder in which everything of the run is kept.
 
 mod args;
+mod bench;
 mod data;
 mod plan;
 mod recipes;
 mod watch;
 
 pub use args::TrainArgs;
+pub use bench::time;
 
 use anyhow::Context as _;
 use seg_train::learners::learner;

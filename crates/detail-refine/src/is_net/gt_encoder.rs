@@ -32,6 +32,11 @@ impl IsNetGtEncoder {
         })
     }
 
+    /// See [`super::IsNet::set_checkpointing`].
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.encoder.checkpointing = checkpointing;
+    }
+
     /// Masks `[B, 1, H, W]` in 0..1 to six probability maps and the features behind them; with `train` the batch norms use
     /// the batch's statistics and move the running ones.
     pub fn forward_t(&self, masks: &Tensor, train: bool) -> Result<IsNetOutput> {
@@ -44,7 +49,7 @@ impl IsNetGtEncoder {
         let (_, _, h, w) = masks.dims4()?;
         let x = self.conv_in.forward_t(&channels_last(masks)?, Epilogue::act(Activation::Relu), train)?;
         observe_nhwc(observer, "conv_in", &x)?;
-        let features = self.encoder.forward_t(x, train, observer)?;
+        let features = self.encoder.forward_t(x, train.into(), observer)?;
         let probabilities = self.sides.probabilities(&features, (h, w), observer)?;
         let features = features.iter().map(channels_first).collect::<Result<_>>()?;
         Ok(IsNetOutput { probabilities, features })

@@ -2,10 +2,10 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Conv2d, Observer, Unobserved, conv, observe_nhwc, trace};
+use seg_layers::{Conv2d, Norms, Observer, Unobserved, conv, observe_nhwc, trace};
 use seg_ops::resize_concat;
 
-use super::parts::{Encoder, Sides, channels_first, channels_last};
+use super::parts::{Encoder, Sides, channels_first, channels_last, run};
 use super::{IsNetConfig, IsNetOutput};
 use crate::rsu::Rsu;
 
@@ -50,6 +50,12 @@ impl IsNet {
         })
     }
 
+    /// Whether only what goes from stage to stage is kept for the backward pass, which then computes what lies within a stage again: less memory, more time, the same
+    /// gradients ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.encoder.checkpointing = checkpointing;
+    }
+
     /// Channels of the input: 3, or 5 in DIS-SAM's form.
     pub fn in_channels(&self) -> usize {
         self.in_channels
@@ -65,10 +71,11 @@ impl IsNet {
     /// `side1` … `side6`, `d1` … `d6`.
     pub fn forward_observed(&self, x: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<IsNetOutput> {
         let (_, _, h, w) = x.dims4()?;
-        let mut maps = self.encode(x, train, observer)?;
+        let norms = Norms::from(train);
+        let mut maps = self.encode(x, norms, observer)?;
         let deepest = maps.last().cloned();
         let mut features = Vec::with_capacity(6);
-        self.decode(&mut maps, train, observer, |map| features.push(map.clone()))?;
+        self.decode(&mut maps, norms, observer, |map| features.push(map.clone()))?;
         features.reverse();
         features.extend(deepest);
         let probabilities = self.sides.probabilities(&features, (h, w), observer)?;
@@ -77,17 +84,17 @@ impl IsNet {
     }
 
     /// The encoder's maps, channels last, the largest first.
-    fn encode(&self, x: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
+    fn encode(&self, x: &Tensor, norms: Norms, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
         let x = self.conv_in.forward(&channels_last(x)?)?;
         observe_nhwc(observer, "conv_in", &x)?;
-        self.encoder.forward_t(x, train, observer)
+        self.encoder.forward_t(x, norms, observer)
     }
 
     /// Takes the encoder's maps as they are needed; `each` sees every stage's output, the smallest first. The last is returned.
     fn decode(
         &self,
         maps: &mut Vec<Tensor>,
-        train: bool,
+        norms: Norms,
         observer: &mut dyn Observer,
         mut each: impl FnMut(&Tensor),
     ) -> Result<Tensor> {
@@ -97,9 +104,8 @@ impl IsNet {
             let name = format!("stage{}d", i + 1);
             let _span = trace::module(&name);
             let skip = maps.pop().ok_or_else(none)?;
-            let both = resize_concat(&x, &skip)?;
-            drop((x, skip));
-            x = stage.forward_t(both, train)?;
+            let concat = |maps: &[Tensor]| resize_concat(&maps[0], &maps[1]);
+            x = run(stage, self.encoder.checkpointing, norms, vec![x, skip], concat)?;
             observe_nhwc(observer, &name, &x)?;
             each(&x);
         }
@@ -112,8 +118,8 @@ impl Module for IsNet {
     /// nothing needs it any more.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (_, _, h, w) = x.dims4()?;
-        let mut maps = self.encode(x, false, &mut Unobserved)?;
-        let features = self.decode(&mut maps, false, &mut Unobserved, |_| {})?;
+        let mut maps = self.encode(x, Norms::Running, &mut Unobserved)?;
+        let features = self.decode(&mut maps, Norms::Running, &mut Unobserved, |_| {})?;
         self.sides.probability(0, &features, (h, w), &mut Unobserved)
     }
 }

@@ -89,6 +89,9 @@ pub struct Recipe {
     /// Whether batch norms take the statistics of the batch and learn the running ones.
     #[serde(default = "yes")]
     pub batch_norm_trains: bool,
+    /// Whether blocks are computed again in the backward pass, so that what lies within them need not be kept: less memory, some time, the same gradients.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub checkpointing: bool,
     /// Measuring on held-out examples.
     #[serde(default)]
     pub validation: ValidationPart,

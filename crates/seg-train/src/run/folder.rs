@@ -138,6 +138,7 @@ fn decisive(recipe: &Recipe) -> Recipe {
     recipe.validation = ValidationPart::default();
     recipe.checkpoint = CheckpointPart::default();
     recipe.data.workers = 0;
+    recipe.checkpointing = true;
     recipe
 }
 
