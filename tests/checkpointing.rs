@@ -31,7 +31,8 @@ fn pass(recipe: &str, checkpointing: bool) -> Bits {
     let example = Example { name: "one".into(), image, mask, prompt: Some(prompt) };
     let place = Place { seed: 0, epoch: 0, index: 0 };
     let inputs = learner.inputs(&Transforms { steps: Vec::new() }.apply(example, place).unwrap()).unwrap();
-    let inputs: Vec<Tensor> = inputs.iter().map(|x| Tensor::cat(&[x, &x.affine(0.9, 0.05).unwrap()], 0).unwrap()).collect();
+    let inputs: Vec<Tensor> =
+        inputs.iter().map(|x| Tensor::cat(&[x, &x.affine(0.9, 0.05).unwrap()], 0).unwrap()).collect();
 
     let loss = learner.loss(&inputs).unwrap().total;
     let gradients = loss.backward().unwrap();

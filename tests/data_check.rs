@@ -108,3 +108,19 @@ fn wrong_use_exits_with_2() {
     sandbox.hrseg(&["data", "check", "blank"]).refuses(&["blank", "no picture and mask of the same stem"]);
     sandbox.hrseg(&["data", "check", "blank", "--layout", "duts"]).refuses(&["blank", "DUTS-TR/DUTS-TR-Image"]);
 }
+
+#[test]
+fn what_is_made_on_the_fly_can_be_looked_at() {
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.path("spec.toml"), "task = \"prompted\"\nsize = 48\n[kinds]\ndisc = 1\n").unwrap();
+    let check = ["data", "check", "procedural:spec.toml", "-o", "sheet.png", "--draw", "4"];
+    let run = sandbox.hrseg(&check).exits(0);
+    assert!(run.stdout.contains("of the first 4") && run.stdout.contains("with a coarse mask"), "{}", run.stdout);
+    let sheet = load_image(sandbox.path("sheet.png"), &Default::default()).unwrap().image;
+    assert!(sheet.width() > 1000 && sheet.pixels().any(|p| p.0[0] > 200 && p.0[1] < 90), "an outline is drawn");
+    assert!(sandbox.hrseg(&check).exits(2).stderr.contains("--force"));
+    let run = sandbox.hrseg(&["data", "check", "procedural:plain", "--draw", "2", "--json"]).exits(0);
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&json["pictures"], json["inside"].as_array().unwrap().len()), (&2.into(), 5));
+    assert!(sandbox.hrseg(&["data", "check", "procedural", "--layout", "dis5k"]).exits(2).stderr.contains("--layout"));
+}

@@ -118,6 +118,7 @@ fn check(name: &str) {
         transforms: as_it_is.clone(),
         plain: as_it_is,
         validation: None,
+        embeddings: None,
         out: dir.path().join("run"),
     };
     let mut steps = Steps::default();

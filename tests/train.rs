@@ -186,6 +186,7 @@ fn what_cannot_be_is_one_line() {
         (&["--out", "run", "--set", "optimizer.eps=-1"], "optimizer.eps is -1"),
         (&["--out", "run", "--set", "validation.examples=0"], "validation.examples is 0"),
         (&["--out", "run", "--set", "rules.thaw=[\"nothing.*\"]"], "\"nothing.*\", which is the name of no weight"),
+        (&["--out", "run", "--set", "rules.freeze=[\"nobody\"]"], "freeze has \"nobody\", which is the name of no weight"),
         (&["--out", "run", "--set", "model.image_sice=4"], "did you mean `image_size`"),
         (&["--out", "run", "--set", "start.weights=nowhere.pt"], "nowhere.pt"),
         (&["--out", "run", "--set", "start.sam2=x"], "does not start from `sam2`"),
@@ -287,6 +288,44 @@ fn one_training_a_folder() {
     assert!(!second.status.success() && text(&second).contains("at work in this folder"), "{}", text(&second));
     first.kill().unwrap();
     first.wait().unwrap();
+}
+
+#[test]
+fn what_is_frozen_stays_and_what_moved_is_a_small_file() {
+    let folder = Folder::new();
+    done(&folder.train(&["--out", "base"]));
+    let of_base = ["--set", "start.weights=base/last.safetensors", "--set", "rules.freeze=[\"*\"]"];
+    let moved = ["--set", "rules.thaw=[\"side1.*\"]", "--set", "batch_norm_trains=false", "--set", "ema=0.0"];
+    let output = folder.train(&[&["--out", "run"][..], &of_base, &moved].concat());
+    done(&output);
+    assert!(text(&output).contains("gradients reach 2 weights"), "{}", text(&output));
+    let weights = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
+        command.current_dir(folder.path()).arg("weights").args(arguments).output().unwrap()
+    };
+    let output =
+        weights(&["difference", "run/last.safetensors", "--base", "base/last.safetensors", "-o", "small.safetensors"]);
+    done(&output);
+    assert!(text(&output).contains("2 tensors that moved"), "{}", text(&output));
+    done(&weights(&["apply", "small.safetensors", "--base", "base/last.safetensors", "-o", "whole.safetensors"]));
+    let (whole, run) = ("whole.safetensors", "run/last.safetensors");
+    let open = |file: &str| hrseg::seg_checkpoints::Checkpoint::open(folder.path().join(file)).unwrap();
+    let (whole, run) = (open(whole), open(run));
+    assert!(whole.keys().eq(run.keys()));
+    for name in run.keys() {
+        let values = |of: &hrseg::seg_checkpoints::Checkpoint| {
+            of.tensor(name, &hrseg::prelude::Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        assert_eq!(values(&whole), values(&run), "{name}");
+    }
+    // nothing is written over, and another base is told
+    let again = weights(&["apply", "small.safetensors", "--base", "base/last.safetensors", "-o", "whole.safetensors"]);
+    assert!(!again.status.success() && text(&again).contains("--force"), "{}", text(&again));
+    let output = folder.train(&["--out", "other", "--set", "seed=7"]);
+    done(&output);
+    let wrong = weights(&["apply", "small.safetensors", "--base", "other/last.safetensors", "-o", "wrong.safetensors"]);
+    assert!(!wrong.status.success() && text(&wrong).contains("learnt from"), "{}", text(&wrong));
+    assert!(!folder.path().join("wrong.safetensors").exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Layout, Norms, trace};
+use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Layout, Statistics, trace};
 use seg_ops::{Conv2dParams, Pool2dParams, resize_concat};
 use serde::{Deserialize, Serialize};
 
@@ -52,12 +52,12 @@ impl RebnConv {
         Ok(Self(Conv2dBn::with_keys(input, output, 3, params, keys, vb)?))
     }
 
-    fn forward(&self, x: &Tensor, norms: Norms) -> Result<Tensor> {
-        self.0.forward_t(x, Epilogue::act(Activation::Relu), norms)
+    fn forward(&self, x: &Tensor, train: Statistics<'_>) -> Result<Tensor> {
+        self.0.forward_t(x, Epilogue::act(Activation::Relu), train)
     }
 
-    fn forward_residual(&self, x: &Tensor, residual: &Tensor, norms: Norms) -> Result<Tensor> {
-        self.0.forward_t(x, Epilogue::act(Activation::Relu).with_residual(residual), norms)
+    fn forward_residual(&self, x: &Tensor, residual: &Tensor, train: Statistics<'_>) -> Result<Tensor> {
+        self.0.forward_t(x, Epilogue::act(Activation::Relu).with_residual(residual), train)
     }
 }
 
@@ -104,20 +104,20 @@ impl Rsu {
         Ok(Self { input: conv("rebnconvin".to_owned(), in_channels, out, 1)?, down, up, pooled })
     }
 
-    /// The block with its batch norms as `norms` says, which may be given as whether to train. `x` is consumed, so that its
+    /// The block in evaluation, or with `train` its batch norms with the batch's statistics. `x` is consumed, so that its
     /// memory is free as soon as the first convolution has read it.
-    pub fn forward_t(&self, x: Tensor, norms: impl Into<Norms>) -> Result<Tensor> {
-        let norms = norms.into();
-        let hxin = self.input.forward(&x, norms)?;
+    pub fn forward_t<'a>(&self, x: Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        let train = train.into();
+        let hxin = self.input.forward(&x, train)?;
         drop(x);
         let mut maps: Vec<Tensor> = Vec::with_capacity(self.down.len());
         for (i, conv) in self.down.iter().enumerate() {
             let _span = trace::part("down", i);
             // each level but the last halves the map before it; the last two work at one size
             let map = match maps.last() {
-                None => conv.forward(&hxin, norms)?,
-                Some(above) if self.pooled && i + 1 < self.down.len() => conv.forward(&halve(above)?, norms)?,
-                Some(above) => conv.forward(above, norms)?,
+                None => conv.forward(&hxin, train)?,
+                Some(above) if self.pooled && i + 1 < self.down.len() => conv.forward(&halve(above)?, train)?,
+                Some(above) => conv.forward(above, train)?,
             };
             maps.push(map);
         }
@@ -128,7 +128,7 @@ impl Rsu {
             let skip = maps.pop().ok_or_else(none)?;
             let both = resize_concat(&x, &skip)?;
             drop((x, skip));
-            x = if i == 0 { conv.forward_residual(&both, &hxin, norms)? } else { conv.forward(&both, norms)? };
+            x = if i == 0 { conv.forward_residual(&both, &hxin, train)? } else { conv.forward(&both, train)? };
         }
         Ok(x)
     }

@@ -68,9 +68,9 @@ pub fn convert(checkpoint: &Checkpoint, path: impl AsRef<Path>) -> Result<()> {
 }
 
 /// Name, type, shape, bytes.
-type Planned<'a> = (&'a str, &'static str, &'a [usize], usize);
+pub(crate) type Planned<'a> = (&'a str, &'static str, &'a [usize], usize);
 
-fn write(
+pub(crate) fn write(
     path: &Path,
     plan: &[Planned<'_>],
     metadata: &BTreeMap<String, String>,
@@ -138,7 +138,7 @@ fn dtype_name(tensor: &Tensor) -> Result<&'static str> {
     dtype_str(tensor.dtype(), "")
 }
 
-fn dtype_str(dtype: candle_core::DType, name: &str) -> Result<&'static str> {
+pub(crate) fn dtype_str(dtype: candle_core::DType, name: &str) -> Result<&'static str> {
     use candle_core::DType;
     Ok(match dtype {
         DType::U8 => "U8",
@@ -161,7 +161,7 @@ fn dtype_str(dtype: candle_core::DType, name: &str) -> Result<&'static str> {
 }
 
 /// The elements in row-major order, little-endian.
-fn bytes_of(tensor: &Tensor) -> candle_core::Result<Vec<u8>> {
+pub(crate) fn bytes_of(tensor: &Tensor) -> candle_core::Result<Vec<u8>> {
     use candle_core::DType;
     let flat = tensor.flatten_all()?;
     macro_rules! bytes {

@@ -2,37 +2,64 @@
 
 use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
-use seg_ops::{BatchNormed, Pass};
+use seg_ops::{AllReduce, BatchNormed, Pass};
+use std::sync::Arc;
 
 use crate::{Conv2d, trace};
 
 /// Which statistics batch norms take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Norms {
+#[derive(Clone, Copy, Debug)]
+pub enum Statistics<'a> {
     /// The running ones: evaluation.
-    #[default]
     Running,
-    /// The batch's, which move the running ones: train mode.
+    /// The batch's, which move the running ones: training.
     Batch,
-    /// The batch's, which have moved the running ones already: a pass that is made again for its gradients.
+    /// Those of the batches of all processes together (PyTorch's `SyncBatchNorm`).
+    Across(&'a Arc<dyn AllReduce>),
+    /// As [`Self::Batch`], for a batch that has moved the running ones already: a pass that is made again for its gradients.
     BatchAgain,
+    /// As [`Self::Across`], likewise.
+    AcrossAgain(&'a Arc<dyn AllReduce>),
 }
 
-impl From<bool> for Norms {
-    /// Whether in train mode.
-    fn from(train: bool) -> Self {
-        if train { Self::Batch } else { Self::Running }
+/// [`Statistics`] to keep for a pass that is made again.
+#[derive(Clone, Debug)]
+pub struct KeptStatistics(bool, Option<Arc<dyn AllReduce>>);
+
+impl From<Statistics<'_>> for KeptStatistics {
+    fn from(statistics: Statistics<'_>) -> Self {
+        let across = match statistics {
+            Statistics::Across(group) | Statistics::AcrossAgain(group) => Some(Arc::clone(group)),
+            _ => None,
+        };
+        Self(statistics.of_batch(), across)
     }
 }
 
-impl Norms {
-    /// For a pass of [`seg_ops::checkpoint`].
-    #[must_use]
-    pub fn on(self, pass: Pass) -> Self {
-        match (self, pass) {
-            (Self::Batch, Pass::Again) => Self::BatchAgain,
-            _ => self,
+impl KeptStatistics {
+    /// Those of a pass of [`seg_ops::checkpoint`].
+    pub fn on(&self, pass: Pass) -> Statistics<'_> {
+        match (pass, self.0, &self.1) {
+            (_, false, _) => Statistics::Running,
+            (Pass::First, true, None) => Statistics::Batch,
+            (Pass::First, true, Some(group)) => Statistics::Across(group),
+            (Pass::Again, true, None) => Statistics::BatchAgain,
+            (Pass::Again, true, Some(group)) => Statistics::AcrossAgain(group),
         }
+    }
+}
+
+impl Statistics<'_> {
+    /// Whether they are those of batches.
+    pub fn of_batch(self) -> bool {
+        !matches!(self, Self::Running)
+    }
+}
+
+/// Train mode: the batch's or the running ones.
+impl From<bool> for Statistics<'_> {
+    fn from(train: bool) -> Self {
+        if train { Self::Batch } else { Self::Running }
     }
 }
 
@@ -100,12 +127,17 @@ impl BatchNorm {
         })
     }
 
-    /// `[..., C]` normalised: with the running statistics, or in train mode with its own. For norms that follow no convolution that they could be
-    /// folded into.
-    pub fn forward_t(&self, x: &Tensor, norms: impl Into<Norms>) -> Result<Tensor> {
-        let norms = norms.into();
-        if norms != Norms::Running {
-            return self.forward_train(x, norms == Norms::Batch);
+    /// `[..., C]` normalised: with the running statistics, or in train mode with its own, which move the running ones by a tenth.
+    ///
+    /// # Errors
+    /// Besides candle's, in train mode an input with fewer than two elements a channel.
+    pub fn forward_t<'a>(&self, x: &Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        match train.into() {
+            Statistics::Running => {}
+            Statistics::Batch => return self.forward_train(x, None, true),
+            Statistics::Across(group) => return self.forward_train(x, Some(group), true),
+            Statistics::BatchAgain => return self.forward_train(x, None, false),
+            Statistics::AcrossAgain(group) => return self.forward_train(x, Some(group), false),
         }
         let _span = trace::layer("batch_norm", || 0);
         let (scale, mean) = self.scale_and_mean()?;
@@ -113,17 +145,15 @@ impl BatchNorm {
         wide(x)?.broadcast_mul(&scale)?.broadcast_add(&shift)?.to_dtype(x.dtype())
     }
 
-    /// Train mode: `[..., C]` normalised with its own statistics, which where `moves` says so move the running ones by a tenth.
-    ///
-    /// # Errors
-    /// Besides candle's, an input with fewer than two elements a channel.
-    pub(crate) fn forward_train(&self, x: &Tensor, moves: bool) -> Result<Tensor> {
+    /// Train mode: `[..., C]` normalised with its own statistics, or those of all processes, which move the running ones by a tenth
+    /// where `moves` says so.
+    fn forward_train(&self, x: &Tensor, across: Option<&Arc<dyn AllReduce>>, moves: bool) -> Result<Tensor> {
         let _span = trace::layer("batch_norm", || 0);
-        let BatchNormed { output, mean, variance } = seg_ops::batch_norm(x, &self.weight, &self.bias, Self::EPS)?;
+        let BatchNormed { output, mean, variance, count: n } =
+            seg_ops::batch_norm_across(x, &self.weight, &self.bias, Self::EPS, across)?;
         if !moves {
             return Ok(output);
         }
-        let n = (x.elem_count() / self.weight.elem_count().max(1)) as f64;
         // torch divides by one less for the running variance, though not for the normalisation
         let update = |running: &Var, batch: Tensor| {
             running.set(&((running.as_detached_tensor() * (1. - Self::MOMENTUM))? + (batch * Self::MOMENTUM)?)?)

@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use seg_ops::{Activation, Conv2dParams, Epilogue, Layout};
 
 use crate::conv::Kernel;
-use crate::{BatchNorm, Conv2d, Norms};
+use crate::{BatchNorm, Conv2d, Statistics};
 
 /// Where a [`Conv2dBn`] finds its parts, and what they are to be good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,13 +81,18 @@ impl Conv2dBn {
         }
     }
 
-    /// As [`Self::forward_with`], with the statistics that `norms` says, which may be given as whether to train.
+    /// As [`Self::forward_with`]; in train mode the norm uses statistics of batches and moves the running ones.
     ///
     /// # Errors
-    /// Besides candle's, train mode on weights that were folded at loading.
-    pub fn forward_t(&self, x: &Tensor, epilogue: Epilogue<'_>, norms: impl Into<Norms>) -> Result<Tensor> {
-        let norms = norms.into();
-        if norms == Norms::Running {
+    /// Besides candle's, `train` on weights that were folded at loading.
+    pub fn forward_t<'a>(
+        &self,
+        x: &Tensor,
+        epilogue: Epilogue<'_>,
+        train: impl Into<Statistics<'a>>,
+    ) -> Result<Tensor> {
+        let train = train.into();
+        if !train.of_batch() {
             return self.forward_with(x, epilogue);
         }
         let Parts::Apart(conv, norm) = &self.0 else {
@@ -97,8 +102,8 @@ impl Conv2dBn {
         };
         let y = conv.forward(x)?;
         let y = match conv.params.layout {
-            Layout::Nhwc => norm.forward_t(&y, norms)?,
-            Layout::Nchw => norm.forward_t(&y.permute((0, 2, 3, 1))?, norms)?.permute((0, 3, 1, 2))?.contiguous()?,
+            Layout::Nhwc => norm.forward_t(&y, train)?,
+            Layout::Nchw => norm.forward_t(&y.permute((0, 2, 3, 1))?, train)?.permute((0, 3, 1, 2))?.contiguous()?,
         };
         follow(y, epilogue, conv.params.layout)
     }

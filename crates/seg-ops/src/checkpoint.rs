@@ -44,8 +44,7 @@ pub fn checkpoint(
         return f(&inputs, Pass::First);
     }
     let value = f(&detached, Pass::First)?;
-    let variables: Vec<Tensor> =
-        value.sorted_nodes().into_iter().filter(|node| node.is_variable()).cloned().collect();
+    let variables: Vec<Tensor> = value.sorted_nodes().into_iter().filter(|node| node.is_variable()).cloned().collect();
     let value = value.detach();
     let tracked: Vec<usize> = (0..inputs.len()).filter(|&i| inputs[i].track_op()).collect();
     // everything that wants a gradient, in the order of `kept`

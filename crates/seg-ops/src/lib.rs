@@ -2,6 +2,7 @@
 
 mod activation;
 mod adam;
+mod all_reduce;
 mod assembly;
 mod attention;
 mod batch_norm;
@@ -30,9 +31,10 @@ mod window;
 
 pub use activation::{activate, gelu};
 pub use adam::{AdamStep, adam_step};
+pub use all_reduce::{AllReduce, Alone, Pending, Threads};
 pub use assembly::Assembly;
 pub use attention::attention;
-pub use batch_norm::{BatchNormed, batch_norm};
+pub use batch_norm::{BatchNormed, batch_norm, batch_norm_across};
 pub use checkpoint::{Pass, checkpoint};
 pub use conv::{Conv2dParams, conv2d};
 pub use conv_transpose::{ConvTranspose2dParams, conv_transpose2d};

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Random weights: each a function of the seed, its name and its shape alone.
 ///
-/// What a weight is, its name and shape tell: running statistics are those of nothing seen yet, biases 0, vectors (scales of norms) 1, tokens of the normal
-/// distribution, everything else uniform within `1/√fan_in`, as torch begins linear layers and convolutions.
+/// What a weight is, its name and shape tell: running statistics are those of nothing seen yet, biases 0, vectors (scales of norms) 1, tokens and embeddings of prompts
+/// of the normal distribution, everything else uniform within `1/√fan_in`, as torch begins linear layers and convolutions.
 #[derive(Clone, Copy, Debug)]
 pub struct Fresh {
     /// The seed.
@@ -36,13 +36,23 @@ impl Fresh {
         let mut dice = Dice::new(Place { seed: self.seed, epoch: 0, index: 0 }, name);
         let fan_in: usize = dims[1..].iter().product();
         let bound = 1. / (fan_in.max(1) as f64).sqrt();
-        let mut number = || match name.contains("token") {
+        let normal = is_embedding(name);
+        let mut number = || match normal {
             true => dice.normal(),
             false => dice.between(-bound, bound),
         };
         let values: Vec<f64> = (0..shape.elem_count()).map(|_| number()).collect();
         Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
     }
+}
+
+/// Whether a weight is a token or an embedding by its own name, not by that of a layer which it is in (`cross_attn_token_to_image.q_proj.weight`).
+fn is_embedding(name: &str) -> bool {
+    let name = name.strip_suffix(".weight").unwrap_or(name);
+    let own = name.rsplit('.').next().unwrap_or(name);
+    let numbered = name.rsplit('.').nth(1) == Some("point_embeddings");
+    const NAMES: [&str; 4] = ["not_a_point_embed", "no_mask_embed", "points_flag", "positional_encoding_gaussian_matrix"];
+    own.contains("token") || numbered || NAMES.contains(&own)
 }
 
 impl SimpleBackend for Fresh {
@@ -159,6 +169,13 @@ mod tests {
         assert_ne!(weights, flat(&[8, 16, 3, 3], "conv2.weight")?);
         let other = Fresh { seed: 2 }.var_builder(DType::F32, &Device::Cpu);
         assert_ne!(weights, other.get((8, 16, 3, 3), "conv.weight")?.flatten_all()?.to_vec1::<f32>()?);
+        let widest = |name: &str| -> Result<f32> { Ok(flat(&[64, 256], name)?.into_iter().fold(0., |m, v| v.abs().max(m))) };
+        for name in ["mask_tokens.weight", "x.point_embeddings.3.weight", "interact_2.points_flag.weight"] {
+            assert!(widest(name)? > 2., "{name}");
+        }
+        for name in ["cross_attn_token_to_image.q_proj.weight", "interact_2.token_embed.1.layers.0.weight"] {
+            assert!(widest(name)? <= 1. / 16., "{name}");
+        }
         Ok(())
     }
 

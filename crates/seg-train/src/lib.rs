@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+pub mod clicks;
 pub mod dis_sam;
 pub mod ema;
+pub mod embeddings;
 mod error;
 pub mod init;
 pub mod learners;

@@ -30,6 +30,7 @@ enum Action {
   hrseg data check my-photos -o sheet.png
   hrseg data check DIS5K --layout dis5k --split DIS-TR
   hrseg data check my-photos --json > check.json
+  hrseg data check procedural:spec.toml -o sheet.png         the first pictures that would be made
 
 Without --layout: folders side by side such as im and gt, images and masks, or any two whose files have the same
 stems; parts such as train and test in folders of their own; or pictures and masks in one folder (a.jpg with a.png,
@@ -37,8 +38,8 @@ or a.jpg with a_mask.png).
 
 Exit codes: 0 all is well, 1 something is wrong (a line each on stderr), 2 wrong use.")]
 pub struct CheckArgs {
-    /// The data set, or one part of it
-    #[arg(value_name = "DIR")]
+    /// The data set, or one part of it; or `procedural` with or without `:SPEC.toml`, to see what is made on the fly
+    #[arg(value_name = "DIR|procedural[:SPEC.toml]")]
     dir: PathBuf,
     /// Where the folders are, by the name of a public data set: dis5k, dis-sam, hrsod, uhrsd, davis-s, duts, hku-is, cod10k, camo,
     /// nc4k, mas3k, rmas, eorssd, orssd
@@ -50,7 +51,7 @@ pub struct CheckArgs {
     /// Draw pairs into this PNG: each picture with its mask over it, and the mask; a red frame where something is wrong
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Most pairs to draw
+    /// Most pairs to draw; of pictures that are made on the fly so many are looked at
     #[arg(long, default_value_t = 24, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=600))]
     draw: u32,
     /// Replace a file that is there

@@ -47,6 +47,14 @@ pub struct TrainArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 
+    /// Keep what a frozen encoder makes of each picture (in OUT/embeddings, or another folder), so that it is computed once
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    pub cache_embeddings: Option<Option<PathBuf>>,
+
+    /// How large that folder may grow, in GiB
+    #[arg(long, value_name = "GIB", default_value_t = 16., requires = "cache_embeddings")]
+    pub cache_limit: f64,
+
     /// Go on with the run in --out from its newest whole checkpoint
     #[arg(long)]
     pub resume: bool,

@@ -61,7 +61,7 @@ pub fn time(recipe: &str, changes: &[String], steps: u32, common: &Common) -> an
     let (system, batch) = (recipe.system.as_str(), recipe.data.batch * recipe.data.accumulate);
     let checkpointing = recipe.checkpointing;
     let (transforms, plain, out) = (as_it_is.clone(), as_it_is, PathBuf::new());
-    let run = Run { recipe, learner, data, transforms, plain, validation: None, out };
+    let run = Run { recipe, learner, data, transforms, plain, validation: None, embeddings: None, out };
     let (loaded, before) = (rss_bytes(), processor_seconds());
     let mut step_s = run.time(u64::from(steps) + 1, &mut Unwatched)?;
     let processor = processor_seconds().zip(before).map(|(after, before)| (after - before) / step_s.len() as f64);

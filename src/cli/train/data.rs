@@ -33,7 +33,7 @@ pub fn held_out(argument: &str, length: u64) -> anyhow::Result<Option<Arc<dyn Ex
 }
 
 /// The specification behind `procedural`, which may be none; `None`: a folder.
-fn procedural(argument: &str) -> Option<Option<&str>> {
+pub fn procedural(argument: &str) -> Option<Option<&str>> {
     let rest = argument.strip_prefix(PROCEDURAL)?;
     match rest.strip_prefix(':') {
         Some(spec) => Some(Some(spec)),
@@ -41,6 +41,7 @@ fn procedural(argument: &str) -> Option<Option<&str>> {
     }
 }
 
-fn made(spec: Option<&str>, length: Option<u64>) -> anyhow::Result<Arc<dyn Examples>> {
+/// Pictures that are made on the fly, by a file or by default.
+pub fn made(spec: Option<&str>, length: Option<u64>) -> anyhow::Result<Arc<dyn Examples>> {
     Ok(Arc::new(Procedural::open(spec, length).map_err(|error| UsageError(error.to_string()))?))
 }

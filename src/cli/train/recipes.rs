@@ -12,11 +12,16 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("is-net", include_str!("../../../recipes/is-net.toml")),
     ("is-net-gt", include_str!("../../../recipes/is-net-gt.toml")),
     ("dis-sam", include_str!("../../../recipes/dis-sam.toml")),
+    ("pi-sam-decoder", include_str!("../../../recipes/pi-sam-decoder.toml")),
+    ("pi-sam-interactor", include_str!("../../../recipes/pi-sam-interactor.toml")),
+    ("mobile-sam", include_str!("../../../recipes/mobile-sam.toml")),
     ("sam2-unet-small", include_str!("../../../recipes/small/sam2-unet.toml")),
     ("sam2-unext-small", include_str!("../../../recipes/small/sam2-unext.toml")),
     ("mgd-sam2-small", include_str!("../../../recipes/small/mgd-sam2.toml")),
     ("is-net-small", include_str!("../../../recipes/small/is-net.toml")),
     ("dis-sam-small", include_str!("../../../recipes/small/dis-sam.toml")),
+    ("pi-sam-small", include_str!("../../../recipes/small/pi-sam.toml")),
+    ("pi-sam-mobile-small", include_str!("../../../recipes/small/pi-sam-mobile.toml")),
 ];
 
 /// The recipe `name`, which is a file or one of ours, with values changed as `--set` says.

@@ -115,7 +115,9 @@ impl Watch for Onlooker {
 
     fn measured(&mut self, step: u64, scores: &Scores) {
         let value = |name: &&str| Some(format!("{name} {:.4}", scores.values.get(*name)?));
-        let values = SHOWN.iter().filter_map(value).collect::<Vec<_>>().join(", ");
+        let own = scores.values.keys().map(String::as_str).filter(|name| name.ends_with(".biou"));
+        let shown: Vec<&str> = SHOWN.into_iter().chain(own).collect();
+        let values = shown.iter().filter_map(value).collect::<Vec<_>>().join(", ");
         self.say(&format!("step {step}: {} held-out examples: {values}", scores.examples));
         self.scores = Some((step, scores.clone()));
     }

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Conv2d, Norms, Observer, Unobserved, conv, observe_nhwc, trace};
+use seg_layers::{Conv2d, Observer, Statistics, Unobserved, conv, observe_nhwc, trace};
 use seg_ops::resize_concat;
 
 use super::parts::{Encoder, Sides, channels_first, channels_last, run};
@@ -63,19 +63,25 @@ impl IsNet {
 
     /// All six probability maps and the features behind them; with `train` the batch norms use the batch's statistics and
     /// move the running ones.
-    pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<IsNetOutput> {
+    pub fn forward_t<'a>(&self, x: &Tensor, train: impl Into<Statistics<'a>>) -> Result<IsNetOutput> {
+        let train = train.into();
         self.forward_observed(x, train, &mut Unobserved)
     }
 
     /// As [`Self::forward_t`], with `observer` told every stage: `conv_in`, `stage1` … `stage6`, `stage5d` … `stage1d`,
     /// `side1` … `side6`, `d1` … `d6`.
-    pub fn forward_observed(&self, x: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<IsNetOutput> {
+    pub fn forward_observed<'a>(
+        &self,
+        x: &Tensor,
+        train: impl Into<Statistics<'a>>,
+        observer: &mut dyn Observer,
+    ) -> Result<IsNetOutput> {
+        let train = train.into();
         let (_, _, h, w) = x.dims4()?;
-        let norms = Norms::from(train);
-        let mut maps = self.encode(x, norms, observer)?;
+        let mut maps = self.encode(x, train, observer)?;
         let deepest = maps.last().cloned();
         let mut features = Vec::with_capacity(6);
-        self.decode(&mut maps, norms, observer, |map| features.push(map.clone()))?;
+        self.decode(&mut maps, train, observer, |map| features.push(map.clone()))?;
         features.reverse();
         features.extend(deepest);
         let probabilities = self.sides.probabilities(&features, (h, w), observer)?;
@@ -84,17 +90,17 @@ impl IsNet {
     }
 
     /// The encoder's maps, channels last, the largest first.
-    fn encode(&self, x: &Tensor, norms: Norms, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
+    fn encode(&self, x: &Tensor, train: Statistics<'_>, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
         let x = self.conv_in.forward(&channels_last(x)?)?;
         observe_nhwc(observer, "conv_in", &x)?;
-        self.encoder.forward_t(x, norms, observer)
+        self.encoder.forward_t(x, train, observer)
     }
 
     /// Takes the encoder's maps as they are needed; `each` sees every stage's output, the smallest first. The last is returned.
     fn decode(
         &self,
         maps: &mut Vec<Tensor>,
-        norms: Norms,
+        train: Statistics<'_>,
         observer: &mut dyn Observer,
         mut each: impl FnMut(&Tensor),
     ) -> Result<Tensor> {
@@ -105,7 +111,7 @@ impl IsNet {
             let _span = trace::module(&name);
             let skip = maps.pop().ok_or_else(none)?;
             let concat = |maps: &[Tensor]| resize_concat(&maps[0], &maps[1]);
-            x = run(stage, self.encoder.checkpointing, norms, vec![x, skip], concat)?;
+            x = run(stage, self.encoder.checkpointing, train, vec![x, skip], concat)?;
             observe_nhwc(observer, &name, &x)?;
             each(&x);
         }
@@ -118,8 +124,8 @@ impl Module for IsNet {
     /// nothing needs it any more.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (_, _, h, w) = x.dims4()?;
-        let mut maps = self.encode(x, Norms::Running, &mut Unobserved)?;
-        let features = self.decode(&mut maps, Norms::Running, &mut Unobserved, |_| {})?;
+        let mut maps = self.encode(x, Statistics::Running, &mut Unobserved)?;
+        let features = self.decode(&mut maps, Statistics::Running, &mut Unobserved, |_| {})?;
         self.sides.probability(0, &features, (h, w), &mut Unobserved)
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2d, Norms, Observer, conv, observe_nhwc, trace};
+use seg_layers::{Activation, Conv2d, KeptStatistics, Observer, Statistics, conv, observe_nhwc, trace};
 use seg_ops::Resize;
 
 use crate::rsu::{Rsu, RsuConfig, halve};
@@ -36,15 +36,23 @@ impl Encoder {
     }
 
     /// The output of every stage, the largest first. `x` is consumed.
-    pub fn forward_t(&self, x: Tensor, norms: Norms, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
+    pub fn forward_t<'a>(
+        &self,
+        x: Tensor,
+        train: impl Into<Statistics<'a>>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Tensor>> {
+        let train = train.into();
         let mut maps: Vec<Tensor> = Vec::with_capacity(self.stages.len());
         let mut stem = Some(x);
         for (i, stage) in self.stages.iter().enumerate() {
             let name = format!("stage{}", i + 1);
             let _span = trace::module(&name);
             let map = match (stem.take(), maps.last()) {
-                (Some(x), _) => run(stage, self.checkpointing, norms, vec![x], |maps| Ok(maps[0].clone()))?,
-                (None, Some(above)) => run(stage, self.checkpointing, norms, vec![above.clone()], |maps| halve(&maps[0]))?,
+                (Some(x), _) => run(stage, self.checkpointing, train, vec![x], |maps| Ok(maps[0].clone()))?,
+                (None, Some(above)) => {
+                    run(stage, self.checkpointing, train, vec![above.clone()], |maps| halve(&maps[0]))?
+                }
                 (None, None) => break,
             };
             observe_nhwc(observer, &name, &map)?;
@@ -58,19 +66,19 @@ impl Encoder {
 pub(super) fn run(
     stage: &Rsu,
     checkpointing: bool,
-    norms: Norms,
+    train: Statistics<'_>,
     maps: Vec<Tensor>,
     input: fn(&[Tensor]) -> Result<Tensor>,
 ) -> Result<Tensor> {
     if checkpointing {
-        let stage = stage.clone();
+        let (stage, train) = (stage.clone(), KeptStatistics::from(train));
         return seg_ops::checkpoint(&maps.iter().collect::<Vec<_>>(), move |maps, pass| {
-            stage.forward_t(input(maps)?, norms.on(pass))
+            stage.forward_t(input(maps)?, train.on(pass))
         });
     }
     let x = input(&maps)?;
     drop(maps);
-    stage.forward_t(x, norms)
+    stage.forward_t(x, train)
 }
 
 /// `side1` to `side6`: a 3×3 convolution to one channel, bilinear to the input's size, sigmoid.

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Norms, conv::nhwc, trace};
+use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, KeptStatistics, Statistics, conv::nhwc, trace};
 use seg_ops::Resize;
 
 /// Twice a 3×3 convolution with batch norm and ReLU behind it (U-Net's block).
@@ -28,12 +28,12 @@ impl DoubleConv {
         })
     }
 
-    /// `[B, H, W, in]` to `[B, H, W, out]`, with the norms' statistics.
-    pub fn forward_t(&self, x: Tensor, norms: impl Into<Norms>) -> Result<Tensor> {
-        let norms = norms.into();
-        let mid = self.conv1.forward_t(&x, Epilogue::act(Activation::Relu), norms)?;
+    /// `[B, H, W, in]` to `[B, H, W, out]`; with `train` the norms use the batch's statistics.
+    pub fn forward_t<'a>(&self, x: Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        let train = train.into();
+        let mid = self.conv1.forward_t(&x, Epilogue::act(Activation::Relu), train)?;
         drop(x);
-        self.conv2.forward_t(&mid, Epilogue::act(Activation::Relu), norms)
+        self.conv2.forward_t(&mid, Epilogue::act(Activation::Relu), train)
     }
 }
 
@@ -70,24 +70,29 @@ impl Up {
     }
 
     /// `deep` `[B, h, w, C]` to `[B, 2h, 2w, out]`. `skip` is `[B, h, w, D]` or, with [`UpOrder::UpsampleFirst`], `[B, 2h, 2w, D]`.
-    pub fn forward_t(&self, deep: Tensor, skip: Option<&Tensor>, norms: impl Into<Norms>) -> Result<Tensor> {
-        let norms = norms.into();
-        if self.checkpointing {
-            let up = self.clone();
-            let maps: Vec<&Tensor> = std::iter::once(&deep).chain(skip).collect();
-            return seg_ops::checkpoint(&maps, move |maps, pass| up.run(maps[0].clone(), maps.get(1), norms.on(pass)));
+    pub fn forward_t<'a>(
+        &self,
+        deep: Tensor,
+        skip: Option<&Tensor>,
+        train: impl Into<Statistics<'a>>,
+    ) -> Result<Tensor> {
+        let train = train.into();
+        if !self.checkpointing {
+            return self.run(deep, skip, train);
         }
-        self.run(deep, skip, norms)
+        let (up, train) = (self.clone(), KeptStatistics::from(train));
+        let maps: Vec<&Tensor> = std::iter::once(&deep).chain(skip).collect();
+        seg_ops::checkpoint(&maps, move |maps, pass| up.run(maps[0].clone(), maps.get(1), train.on(pass)))
     }
 
-    fn run(&self, deep: Tensor, skip: Option<&Tensor>, norms: Norms) -> Result<Tensor> {
+    fn run(&self, deep: Tensor, skip: Option<&Tensor>, train: Statistics<'_>) -> Result<Tensor> {
         let x = match (self.order, skip) {
             (_, None) => enlarge(&deep)?,
             (UpOrder::ConcatFirst, Some(skip)) => enlarge(&Tensor::cat(&[&deep, skip], 3)?)?,
             (UpOrder::UpsampleFirst, Some(skip)) => Tensor::cat(&[skip, &enlarge(&deep)?], 3)?,
         };
         drop(deep);
-        self.conv.forward_t(x, norms)
+        self.conv.forward_t(x, train)
     }
 }
 

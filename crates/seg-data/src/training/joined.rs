@@ -64,7 +64,7 @@ impl Examples for Joined {
             all.update(source.digest()?);
             all.update("\n");
         }
-        Ok(super::folders::hexadecimal(&all.finalize()))
+        Ok(hex::encode(all.finalize()))
     }
 }
 

@@ -6,6 +6,7 @@
 mod dice;
 pub mod folders;
 mod joined;
+mod limited;
 pub mod loader;
 pub mod procedural;
 pub mod referring;
@@ -14,6 +15,7 @@ pub mod transform;
 pub use dice::Dice;
 pub use folders::PairedFolder;
 pub use joined::Joined;
+pub use limited::Limited;
 pub use loader::{Ahead, Batch, Loader, Plan, Position, Rest};
 pub use referring::{ClipExample, ClipExamples};
 pub use transform::{Prepared, Transforms};

@@ -144,6 +144,10 @@ impl ModelName {
         said.filter(|side| (32..=4096).contains(side)).unwrap_or_else(|| self.image_size())
     }
 
+    fn size_note(self, size: usize) -> Option<String> {
+        (size != self.image_size()).then(|| format!("trained at {size} x {size} pixels, and used at that"))
+    }
+
     /// Parts of the official checkpoint that this file has nothing of, and that only video needs.
     fn absent_video_parts(self, checkpoint: &Checkpoint) -> Vec<&'static str> {
         let Self::Sam2(version, _) = self else { return Vec::new() };
@@ -167,16 +171,19 @@ impl ModelName {
                 Some(sam) => PiSamFiles::two(sam, path),
                 None => PiSamFiles::Merged(path.to_path_buf()),
             };
-            let (model, reports) = pi_sam::load(&size.config(), &files, options)?;
+            let size_of_input = self.trained_size(&Checkpoint::open(path)?);
+            let cfg = size.config().with_image_size(size_of_input);
+            let (model, mut reports) = pi_sam::load(&cfg, &files, options)?;
+            if let (Some(note), Some(report)) = (self.size_note(size_of_input), reports.last_mut()) {
+                report.notes.push(note);
+            }
             return Ok((Segmenter::Promptable(Box::new(model)), reports));
         }
         let checkpoint = Checkpoint::open(path)?;
         let size = self.trained_size(&checkpoint);
         let build = |vb: VarBuilder<'static>| self.build(size, options, vb);
         let (model, mut report) = load_strict(&checkpoint, options.dtype, &options.device, &self.policy(), build)?;
-        if size != self.image_size() {
-            report.notes.push(format!("trained at {size} x {size} pixels, and used at that"));
-        }
+        report.notes.extend(self.size_note(size));
         let absent = self.absent_video_parts(&checkpoint);
         if !absent.is_empty() {
             report.notes.push(format!("good for images, not for video: the file has no {}", absent.join(", ")));

@@ -19,7 +19,7 @@ pub enum ModelName {
     Sam(SamSize),
     /// `sam2-tiny` … `sam2.1-large`.
     Sam2(Sam2Version, Sam2Size),
-    /// `pi-sam-b`, `pi-sam-l`, `pi-sam-h`: the mask of a box at high resolution, corrected by clicks.
+    /// `pi-sam-b`, `pi-sam-l`, `pi-sam-h`, and on MobileSAM's encoder `pi-sam-mobile`: the mask of a box at high resolution, corrected by clicks.
     PiSam(PiSamSize),
     /// `is-net`: the salient object, without prompts.
     IsNet,
@@ -99,7 +99,7 @@ use Sam2Version::{V2_0, V2_1};
 
 impl ModelName {
     /// Every model.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::MobileSam,
         Self::Sam(SamSize::B),
         Self::Sam(SamSize::L),
@@ -115,6 +115,7 @@ impl ModelName {
         Self::PiSam(PiSamSize::B),
         Self::PiSam(PiSamSize::L),
         Self::PiSam(PiSamSize::H),
+        Self::PiSam(PiSamSize::Mobile),
         Self::IsNet,
         Self::DisSam,
         Self::SamIsNet,
@@ -143,6 +144,7 @@ impl ModelName {
             Self::PiSam(PiSamSize::B) => "pi-sam-b",
             Self::PiSam(PiSamSize::L) => "pi-sam-l",
             Self::PiSam(PiSamSize::H) => "pi-sam-h",
+            Self::PiSam(PiSamSize::Mobile) => "pi-sam-mobile",
             Self::IsNet => "is-net",
             Self::DisSam => "dis-sam",
             Self::SamIsNet => "sam+isnet",
@@ -184,7 +186,7 @@ impl ModelName {
             Self::PiSam(PiSamSize::B) => Some(Self::Sam(SamSize::B)),
             Self::PiSam(PiSamSize::L) | Self::DisSam => Some(Self::Sam(SamSize::L)),
             Self::PiSam(PiSamSize::H) => Some(Self::Sam(SamSize::H)),
-            Self::SamIsNet => Some(Self::MobileSam),
+            Self::SamIsNet | Self::PiSam(PiSamSize::Mobile) => Some(Self::MobileSam),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 //! This is the path on CUDA and Metal, and what the CPU kernels are tested against. It avoids those operations of candle that drop a
 //! gradient or have a wrong one. Arguments are taken as already checked: call the functions at the crate's root instead.
 
+mod across;
 mod attention;
 mod batch_norm;
 mod conv;
@@ -17,7 +18,7 @@ mod rope;
 mod sample;
 
 pub use attention::{attention, window_attention, window_attention_with_rel_pos};
-pub use batch_norm::batch_norm;
+pub use batch_norm::{batch_norm, batch_norm_across};
 pub use conv::{conv_transpose2d, conv2d};
 pub use deform::deform_conv2d;
 pub use norm::{layer_norm, layer_norm_2d, softmax};

@@ -59,7 +59,7 @@ mod window_tiled;
 mod winograd;
 
 pub(crate) use alloc::written;
-pub(crate) use attach::{Value, attach_weighted, attach1, attach2, attach3};
+pub(crate) use attach::{Value, Wanted, attach_weighted, attach1, attach2, attach3};
 use attach_four::attach4;
 pub(crate) use view::{Data, tracked};
 

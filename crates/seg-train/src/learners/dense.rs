@@ -77,9 +77,17 @@ impl Common {
     }
 
     fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
-        let image = normalize(&planes(&example.image, &self.device)?, IMAGENET_MEAN, IMAGENET_STD)?;
-        Ok(vec![image, planes(&example.mask, &self.device)?])
+        dense_inputs(example, &self.device)
     }
+}
+
+/// What a system sees that takes a picture and answers with a mask: the normalised picture `[1, 3, H, W]` and the mask in 0..1 `[1, 1, H, W]`.
+///
+/// # Errors
+/// Candle's.
+pub fn dense_inputs(example: &Prepared, device: &Device) -> Result<Vec<Tensor>> {
+    let image = normalize(&planes(&example.image, device)?, IMAGENET_MEAN, IMAGENET_STD)?;
+    Ok(vec![image, planes(&example.mask, device)?])
 }
 
 fn sigmoid(logits: &Tensor) -> Result<Tensor> {

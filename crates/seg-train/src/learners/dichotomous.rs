@@ -30,6 +30,8 @@ struct ModelPart {
 struct LossPart {
     bce: Option<f64>,
     iou: Option<f64>,
+    /// Of all outputs but the first.
+    sides: Option<f64>,
     orthogonality: Option<f64>,
 }
 
@@ -37,7 +39,8 @@ impl LossPart {
     fn change(self, objective: Objective) -> Objective {
         let Objective { loss, orthogonality } = objective;
         let (bce, iou) = (self.bce.unwrap_or(loss.bce), self.iou.unwrap_or(loss.iou));
-        let loss = DichotomousLoss { bce, iou, ..loss };
+        let sides = self.sides.unwrap_or(loss.sides);
+        let loss = DichotomousLoss { bce, iou, sides, ..loss };
         Objective { loss, orthogonality: self.orthogonality.unwrap_or(orthogonality) }
     }
 }

@@ -3,16 +3,23 @@
 mod dense;
 mod dichotomous;
 mod parts;
+mod pi_sam;
+mod prompts;
+mod sam;
 
-pub use dense::{MgdLearner, UnetLearner, UnextLearner};
+pub use dense::{MgdLearner, UnetLearner, UnextLearner, dense_inputs};
 pub use dichotomous::{DichotomousLearner, GtLearner};
+pub use pi_sam::PiSamLearner;
+pub use sam::SamLearner;
 
 use crate::Result;
+use crate::embeddings::EmbeddingCache;
 use crate::init::Begun;
 use crate::recipe::{Recipe, System};
 use candle_core::{DType, Device, Tensor};
 use seg_checkpoints::TrainingWeights;
 use seg_data::training::transform::Prepared;
+use seg_data::training::{Dice, Place};
 use std::sync::Arc;
 
 /// A system as the loop trains it.
@@ -28,6 +35,27 @@ pub trait Learner: Send + Sync {
     /// # Errors
     /// Examples that the system cannot use.
     fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>>;
+
+    /// Beginning of the names of a frozen encoder's weights, where one stands before all that learns: [`Learner::embedding`] is then asked for every example, and what it
+    /// gives may be kept on disk. `None` where there is none, or where some of it is thawed.
+    fn frozen_encoder(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What the frozen encoder makes of the picture, the first of an example's `inputs`: it is appended to them, without a graph behind it.
+    ///
+    /// # Errors
+    /// Candle's.
+    fn embedding(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let _ = inputs;
+        Ok(Vec::new())
+    }
+
+    /// Whether the loss draws numbers at random (where to click, where to look): their seed, `[1, 2]` of u32, a function of the example's place, is then appended to its
+    /// inputs, before the embedding.
+    fn draws(&self) -> bool {
+        false
+    }
 
     /// Side of its square inputs, in pixels.
     fn image_size(&self) -> usize;
@@ -48,6 +76,48 @@ pub trait Learner: Send + Sync {
     /// # Errors
     /// As there.
     fn predict(&self, inputs: &[Tensor]) -> Result<Tensor>;
+
+    /// The answer to one held-out example, and scores of the system's own by their names (after a click, …); those that are no number do not count.
+    ///
+    /// # Errors
+    /// As there.
+    fn examine(&self, inputs: &[Tensor]) -> Result<(Tensor, Vec<(&'static str, f64)>)> {
+        Ok((self.predict(inputs)?, Vec::new()))
+    }
+
+    /// The names of those scores.
+    fn own_scores(&self) -> &'static [&'static str] {
+        &[]
+    }
+}
+
+/// All inputs of an example: the learner's own, the seed of what is drawn, the frozen encoder's embedding, from the cache where there is one.
+///
+/// # Errors
+/// Examples that the system cannot use.
+pub fn inputs_at(
+    learner: &dyn Learner,
+    embeddings: Option<&EmbeddingCache>,
+    example: &Prepared,
+    place: Place,
+) -> Result<Vec<Tensor>> {
+    let mut inputs = learner.inputs(example)?;
+    if learner.draws() {
+        let bits = Dice::new(place, "loss").bits();
+        inputs.push(Tensor::new(&[[(bits >> 32) as u32, bits as u32]], &Device::Cpu)?);
+    }
+    if learner.frozen_encoder().is_some() {
+        // of one memory layout, whether it comes from a file or not
+        let make = || {
+            learner.embedding(&inputs)?.into_iter().map(|map| Ok(map.contiguous()?.detach())).collect::<Result<Vec<_>>>()
+        };
+        let embedding = match embeddings {
+            Some(cache) => cache.get(&inputs[0], make)?,
+            None => make()?,
+        };
+        inputs.extend(embedding);
+    }
+    Ok(inputs)
 }
 
 /// What is minimised, and its parts.
@@ -71,7 +141,9 @@ pub fn learner(recipe: &Recipe, device: &Device) -> Result<Arc<dyn Learner>> {
         System::MgdSam2 => Arc::new(MgdLearner::new(recipe, &at)?),
         System::IsNet | System::DisSam => Arc::new(DichotomousLearner::new(recipe, &at)?),
         System::IsNetGt => Arc::new(GtLearner::new(recipe, &at)?),
+        System::PiSam => Arc::new(PiSamLearner::new(recipe, &at)?),
+        System::Sam => Arc::new(SamLearner::new(recipe, &at)?),
     };
-    parts::thawed_something(recipe, learner.weights())?;
+    parts::patterns_fit(recipe, learner.weights())?;
     Ok(learner)
 }

@@ -121,7 +121,9 @@ pub(super) fn planes(planes: &Planes, device: &Device) -> Result<Tensor> {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Rules {
     groups: BTreeMap<String, Group>,
-    /// Patterns of weights that learn, as a group of their own called `thawed`.
+    /// Patterns of weights that stay as they are, though they learn in the paper.
+    freeze: Vec<String>,
+    /// Patterns of weights that learn, as a group of their own called `thawed`; stronger than `freeze`.
     thaw: Vec<String>,
 }
 
@@ -131,8 +133,10 @@ impl Rules {
 
     pub(super) fn of(&self, published: ParameterRules) -> Result<ParameterRules> {
         let thawed = Treatment::Trained(ParameterGroup::new(Self::THAWED, 1., 0.));
+        let frozen = self.freeze.iter().map(|pattern| (pattern, Treatment::Frozen));
+        let thaw = self.thaw.iter().map(|pattern| (pattern, thawed.clone()));
         let rules =
-            self.thaw.iter().fold(published, |rules, pattern| rules.with_first(pattern.clone(), thawed.clone()));
+            frozen.chain(thaw).fold(published, |rules, (pattern, what)| rules.with_first(pattern.clone(), what));
         let known: Vec<String> = rules.groups().iter().map(|group| group.name.to_string()).collect();
         if let Some(name) = self.groups.keys().find(|name| !known.contains(name)) {
             let problem = format!("there is no group {name:?}, expected one of {}", known.join(", "));
@@ -147,17 +151,23 @@ impl Rules {
     }
 }
 
-/// Refuses patterns of weights to thaw that fit none.
-pub(super) fn thawed_something(recipe: &Recipe, weights: &TrainingWeights) -> Result<()> {
+/// Refuses patterns of weights to thaw or to freeze that fit none.
+pub(super) fn patterns_fit(recipe: &Recipe, weights: &TrainingWeights) -> Result<()> {
     let rules: Rules = recipe.part("rules", &recipe.rules)?;
     let grouped = weights.grouped();
-    let names = || grouped.iter().flat_map(|(_, vars)| vars.iter().map(|(name, _)| name));
-    match rules.thaw.iter().find(|pattern| !names().any(|name| fits(pattern, name))) {
+    let moving: Vec<&String> = grouped.iter().flat_map(|(_, vars)| vars.iter().map(|(name, _)| name)).collect();
+    let frozen = weights.frozen();
+    let all = || moving.iter().copied().chain(frozen.iter().map(|(name, _)| name));
+    let lost = |what: &str, pattern: &str| {
+        let problem = format!("{what} has {pattern:?}, which is the name of no weight");
+        Err(TrainError::Recipe { recipe: "[rules]".into(), problem })
+    };
+    if let Some(pattern) = rules.thaw.iter().find(|pattern| !moving.iter().any(|name| fits(pattern, name))) {
+        return lost("thaw", pattern);
+    }
+    match rules.freeze.iter().find(|pattern| !all().any(|name| fits(pattern, name))) {
         None => Ok(()),
-        Some(pattern) => {
-            let problem = format!("thaw has {pattern:?}, which is the name of no weight");
-            Err(TrainError::Recipe { recipe: "[rules]".into(), problem })
-        }
+        Some(pattern) => lost("freeze", pattern),
     }
 }
 

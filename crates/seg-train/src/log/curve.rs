@@ -49,7 +49,8 @@ pub fn curves(lines: &[Line]) -> Result<RgbImage> {
 /// Of the many scores of a validation the chief ones.
 fn drawn(name: &str) -> bool {
     const SCORES: [&str; 5] = ["mae", "smeasure.sm", "fmeasure.max", "wfm_beta1", "mask_iou"];
-    name.strip_prefix("val/").is_none_or(|score| SCORES.contains(&score))
+    // of those after a click the boundaries': that is what clicks are for
+    name.strip_prefix("val/").is_none_or(|score| SCORES.contains(&score) || score.ends_with(".biou"))
 }
 
 fn panel_of(name: &str) -> String {

@@ -11,8 +11,10 @@ use crate::probe::Exceptions;
 use crate::schedule::Schedule;
 use crate::{Result, TrainError};
 use seg_data::training::transform::{Transforms, preset};
+use seg_data::training::{Examples, Limited};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Which system is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,6 +32,10 @@ pub enum System {
     IsNetGt,
     /// DIS-SAM's second stage: IS-Net with a coarse mask and a box as two more channels.
     DisSam,
+    /// Pi-SAM: the high-resolution decoder, the Precise Interactor, or both, on the frozen encoder of SAM or MobileSAM.
+    PiSam,
+    /// SAM and MobileSAM: the mask decoder on the frozen encoder.
+    Sam,
 }
 
 impl System {
@@ -42,6 +48,8 @@ impl System {
             Self::IsNet => "is-net",
             Self::IsNetGt => "is-net-gt",
             Self::DisSam => "dis-sam",
+            Self::PiSam => "pi-sam",
+            Self::Sam => "sam",
         }
     }
 }
@@ -136,11 +144,13 @@ pub struct DataPart {
     pub epoch: u64,
     /// Threads that load ahead.
     pub workers: usize,
+    /// Where the source never ends: so many examples of it, the same in every pass.
+    pub pictures: Option<u64>,
 }
 
 impl Default for DataPart {
     fn default() -> Self {
-        Self { batch: 1, accumulate: 1, epoch: 1000, workers: 1 }
+        Self { batch: 1, accumulate: 1, epoch: 1000, workers: 1, pictures: None }
     }
 }
 
@@ -257,6 +267,20 @@ impl Recipe {
         };
         learning.check()?;
         Ok([learning, sized(preset(&format!("{name}-eval"))?)])
+    }
+
+    /// The examples of `source` that the recipe keeps to: all, or `data.pictures` of one that never ends.
+    ///
+    /// # Errors
+    /// A number for a source that ends.
+    pub fn examples(&self, source: Arc<dyn Examples>) -> Result<Arc<dyn Examples>> {
+        Ok(match self.data.pictures {
+            None => source,
+            Some(count) => Arc::new(Limited::new(source, count).map_err(|e| TrainError::Recipe {
+                recipe: "data.pictures".into(),
+                problem: e.to_string(),
+            })?),
+        })
     }
 
     /// A part of the recipe that the system itself reads (`model`, `loss`).

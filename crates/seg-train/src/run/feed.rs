@@ -1,10 +1,13 @@
 //! Batches in the order of the run, made ahead of the steps.
 
 use super::Run;
+use crate::embeddings::EmbeddingCache;
+use crate::learners::inputs_at;
 use crate::recipe::Recipe;
 use crate::{Result, TrainError};
 use candle_core::Tensor;
 use seg_data::training::{Ahead, Example, Examples, Loader, Place, Plan, Position, Rest};
+use std::sync::Arc;
 
 /// Inputs of a batch.
 pub struct Batch {
@@ -20,6 +23,7 @@ type Ready = (String, Vec<Tensor>);
 /// The batches of a run from one of its steps on: which examples they hold is a function of the recipe's seed and the batch's number alone.
 pub struct Feed {
     loader: Loader<Ready, TrainError>,
+    embeddings: Option<Arc<EmbeddingCache>>,
 }
 
 /// How a recipe goes through so many examples.
@@ -43,15 +47,16 @@ impl Feed {
         };
         let part = run.recipe.data;
         let ahead = Ahead { threads: part.workers, examples: 2 * part.batch as u64 + 1, ..Ahead::default() };
-        let (learner, transforms) = (run.learner.clone(), run.transforms.clone());
+        let (learner, transforms, embeddings) = (run.learner.clone(), run.transforms.clone(), run.embeddings.clone());
         let prepare = move |example: Example, place: Place| {
             let name = example.name.clone();
-            let inputs = learner.inputs(&transforms.apply(example, place)?)?;
+            let prepared = transforms.apply(example, place)?;
+            let inputs = inputs_at(learner.as_ref(), embeddings.as_deref(), &prepared, place)?;
             let bytes = inputs.iter().map(|t| (t.elem_count() * t.dtype().size_in_bytes()) as u64).sum();
             Ok(((name, inputs), bytes))
         };
         let loader = Loader::start(run.data.clone(), plan, position, None, ahead, prepare)?;
-        Ok(Self { loader })
+        Ok(Self { loader, embeddings: run.embeddings.clone() })
     }
 
     /// The next batch. Examples that cannot be read are told in `notes`, and missing in it.
@@ -61,6 +66,7 @@ impl Feed {
     pub fn next(&mut self, notes: &mut Vec<String>) -> Result<Batch> {
         let batch = self.loader.next().ok_or(TrainError::Count { what: "batches", got: 0, expected: 1 })?;
         let (mut names, mut rows) = (Vec::new(), Vec::new());
+        notes.extend(self.embeddings.iter().flat_map(|cache| cache.notes()));
         for (_, item) in batch.items {
             match item {
                 Ok((name, inputs)) => {

@@ -143,5 +143,5 @@ fn decisive(recipe: &Recipe) -> Recipe {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(bytes))
 }

@@ -2,6 +2,7 @@
 
 use super::{Run, pictures};
 use crate::ema::Ema;
+use crate::learners::inputs_at;
 use crate::{Result, TrainError};
 use candle_core::{DType, Tensor, Var};
 use seg_data::training::{Examples, Place};
@@ -64,7 +65,8 @@ impl Run {
             .measure(Plane::new(&[0, 255], 2, 1)?, Plane::new(&[0, 255], 2, 1)?)?;
         let mut all = Accumulator::new(protocol, METRICS.to_vec(), false);
         all.add("a", &scores)?;
-        let scores = Scores { values: all.aggregate()?.values, examples: 1 };
+        let mut scores = Scores { values: all.aggregate()?.values, examples: 1 };
+        scores.values.extend(self.learner.own_scores().iter().map(|name| ((*name).to_owned(), 0.)));
         match scores.values.contains_key(&self.recipe.validation.watch) {
             true => Ok(()),
             false => Err(scores.unknown(&self.recipe.validation.watch)),
@@ -85,10 +87,12 @@ impl Run {
         let count = examples.len().unwrap_or(u64::MAX).min(self.recipe.validation.examples);
         let mut shown: Vec<(RgbImage, GrayImage, GrayImage)> = Vec::new();
         let mut notes = Vec::new();
+        let mut own: BTreeMap<&str, (f64, u64)> = BTreeMap::new();
         for index in 0..count {
             let place = Place { seed: HELD_OUT, epoch: 0, index };
             let read = examples.example(place).map_err(TrainError::from).and_then(|example| {
-                let inputs = self.learner.inputs(&self.plain.apply(example.clone(), place)?)?;
+                let prepared = self.plain.apply(example.clone(), place)?;
+                let inputs = inputs_at(self.learner.as_ref(), self.embeddings.as_deref(), &prepared, place)?;
                 Ok((example, inputs))
             });
             let (example, inputs) = match read {
@@ -98,7 +102,12 @@ impl Run {
                     continue;
                 }
             };
-            let answer = levels(&self.learner.predict(&inputs)?, example.mask.dimensions())?;
+            let (answer, scores) = self.learner.examine(&inputs)?;
+            for (name, value) in scores.into_iter().filter(|(_, value)| value.is_finite()) {
+                let (sum, seen) = own.entry(name).or_default();
+                (*sum, *seen) = (*sum + value, *seen + 1);
+            }
+            let answer = levels(&answer, example.mask.dimensions())?;
             let (width, height) = (answer.width() as usize, answer.height() as usize);
             let (pred, gt) = (Plane::new(&answer, width, height)?, Plane::new(&example.mask, width, height)?);
             all.add(&format!("{index} {}", example.name), &evaluator.measure(pred, gt)?)?;
@@ -113,7 +122,9 @@ impl Run {
             let problem = "none of the held-out examples can be read".into();
             return Err(TrainError::Run { path: self.out.clone(), problem });
         }
-        let scores = Scores { values: all.aggregate()?.values, examples: count - notes.len() as u64 };
+        let mut scores = Scores { values: all.aggregate()?.values, examples: count - notes.len() as u64 };
+        scores.values.extend(own.into_iter().map(|(name, (sum, seen))| (name.to_owned(), sum / seen as f64)));
+        notes.extend(self.embeddings.iter().flat_map(|cache| cache.notes()));
         Ok((scores, notes))
     }
 }

@@ -9,6 +9,7 @@ mod step;
 pub use feed::Feed;
 pub use measure::{Scores, better};
 
+use crate::embeddings::EmbeddingCache;
 use crate::ema::Ema;
 use crate::learners::Learner;
 use crate::log::{Line, Log, curves};
@@ -41,6 +42,8 @@ pub struct Run {
     pub plain: Transforms,
     /// What it is measured on; `None`: nothing is measured.
     pub validation: Option<Arc<dyn Examples>>,
+    /// Where the frozen encoder's embeddings are kept; `None`: nowhere.
+    pub embeddings: Option<Arc<EmbeddingCache>>,
     /// Where everything is written.
     pub out: PathBuf,
 }

@@ -147,6 +147,6 @@ impl Examples for Procedural {
         self.photos.digest(&mut hash)?;
         hash.update("cut-outs");
         self.cutouts.digest(&mut hash)?;
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encode(hash.finalize()))
     }
 }

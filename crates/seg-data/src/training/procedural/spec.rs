@@ -172,7 +172,7 @@ impl Default for Spec {
 
 impl Spec {
     /// The names that [`named`](Self::named) knows.
-    pub const NAMES: [&'static str; 3] = ["thin", "objects", "plain"];
+    pub const NAMES: [&'static str; 4] = ["thin", "objects", "plain", "scenes"];
 
     /// One of the specifications that come with the crate.
     pub fn named(name: &str) -> Option<Self> {
@@ -180,6 +180,7 @@ impl Spec {
             "thin" => Some(Self::thin()),
             "objects" => Some(Self::objects()),
             "plain" => Some(Self::plain()),
+            "scenes" => Some(Self::scenes()),
             _ => None,
         }
     }
@@ -195,6 +196,12 @@ impl Spec {
     /// Several objects over each other, for promptable models.
     pub fn objects() -> Self {
         Self { task: Task::Prompted, extent: Span::new(0.25, 0.65), ..Self::default() }
+    }
+
+    /// Two or three plain shapes of which one is meant: what a small promptable model learns in minutes.
+    pub fn scenes() -> Self {
+        let (objects, extent) = (Span::new(2., 3.), Span::new(0.25, 0.6));
+        Self { task: Task::Prompted, objects, extent, ..Self::plain() }
     }
 
     /// One plain shape on a calm background, sharp and without noise: what a small model learns in minutes.

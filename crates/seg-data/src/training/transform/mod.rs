@@ -76,6 +76,14 @@ impl Transforms {
         self
     }
 
+    /// How many different things can become of one picture: what would have to be kept to know them all.
+    ///
+    /// # Errors
+    /// The first step that has no end of them.
+    pub fn outcomes(&self) -> std::result::Result<u64, &Step> {
+        self.steps.iter().try_fold(1u64, |all, step| Ok(all.saturating_mul(step.outcomes().ok_or(step)?)))
+    }
+
     /// Refuses steps that cannot be done, before any example is read.
     ///
     /// # Errors
