@@ -26,7 +26,7 @@ pub enum Pass {
 /// let w = Var::new(3f32, &Device::Cpu)?;
 /// let x = Var::new(&[1f32, 2.], &Device::Cpu)?;
 /// let weight = w.clone();
-/// let y = seg_ops::checkpoint(&[&x], move |x, _| x[0].broadcast_mul(&weight)?.exp())?;
+/// let y = seg_ops::checkpoint(&[x.as_tensor()], move |x, _| x[0].broadcast_mul(&weight)?.exp())?;
 /// let grads = y.sum_all()?.backward()?;
 /// assert!(grads.get(&x).is_some() && grads.get(&w).is_some());
 /// # Ok::<(), candle_core::Error>(())
@@ -38,11 +38,11 @@ pub fn checkpoint(
     inputs: &[&Tensor],
     f: impl Fn(&[Tensor], Pass) -> Result<Tensor> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    let detached: Vec<Tensor> = inputs.iter().map(|x| x.detach()).collect();
-    if inputs.iter().any(|x| !x.device().is_cpu()) {
+    if inputs.iter().any(|x| !x.device().is_cpu() || !matches!(x.dtype(), DType::F32 | DType::F64)) {
         let inputs: Vec<Tensor> = inputs.iter().map(|x| (*x).clone()).collect();
         return f(&inputs, Pass::First);
     }
+    let detached: Vec<Tensor> = inputs.iter().map(|x| x.detach()).collect();
     let value = f(&detached, Pass::First)?;
     let variables: Vec<Tensor> = value.sorted_nodes().into_iter().filter(|node| node.is_variable()).cloned().collect();
     let value = value.detach();
@@ -52,10 +52,7 @@ pub fn checkpoint(
     let stored = match value.dtype() {
         DType::F32 => stored::<f32>(&value)?,
         DType::F64 => stored::<f64>(&value)?,
-        _ => {
-            let inputs: Vec<Tensor> = inputs.iter().map(|x| (*x).clone()).collect();
-            return f(&inputs, Pass::First);
-        }
+        dtype => candle_core::bail!("checkpoint: a value of {dtype:?} from inputs of f32 or f64"),
     };
     let kept: Kept = Arc::new(Mutex::new(vec![None; wanting.len()]));
     let Some(token) = token(&wanting, &kept)? else { return Ok(value) };
@@ -110,13 +107,13 @@ fn token(wanting: &[Tensor], kept: &Kept) -> Result<Option<Tensor>> {
         let (a, b) = (&tensors[0], tensors.get(1));
         let none = before.clone();
         let kept = Arc::clone(kept);
-        let backward = move |before: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor| {
+        let operands = (&before, a, b.unwrap_or(&none));
+        let next = attach3("checkpoint", Value::new(vec![0f32], ()), operands, move |before, _, _, _, _| {
             let mut kept = kept.lock().map_err(|_| lost())?;
             let mut take = |i: usize| kept.get_mut(i).and_then(Option::take);
             let (da, db) = (take(2 * pair), take(2 * pair + 1));
             Ok((Some(before.zeros_like()?), da, db))
-        };
-        let next = attach3("checkpoint", Value::new(vec![0f32], ()), (&before, a, b.unwrap_or(&none)), backward)?;
+        })?;
         token = Some(next);
     }
     Ok(token)

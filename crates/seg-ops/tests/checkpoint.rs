@@ -62,7 +62,7 @@ fn gradients_are_the_same_to_the_bit() -> Result<()> {
 fn nothing_of_the_inside_is_kept() -> Result<()> {
     let (x, w) = (var(&[4, 4], DType::F32, 0.)?, var(&[4, 4], DType::F32, 1.)?);
     let weight = w.clone();
-    let y = checkpoint(&[&x], move |x, _| x[0].matmul(&weight)?.sin()?.exp())?;
+    let y = checkpoint(&[x.as_tensor()], move |x, _| x[0].matmul(&weight)?.sin()?.exp())?;
     // the value, its token, the input and the weight
     assert_eq!(y.sorted_nodes().len(), 4);
     Ok(())
@@ -80,7 +80,7 @@ fn without_gradients_it_runs_once() -> Result<()> {
 #[test]
 fn an_input_that_is_not_used_gets_zeros() -> Result<()> {
     let (x, unused) = (var(&[4], DType::F32, 0.)?, var(&[4], DType::F32, 1.)?);
-    let y = checkpoint(&[&x, &(unused.as_tensor() * 2.)?], |x, _| x[0].sqr())?;
+    let y = checkpoint(&[x.as_tensor(), &(unused.as_tensor() * 2.)?], |x, _| x[0].sqr())?;
     let grads = y.sum_all()?.backward()?;
     assert_eq!(grads.get(&unused).expect("zeros").to_vec1::<f32>()?, [0.; 4]);
     Ok(())

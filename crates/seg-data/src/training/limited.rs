@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-
+use super::{Example, Examples, Place};
 use crate::error::{DataError, Result};
 
 /// The first examples of a source, the same in every pass.
