@@ -17,6 +17,7 @@ use hrseg::hr_decoders::u_decoder::DenseGlue;
 use hrseg::multiview_fusion::{Hmim, Mcem, McemConfig, PositionTable, ViewGrid};
 use hrseg::sam_adapters::PromptedHiera;
 use hrseg::seg_checkpoints::{ParameterGroup, ParameterRules, TrainingWeights, Treatment};
+use hrseg::seg_data::training::Source;
 use hrseg::seg_data::training::procedural::Procedural;
 use hrseg::seg_data::training::transform::Prepared;
 use hrseg::seg_layers::{Conv2d, Unobserved, conv::nhwc};
@@ -132,7 +133,9 @@ impl Watch for Printed {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let steps = args.next().map_or(Ok(8), |steps| steps.parse::<u64>())?;
-    let out = args.next().map_or_else(|| std::env::temp_dir().join(format!("new-variant-{}", std::process::id())), PathBuf::from);
+    let out = args
+        .next()
+        .map_or_else(|| std::env::temp_dir().join(format!("new-variant-{}", std::process::id())), PathBuf::from);
     // everything of a recipe works: --set on the command line, here a file of its own
     let recipe = include_str!("../recipes/small/sam2-unext.toml");
     let changes = [format!("length={{ steps = {steps} }}"), "validation.examples=20".into(), "rules={}".into()];
@@ -146,7 +149,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let learner = Arc::new(Variant { net, weights });
     let [transforms, plain] = recipe.transforms(learner.image_size())?;
     let data = |length| Procedural::open(Some("plain"), length).map(Arc::new);
-    let run = Run { recipe, learner, data: data(None)?, validation: Some(data(Some(100))?), transforms, plain, out: out.clone() };
+    let group = Arc::new(hrseg::seg_ops::Alone);
+    let run = Run {
+        embeddings: None,
+        group,
+        recipe,
+        learner,
+        data: Source::Pictures(data(None)?),
+        validation: Some(Source::Pictures(data(Some(100))?)),
+        transforms,
+        plain,
+        out: out.clone(),
+    };
     let ended = run.train(false, &AtomicBool::new(false), &mut Printed)?;
     println!("{ended:?}; look at {}", out.join("curve.png").display());
     Ok(())

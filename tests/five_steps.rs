@@ -6,7 +6,8 @@ use candle_core::{Device, Tensor};
 use hrseg::seg_golden::fill::fill_tensor;
 use hrseg::seg_golden::{Pattern, inputs::ellipse};
 use seg_data::training::transform::Transforms;
-use seg_data::training::{Example, Examples, Place};
+use seg_data::training::{Example, Examples, Place, Source};
+use seg_ops::Alone;
 use seg_train::learners::learner;
 use seg_train::recipe::Recipe;
 use seg_train::run::{Run, Scores, Stepped, Watch};
@@ -114,12 +115,13 @@ fn check(name: &str) {
     let run = Run {
         recipe,
         learner,
-        data: Arc::new(Pictures(side)),
+        data: Source::Pictures(Arc::new(Pictures(side))),
         transforms: as_it_is.clone(),
         plain: as_it_is,
         validation: None,
         embeddings: None,
         out: dir.path().join("run"),
+        group: Arc::new(Alone),
     };
     let mut steps = Steps::default();
     run.train(false, &AtomicBool::new(false), &mut steps).unwrap();

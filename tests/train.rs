@@ -186,16 +186,25 @@ fn what_cannot_be_is_one_line() {
         (&["--out", "run", "--set", "optimizer.eps=-1"], "optimizer.eps is -1"),
         (&["--out", "run", "--set", "validation.examples=0"], "validation.examples is 0"),
         (&["--out", "run", "--set", "rules.thaw=[\"nothing.*\"]"], "\"nothing.*\", which is the name of no weight"),
-        (&["--out", "run", "--set", "rules.freeze=[\"nobody\"]"], "freeze has \"nobody\", which is the name of no weight"),
+        (
+            &["--out", "run", "--set", "rules.freeze=[\"nobody\"]"],
+            "freeze has \"nobody\", which is the name of no weight",
+        ),
         (&["--out", "run", "--set", "model.image_sice=4"], "did you mean `image_size`"),
         (&["--out", "run", "--set", "start.weights=nowhere.pt"], "nowhere.pt"),
         (&["--out", "run", "--set", "start.sam2=x"], "does not start from `sam2`"),
         (&["--out", "run", "--set", "validation.protocol=dsi"], "protocol is \"dsi\""),
+        (&["--out", "run", "--set", "loss.bec=1"], "did you mean `bce`"),
+        (&["--out", "run", "--set", "loss.iou=-1"], "iou is -1, expected at least 0"),
+        (&["--out", "run", "--set", "length=10"], "length is 10, expected { steps = 1000 }"),
+        (&["--out", "run", "--set", "model.image_size=0"], "model.image_size is 0, expected a number of pixels"),
+        (&["--out", "run", "--set", "probe.without_gradient=[\"*\"]"], "which excuses every weight"),
         (&["--out", "run", "--set", "validation.watch=iou"], "watch is \"iou\", expected one of"),
         (&[], "--out DIR is missing"),
     ] {
         let output = folder.train(arguments);
         assert!(!output.status.success() && text(&output).contains(expected), "{arguments:?}: {}", text(&output));
+        assert!(!text(&output).contains("cannot be built") || arguments.iter().any(|a| a.contains("start.weights")));
         assert!(!folder.path().join("run").exists(), "{arguments:?}");
     }
     let output = Command::new(env!("CARGO_BIN_EXE_hrseg")).args(["train", "is-nut"]).output().unwrap();
@@ -228,6 +237,7 @@ fn gradients_reach_all_that_the_recipes_train() {
         ("mgd-sam2-small", "spec"),
         ("is-net-small", "spec"),
         ("dis-sam-small", "prompted"),
+        ("pi-sam-small", "prompted"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
         command.current_dir(folder.path()).args(["train", recipe, "--dry-run", "--set", "data.batch=2", "--json"]);
@@ -258,7 +268,70 @@ fn a_folder_trains_with_a_picture_that_cannot_be_read() {
         command.current_dir(folder.path()).args(["train", "r.toml", "--data", "set", "--out", "run"]).output().unwrap();
     done(&output);
     let said = text(&output);
-    assert!(said.contains("b.png") && said.contains("left out of its batch"), "{said}");
+    assert!(said.contains("b.png") && said.matches("left out of its batch").count() == 1, "{said}");
+    assert!(said.contains("no --val: nothing is measured"), "{said}");
+    let train = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
+        command.current_dir(folder.path()).args(["train", "r.toml"]).args(arguments).output().unwrap()
+    };
+    // neither into the pictures' folder, nor measured on them without a word
+    for out in ["set", "set/im", "./set/../set/gt"] {
+        let output = train(&["--data", "set", "--out", out]);
+        assert!(output.status.code() == Some(2) && text(&output).contains("that is the folder of --data"), "{out}");
+    }
+    let short = ["--set", "length={steps=3}", "--set", "schedule.warm_up=9"];
+    let output = train(&[&["--data", "set", "--val", "./set", "--out", "same"][..], &short].concat());
+    assert!(text(&output).contains("warm_up is 9, and the run has 3 steps"), "{}", text(&output));
+    assert!(text(&output).contains("--val has the pictures of --data"), "{}", text(&output));
+    // parts of a set
+    std::fs::remove_file(broken).unwrap();
+    std::fs::remove_file(folder.path().join("set/gt/b.png")).unwrap();
+    std::fs::create_dir_all(folder.path().join("parts/train")).unwrap();
+    for part in ["im", "gt"] {
+        std::fs::rename(folder.path().join("set").join(part), folder.path().join("parts/train").join(part)).unwrap();
+        let held_out = folder.path().join("parts/val").join(part);
+        std::fs::create_dir_all(&held_out).unwrap();
+        std::fs::rename(folder.path().join("parts/train").join(part).join("c.png"), held_out.join("c.png")).unwrap();
+    }
+    let output = train(&["--data", "parts", "--out", "parted", "--set", "length={steps=3}"]);
+    assert!(text(&output).contains("has a part to validate on: --val parts/val"), "{}", text(&output));
+}
+
+#[test]
+fn a_run_of_a_constant_rate_can_be_made_longer() {
+    let folder = Folder::new();
+    let run = |out: &str, steps: u64, more: &[&str]| {
+        let length = format!("length={{steps={steps}}}");
+        let arguments = ["--out", out, "--set", "schedule.curve={kind=\"constant\"}", "--set", &length];
+        folder.train(&[&arguments[..], more].concat())
+    };
+    done(&run("straight", 6, &[]));
+    done(&run("longer", 4, &[]));
+    done(&run("longer", 6, &["--resume"]));
+    assert!(folder.bytes("straight/last.safetensors") == folder.bytes("longer/last.safetensors"));
+    assert!(String::from_utf8(folder.bytes("longer/recipe.toml")).unwrap().contains("steps = 6"));
+    // where rates depend on the length it is told why not
+    done(&folder.train(&["--out", "cosine"]));
+    let output = folder.train(&["--out", "cosine", "--resume", "--set", "length={steps=9}"]);
+    assert!(!output.status.success() && text(&output).contains("can be made longer"), "{}", text(&output));
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_saves_the_step() {
+    let folder = Folder::new();
+    let long = ["--out", "run", "--set", "length={steps=100000}", "--set", "checkpoint.every=100000"];
+    let mut child = folder.command(&long).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let log = folder.path().join("run/log.jsonl");
+    while std::fs::metadata(&log).map_or(0, |about| about.len()) == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(child.try_wait().unwrap().is_none(), "the run ended");
+    }
+    let signal = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let steps = String::from_utf8(folder.bytes("run/log.jsonl")).unwrap().lines().count();
+    assert!(folder.path().join(format!("run/checkpoints/{steps:08}/checkpoint.json")).exists());
 }
 
 #[test]

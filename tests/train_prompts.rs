@@ -146,14 +146,21 @@ fn stages_follow_each_other() {
     let first = ["--out", "first", "--set", "model.stage=decoder", "--set", "validation.watch=box.biou"];
     let said = done(&folder.train("pi.toml", &[&first[..], &short].concat()));
     assert!(said.contains("box.biou") && !said.contains("click1"), "{said}");
-    let second =
-        ["--out", "second", "--set", "model.stage=interactor", "--set", "start.weights=first/last.safetensors", "--set", "probe={}"];
+    let second = [
+        "--out",
+        "second",
+        "--set",
+        "model.stage=interactor",
+        "--set",
+        "start.weights=first/last.safetensors",
+        "--set",
+        "probe={}",
+    ];
     let said = done(&folder.train("pi.toml", &[&second[..], &short].concat()));
     assert!(said.contains("click3.biou"), "{said}");
     // the second stage moves its interactor and nothing else
-    let load = |file: &str| {
-        candle_core::safetensors::load(folder.path().join(file), &candle_core::Device::Cpu).unwrap()
-    };
+    let load =
+        |file: &str| candle_core::safetensors::load(folder.path().join(file), &candle_core::Device::Cpu).unwrap();
     let (before, after) = (load("first/last.safetensors"), load("second/last.safetensors"));
     let values = |t: &candle_core::Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     for (name, tensor) in &before {
@@ -192,7 +199,11 @@ fn embeddings_are_kept_where_pictures_come_again() {
     for (recipe, more, expected) in [
         ("is-net.toml", &[][..], "no frozen encoder"),
         ("endless.toml", &[], "data.pictures=500"),
-        ("pi.toml", &["--set", "transforms=[{do=\"large-scale-jitter\", side=64, scale=[0.8, 1.6], fill=128}]"], "`large-scale-jitter`"),
+        (
+            "pi.toml",
+            &["--set", "transforms=[{do=\"large-scale-jitter\", side=64, scale=[0.8, 1.6], fill=128}]"],
+            "`large-scale-jitter`",
+        ),
         ("pi.toml", &["--set", "rules.thaw=[\"image_encoder.*\"]"], "no frozen encoder"),
         ("pi.toml", &["--cache-limit", "0"], "--cache-limit is 0"),
         ("pi.toml", &["--set", "model.image_size=60"], "multiple of 16"),

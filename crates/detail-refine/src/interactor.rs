@@ -73,7 +73,7 @@ impl Clicks {
 
 /// Pi-SAM's Precise Interactor.
 ///
-/// Keys: `img_pe` (a stored position map; what `pe_layer` gives where it is not there), `points_flag.weight`, `pe_layer`, `token_embed.{0,1,2}`, `transformer`, `out_cov`. Official files also hold
+/// Keys: `img_pe` (a stored position map; what `pe_layer` gives where a file has that alone), `points_flag.weight`, `pe_layer`, `token_embed.{0,1,2}`, `transformer`, `out_cov`. Official files also hold
 /// [`PreciseInteractor::UNUSED`].
 #[derive(Clone, Debug)]
 pub struct PreciseInteractor {
@@ -97,10 +97,10 @@ impl PreciseInteractor {
         let (dim, (h, w)) = (cfg.dim, cfg.grid);
         let embed = vb.pp("token_embed");
         let pe_layer = RandomFourierPosition::new(dim / 2, vb.pp("pe_layer"))?;
-        let img_pe = match vb.contains_tensor("img_pe") {
-            true => vb.get((dim, h, w), "img_pe")?,
-            false => pe_layer.dense(h, w)?.squeeze(0)?,
-        };
+        // a source that has the matrix, and says that it has not the map, leaves it to be computed
+        let derived =
+            vb.contains_tensor("pe_layer.positional_encoding_gaussian_matrix") && !vb.contains_tensor("img_pe");
+        let img_pe = if derived { pe_layer.dense(h, w)?.squeeze(0)? } else { vb.get((dim, h, w), "img_pe")? };
         Ok(Self {
             img_pe: img_pe.permute((1, 2, 0))?.contiguous()?.reshape((1, h * w, dim))?,
             points_flag: vb.pp("points_flag").get((2, dim), "weight")?,

@@ -53,11 +53,7 @@ impl BaseNames {
         Self::turned(name, self.0.iter().map(|(here, there)| (there, here)), self.0.is_empty())
     }
 
-    fn turned<'p>(
-        name: &str,
-        mut pairs: impl Iterator<Item = (&'p String, &'p String)>,
-        same: bool,
-    ) -> Option<String> {
+    fn turned<'p>(name: &str, mut pairs: impl Iterator<Item = (&'p String, &'p String)>, same: bool) -> Option<String> {
         match same {
             true => Some(name.to_owned()),
             false => pairs.find_map(|(from, to)| name.strip_prefix(from.as_str()).map(|rest| format!("{to}{rest}"))),
@@ -88,7 +84,7 @@ pub fn write_difference(
 ) -> Result<DifferenceReport> {
     let mut digest = Sha256::new();
     let (mut unmoved, mut moved) = (0, BTreeMap::new());
-    for (name, info) in learnt.tensors() {
+    for (name, info) in learnt.tensors().iter().filter(|(name, _)| counts(name)) {
         let tensor = learnt.tensor(name, &Device::Cpu)?;
         let there = names.there(name).filter(|there| base.get(there).is_some_and(|of| of.shape == info.shape));
         if let Some(there) = there {
@@ -119,6 +115,11 @@ pub fn write_difference(
     Ok(DifferenceReport { unmoved, moved: moved.len() })
 }
 
+/// A batch norm's counter serves torch's training alone: bases have it, and no model here asks for it.
+fn counts(name: &str) -> bool {
+    !name.ends_with(".num_batches_tracked")
+}
+
 /// What the base of a difference is called in the manifest; none where `file` is whole.
 pub fn base_of(file: &Checkpoint) -> Option<&str> {
     file.metadata().get(BASE).map(String::as_str)
@@ -136,7 +137,7 @@ pub fn apply_difference(difference: &Checkpoint, base: &Checkpoint, path: impl A
     let names = BaseNames::parse(said_of(NAMES)?)?;
     // by the model's names: what is the base's
     let mut from_base = BTreeMap::new();
-    for there in base.keys() {
+    for there in base.keys().filter(|there| counts(there)) {
         if let Some(here) = names.here(there).filter(|here| difference.get(here).is_none()) {
             from_base.insert(here, there);
         }

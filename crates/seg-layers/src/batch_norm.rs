@@ -67,6 +67,9 @@ impl From<bool> for Statistics<'_> {
 ///
 /// Keys: `weight`, `bias`, `running_mean`, `running_var`, all `[C]`; torch's `num_batches_tracked` is never needed. In evaluation it
 /// is no layer of its own: [`Self::fold_into`] makes it part of the convolution before it.
+///
+/// A norm whose weights are no variables is frozen: in train mode, too, it takes the running statistics and leaves them as they are
+/// ([`Self::left_in_train_mode`] is the exception).
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
     weight: Tensor,
@@ -74,6 +77,7 @@ pub struct BatchNorm {
     // never optimised, but changed by training: a variable of the builder's is the one that changes, so that it can be saved
     running_mean: Var,
     running_var: Var,
+    left_in_train_mode: bool,
 }
 
 impl BatchNorm {
@@ -87,7 +91,19 @@ impl BatchNorm {
             bias: vb.get(channels, "bias")?,
             running_mean: Var::from_tensor(&vb.get(channels, "running_mean")?)?,
             running_var: Var::from_tensor(&vb.get(channels, "running_var")?)?,
+            left_in_train_mode: false,
         })
+    }
+
+    /// A frozen norm that takes the batch's statistics in train mode all the same.
+    #[must_use]
+    pub fn left_in_train_mode(self) -> Self {
+        Self { left_in_train_mode: true, ..self }
+    }
+
+    /// Whether train mode means anything to it: the rule for frozen norms.
+    pub(crate) fn follows_batches(&self) -> bool {
+        self.is_trainable() || self.left_in_train_mode
     }
 
     /// Whether weight or bias is a variable.
@@ -127,12 +143,13 @@ impl BatchNorm {
         })
     }
 
-    /// `[..., C]` normalised: with the running statistics, or in train mode with its own, which move the running ones by a tenth.
+    /// `[..., C]` normalised: with the running statistics, or in train mode, unless it is frozen, with its own, which move the running ones by a tenth.
     ///
     /// # Errors
     /// Besides candle's, in train mode an input with fewer than two elements a channel.
     pub fn forward_t<'a>(&self, x: &Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
         match train.into() {
+            _ if !self.follows_batches() => {}
             Statistics::Running => {}
             Statistics::Batch => return self.forward_train(x, None, true),
             Statistics::Across(group) => return self.forward_train(x, Some(group), true),

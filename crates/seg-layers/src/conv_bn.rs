@@ -68,6 +68,7 @@ impl Conv2dBn {
             false => Conv2d::new_no_bias(in_channels, out_channels, kernel, params, conv_vb)?,
         };
         let norm = BatchNorm::new(out_channels, vb.pp(keys.norm))?;
+        let norm = if keys.keep_apart { norm.left_in_train_mode() } else { norm };
         let trainable = conv.weight.is_variable() || conv.bias.as_ref().is_some_and(Tensor::is_variable);
         let apart = keys.keep_apart || trainable || norm.is_trainable();
         Ok(Self(if apart { Parts::Apart(conv, norm) } else { Parts::Folded(norm.fold_into(&conv)?) }))
@@ -81,10 +82,10 @@ impl Conv2dBn {
         }
     }
 
-    /// As [`Self::forward_with`]; in train mode the norm uses statistics of batches and moves the running ones.
+    /// As [`Self::forward_with`]; in train mode the norm uses statistics of batches and moves the running ones, unless it is frozen.
     ///
     /// # Errors
-    /// Besides candle's, `train` on weights that were folded at loading.
+    /// Candle's.
     pub fn forward_t<'a>(
         &self,
         x: &Tensor,
@@ -92,13 +93,9 @@ impl Conv2dBn {
         train: impl Into<Statistics<'a>>,
     ) -> Result<Tensor> {
         let train = train.into();
-        if !train.of_batch() {
-            return self.forward_with(x, epilogue);
-        }
-        let Parts::Apart(conv, norm) = &self.0 else {
-            candle_core::bail!(
-                "train mode of a batch norm that was folded into its convolution when the weights were loaded: load them as variables"
-            )
+        let (conv, norm) = match &self.0 {
+            Parts::Apart(conv, norm) if train.of_batch() && norm.follows_batches() => (conv, norm),
+            _ => return self.forward_with(x, epilogue),
         };
         let y = conv.forward(x)?;
         let y = match conv.params.layout {

@@ -49,13 +49,14 @@ pub fn checkpoint(
     let tracked: Vec<usize> = (0..inputs.len()).filter(|&i| inputs[i].track_op()).collect();
     // everything that wants a gradient, in the order of `kept`
     let wanting: Vec<Tensor> = tracked.iter().map(|&i| inputs[i].clone()).chain(variables.iter().cloned()).collect();
+    let kept: Kept = Arc::new(Mutex::new(vec![None; wanting.len()]));
+    let Some(token) = token(&wanting, &kept)? else { return Ok(value) };
     let stored = match value.dtype() {
         DType::F32 => stored::<f32>(&value)?,
         DType::F64 => stored::<f64>(&value)?,
         dtype => candle_core::bail!("checkpoint: a value of {dtype:?} from inputs of f32 or f64"),
     };
-    let kept: Kept = Arc::new(Mutex::new(vec![None; wanting.len()]));
-    let Some(token) = token(&wanting, &kept)? else { return Ok(value) };
+    drop(value);
     attach1("checkpoint", stored, &token, move |token, _, grad| {
         let mut inputs = detached.clone();
         let mut leaves = Vec::with_capacity(tracked.len());

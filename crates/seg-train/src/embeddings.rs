@@ -96,9 +96,17 @@ impl EmbeddingCache {
             }
             Ok(_) => {}
         }
+        Self::of_encoder(folder, limit, digest_of(learner, part)?)
+    }
+
+    /// The same for the encoder that a digest means, whatever asks for it.
+    ///
+    /// # Errors
+    /// A folder that cannot be made or read.
+    pub fn of_encoder(folder: &Path, limit: u64, encoder: [u8; 32]) -> Result<Self> {
         create_folder(folder)?;
         let state = Mutex::new(State { bytes: size_of(folder)?, ..State::default() });
-        Ok(Self { folder: folder.into(), encoder: digest_of(learner, part)?, limit, state })
+        Ok(Self { folder: folder.into(), encoder, limit, state })
     }
 
     /// The embedding of a picture, `[1, C, H, W]`: from its file, or by `make` and then into its file. What is wrong with files is noted, and stops nothing.
@@ -160,7 +168,10 @@ impl EmbeddingCache {
                     true => format!("as large as it may be ({:.1} GiB; --cache-limit allows more)", gib(self.limit)),
                     false => format!("on a disk that has only {:.1} GiB left", gib(spare)),
                 };
-                let note = format!("{}: the cache of embeddings is {why}; further ones are made anew each time", self.folder.display());
+                let note = format!(
+                    "{}: the cache of embeddings is {why}; further ones are made anew each time",
+                    self.folder.display()
+                );
                 state.notes.push(note);
                 return Ok(());
             }
@@ -234,7 +245,8 @@ fn read(path: &Path) -> Result<Option<Vec<Tensor>>> {
     let mut rest = bytes.as_slice();
     let mut tensors = Vec::with_capacity(header.shapes.len());
     for shape in header.shapes {
-        let (own, behind) = rest.split_at_checked(4 * shape.iter().product::<usize>()).ok_or_else(|| damaged("its length"))?;
+        let (own, behind) =
+            rest.split_at_checked(4 * shape.iter().product::<usize>()).ok_or_else(|| damaged("its length"))?;
         rest = behind;
         let values: Vec<f32> = own.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         tensors.push(Tensor::from_vec(values, shape, &Device::Cpu)?);
@@ -258,91 +270,4 @@ fn size_of(folder: &Path) -> Result<u64> {
         }
     }
     Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cache(folder: &Path, limit: u64) -> EmbeddingCache {
-        let bytes = size_of(folder).expect("a folder");
-        let state = Mutex::new(State { bytes, ..State::default() });
-        EmbeddingCache { folder: folder.into(), encoder: [7; 32], limit, state }
-    }
-
-    fn picture(first: f32) -> Tensor {
-        Tensor::new(&[[[[first, 2.], [3., 4.]]]], &Device::Cpu).expect("a picture")
-    }
-
-    fn made() -> Result<Vec<Tensor>> {
-        let numbers = Tensor::new(&[0.1f32, -0., f32::MIN_POSITIVE, 1e30], &Device::Cpu)?;
-        Ok(vec![numbers.reshape((1, 2, 2))?, (numbers * 3.)?])
-    }
-
-    fn never() -> Result<Vec<Tensor>> {
-        Err(TrainError::Count { what: "calls of the encoder", got: 1, expected: 0 })
-    }
-
-    fn bits(tensors: &[Tensor]) -> Vec<(Vec<usize>, Vec<u8>)> {
-        tensors.iter().map(|t| (t.dims().to_vec(), bytes_of(t).expect("numbers"))).collect()
-    }
-
-    #[test]
-    fn what_was_made_is_found_to_the_bit() -> Result<()> {
-        let dir = tempfile::tempdir().expect("a folder");
-        let first = cache(dir.path(), 1 << 20);
-        let expected = bits(&first.get(&picture(1.), made)?);
-        assert_eq!(bits(&first.get(&picture(1.), never)?), expected);
-        // in another run, too; another picture and another encoder have others
-        let second = cache(dir.path(), 1 << 20);
-        assert_eq!(bits(&second.get(&picture(1.), never)?), expected);
-        assert!(second.get(&picture(1.5), never).is_err());
-        let other = EmbeddingCache { encoder: [8; 32], ..cache(dir.path(), 1 << 20) };
-        assert!(other.get(&picture(1.), never).is_err());
-        assert_eq!(first.counts(), Counts { found: 1, made: 1 });
-        assert!(first.notes().is_empty() && second.notes().is_empty());
-        Ok(())
-    }
-
-    #[test]
-    fn damaged_files_are_made_again_and_told() -> Result<()> {
-        let dir = tempfile::tempdir().expect("a folder");
-        let cache = cache(dir.path(), 1 << 20);
-        let expected = bits(&cache.get(&picture(1.), made)?);
-        let path = cache.path(&picture(1.))?;
-        let whole = std::fs::read(&path).expect("a file");
-        let line = whole.iter().position(|b| *b == b'\n').expect("a line");
-        let mut flipped = whole.clone();
-        flipped[line + 3] ^= 1;
-        let lying = String::from_utf8_lossy(&whole[..line]).replace("[1,2,2]", "[4000000000,4000000000]");
-        for (bytes, what) in [
-            (flipped, "checksum"),
-            (whole[..whole.len() - 1].to_vec(), "length"),
-            (Vec::new(), "first line"),
-            (vec![b'x'; 100_000], "first line"),
-            ([lying.as_bytes(), b"\n"].concat(), "length"),
-        ] {
-            std::fs::write(&path, bytes).expect("a file");
-            assert_eq!(bits(&cache.get(&picture(1.), made)?), expected);
-            let notes = cache.notes();
-            assert!(notes.len() == 1 && notes[0].contains(what) && notes[0].contains("made again"), "{notes:?}");
-            assert_eq!(bits(&cache.get(&picture(1.), never)?), expected);
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn there_is_an_end_to_it() -> Result<()> {
-        let dir = tempfile::tempdir().expect("a folder");
-        let cache = cache(dir.path(), 150);
-        cache.get(&picture(1.), made)?;
-        cache.get(&picture(2.), made)?;
-        cache.get(&picture(3.), made)?;
-        let notes = cache.notes();
-        assert!(notes.len() == 1 && notes[0].contains("as large as it may be"), "{notes:?}");
-        assert!(size_of(dir.path())? <= 150);
-        cache.get(&picture(1.), never)?;
-        assert_eq!(cache.counts(), Counts { found: 1, made: 3 });
-        Ok(())
-    }
 }

@@ -80,6 +80,15 @@ pub enum TrainError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Processes that cannot train together.
+    #[error("{problem}")]
+    Processes {
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// Another process of the training has failed, and says why.
+    #[error("another process of this training has failed; its own message says why")]
+    Elsewhere,
     /// The operating system refused something.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {

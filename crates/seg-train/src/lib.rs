@@ -12,6 +12,7 @@ pub mod losses;
 pub mod mgd_sam2;
 pub mod mpg_sam2;
 pub mod optim;
+pub mod parallel;
 pub mod pi_sam;
 pub mod probe;
 pub mod random;

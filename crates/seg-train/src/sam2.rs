@@ -1,4 +1,10 @@
-//! Training of SAM 2 on videos (training/ of facebookresearch/sam2): its loss.
+//! Training of SAM 2 on videos (training/ of facebookresearch/sam2): its loss, who moves how fast, simulated prompts.
+
+mod interaction;
+mod rules;
+
+pub use interaction::{FramePrediction, Interaction, segment_clip};
+pub use rules::parameter_rules;
 
 use crate::error::expect_shape;
 use crate::losses::{FocalLoss, soft_dice_loss};

@@ -103,7 +103,9 @@ fn drawn(args: &CheckArgs, examples: &dyn Examples, common: &Common) -> anyhow::
     let mut text = format!("made on the fly, without end; of the first {}:", made.len());
     text += &format!("\n  inside    least {least}, quartiles {lower}, {median}, {upper}, most {most}");
     text += &format!("\n  prompts   {coarse} with a coarse mask");
-    text.extend(sheet.map(|(out, _)| format!("\n\n{}: each picture with its mask over it, and the mask", out.display())));
+    text.extend(
+        sheet.map(|(out, _)| format!("\n\n{}: each picture with its mask over it, and the mask", out.display())),
+    );
     print(&text)?;
     Ok(Outcome::Done)
 }

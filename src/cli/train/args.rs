@@ -31,7 +31,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR|procedural[:SPEC.toml]", default_value = "procedural")]
     pub data: String,
 
-    /// How the folders of --data and --val are laid out: dis5k, duts, … (docs/training.md); without it they are found by looking
+    /// How the folders of --data and --val are laid out: dis5k, duts, …, with sentences ref-youtube-vos, mevis, refcoco, …
+    /// (docs/training.md); without it pictures and masks are found by looking
     #[arg(long, value_name = "NAME")]
     pub layout: Option<String>,
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use seg_data::training::transform::Transforms;
-use seg_data::training::{Example, ExamplePrompt, Examples, Place};
+use seg_data::training::{Example, ExamplePrompt, Examples, Place, Source};
+use seg_ops::Alone;
 use seg_train::learners::learner;
 use seg_train::run::{Run, Scores, Stepped, Watch};
 
@@ -56,12 +57,13 @@ pub fn time(recipe: &str, changes: &[String], steps: u32, common: &Common) -> an
     }
     let recipe = recipes::read(recipe, changes)?;
     let learner = learner(&recipe, &common.device.open()?).context("the model cannot be built")?;
-    let data = Arc::new(Still::new(learner.image_size() as u32)?);
+    let data = Source::Pictures(Arc::new(Still::new(learner.image_size() as u32)?));
     let as_it_is = Transforms { steps: Vec::new() };
     let (system, batch) = (recipe.system.as_str(), recipe.data.batch * recipe.data.accumulate);
     let checkpointing = recipe.checkpointing;
     let (transforms, plain, out) = (as_it_is.clone(), as_it_is, PathBuf::new());
-    let run = Run { recipe, learner, data, transforms, plain, validation: None, embeddings: None, out };
+    let group = Arc::new(Alone);
+    let run = Run { recipe, learner, data, transforms, plain, validation: None, embeddings: None, out, group };
     let (loaded, before) = (rss_bytes(), processor_seconds());
     let mut step_s = run.time(u64::from(steps) + 1, &mut Unwatched)?;
     let processor = processor_seconds().zip(before).map(|(after, before)| (after - before) / step_s.len() as f64);

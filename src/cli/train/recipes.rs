@@ -15,6 +15,9 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("pi-sam-decoder", include_str!("../../../recipes/pi-sam-decoder.toml")),
     ("pi-sam-interactor", include_str!("../../../recipes/pi-sam-interactor.toml")),
     ("mobile-sam", include_str!("../../../recipes/mobile-sam.toml")),
+    ("mpg-sam2-pretrain", include_str!("../../../recipes/mpg-sam2-pretrain.toml")),
+    ("mpg-sam2", include_str!("../../../recipes/mpg-sam2.toml")),
+    ("sam2", include_str!("../../../recipes/sam2.toml")),
     ("sam2-unet-small", include_str!("../../../recipes/small/sam2-unet.toml")),
     ("sam2-unext-small", include_str!("../../../recipes/small/sam2-unext.toml")),
     ("mgd-sam2-small", include_str!("../../../recipes/small/mgd-sam2.toml")),
@@ -22,6 +25,9 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("dis-sam-small", include_str!("../../../recipes/small/dis-sam.toml")),
     ("pi-sam-small", include_str!("../../../recipes/small/pi-sam.toml")),
     ("pi-sam-mobile-small", include_str!("../../../recipes/small/pi-sam-mobile.toml")),
+    ("sam2-small", include_str!("../../../recipes/small/sam2.toml")),
+    ("mpg-sam2-pretrain-small", include_str!("../../../recipes/small/mpg-sam2-pretrain.toml")),
+    ("mpg-sam2-small", include_str!("../../../recipes/small/mpg-sam2.toml")),
 ];
 
 /// The recipe `name`, which is a file or one of ours, with values changed as `--set` says.
@@ -48,7 +54,7 @@ pub fn list(common: &Common) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     for (name, text) in BUILT_IN {
-        writeln!(out, "{name:<18} {}", about(text))?;
+        writeln!(out, "{name:<24} {}", about(text))?;
     }
     Ok(Outcome::Done)
 }

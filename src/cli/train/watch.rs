@@ -12,10 +12,13 @@ use crate::cli::progress::bar;
 /// Without a terminal a line is printed at most this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Scores that are printed; the log has all.
-const SHOWN: [&str; 5] = ["mae", "smeasure.sm", "fmeasure.max", "wfm_beta1", "mask_iou"];
+const SHOWN: [&str; 8] =
+    ["mae", "smeasure.sm", "fmeasure.max", "wfm_beta1", "mask_iou", "J&F-Mean", "J-Mean", "F-Mean"];
 
 /// A bar with time left, loss and throughput on a terminal, lines elsewhere; results at the end on stdout.
 pub struct Onlooker {
+    /// What a step has many of.
+    unit: &'static str,
     bar: Option<ProgressBar>,
     json: bool,
     last_line: Instant,
@@ -23,18 +26,37 @@ pub struct Onlooker {
     loss: Option<f64>,
     seconds: Option<f64>,
     scores: Option<(u64, Scores)>,
+    /// Of several processes that train together one that is not the first: it says only what it alone knows, after this name.
+    silent: Option<String>,
 }
 
 impl Onlooker {
     /// Of a run.
     pub fn new(run: &Run, json: bool) -> Self {
         let bar = bar(run.length().steps);
-        Self { bar, json, last_line: Instant::now(), loss: None, seconds: None, scores: None }
+        let unit = if run.recipe.frames().is_some_and(|frames| frames > 1) { "clips" } else { "images" };
+        Self { unit, bar, json, last_line: Instant::now(), loss: None, seconds: None, scores: None, silent: None }
+    }
+
+    /// Of a process that is not the first.
+    pub fn silent(name: String) -> Self {
+        let last_line = Instant::now();
+        Self {
+            unit: "",
+            bar: None,
+            json: false,
+            last_line,
+            loss: None,
+            seconds: None,
+            scores: None,
+            silent: Some(name),
+        }
     }
 
     /// Prints a line on stderr without tearing the bar.
     pub fn say(&self, text: &str) {
         match &self.bar {
+            _ if self.silent.is_some() => {}
             Some(bar) => bar.suspend(|| say(text)),
             None => say(text),
         }
@@ -43,6 +65,9 @@ impl Onlooker {
     /// What has come out, on stdout.
     pub fn ended(&mut self, ended: &Ended, out: &Path) -> anyhow::Result<()> {
         use std::io::Write as _;
+        if self.silent.is_some() {
+            return Ok(());
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -89,7 +114,10 @@ pub fn clock(seconds: f64) -> String {
 
 impl Watch for Onlooker {
     fn note(&mut self, text: &str) {
-        self.say(text);
+        match &self.silent {
+            Some(name) => say(format_args!("{name}: {text}")),
+            None => self.say(text),
+        }
     }
 
     fn stepped(&mut self, step: &Stepped) {
@@ -99,13 +127,13 @@ impl Watch for Onlooker {
         }
         let loss = self.loss.map_or_else(|| "-".into(), |loss| format!("{loss:.4}"));
         let left = clock((step.steps - step.step) as f64 * seconds);
-        let text = format!("loss {loss}, {:.2} images/s, {left} left", step.examples as f64 / seconds.max(1e-9));
+        let text = format!("loss {loss}, {:.2} {}/s, {left} left", step.examples as f64 / seconds.max(1e-9), self.unit);
         match &self.bar {
             Some(bar) => {
                 bar.set_position(step.step);
                 bar.set_message(text);
             }
-            None if self.last_line.elapsed() >= LINE_EVERY => {
+            None if self.silent.is_none() && self.last_line.elapsed() >= LINE_EVERY => {
                 say(format_args!("step {} of {}: {text}", step.step, step.steps));
                 self.last_line = Instant::now();
             }

@@ -89,7 +89,10 @@ pub fn apply(args: &ApplyArgs, common: &Common) -> anyhow::Result<Outcome> {
     free(&args.output, args.force)?;
     let difference = Checkpoint::open(&args.difference)?;
     let name = base_of(&difference).ok_or_else(|| {
-        UsageError(format!("{}: no difference to other weights, expected what `hrseg weights difference` writes", args.difference.display()))
+        UsageError(format!(
+            "{}: no difference to other weights, expected what `hrseg weights difference` writes",
+            args.difference.display()
+        ))
     })?;
     let (from, _) = base(args.base.as_deref().unwrap_or(name))?;
     apply_difference(&difference, &from, &args.output)?;

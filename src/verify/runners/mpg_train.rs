@@ -67,7 +67,7 @@ impl Step {
         let empty = frame_list(run.case, description.rsplit_once("; frames").map_or("", |(_, frames)| frames))?;
         let (clips, frames, _, h, w) = prediction.logits.dims5()?;
         let targets = Targets::discs([clips, frames, h, w], |_| empty.clone(), run.device)?;
-        let Prediction { logits, sentence } = &prediction;
+        let Prediction { logits, sentence, .. } = &prediction;
         let terms = Objective::MPG_SAM2.forward(logits, &targets.masks, &targets.valid, sentence)?;
         let grads = terms.total.backward()?;
         Ok(Self { weights, prediction, terms, grads })

@@ -28,8 +28,7 @@ pub struct IsNet {
 impl IsNet {
     /// Reads the network; `vb` is at the root of the official state dict.
     ///
-    /// Where no weight is a variable, batch norms are folded into their convolutions at once, and the network is good for
-    /// evaluation alone.
+    /// Where no weight is a variable, batch norms are folded into their convolutions at once, and the network is in evaluation in train mode, too.
     pub fn new(cfg: &IsNetConfig, vb: VarBuilder) -> Result<Self> {
         let widths = cfg.encoder.map(|stage| stage.out);
         let mut deeper = widths[5];

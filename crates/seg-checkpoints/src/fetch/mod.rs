@@ -80,7 +80,9 @@ pub fn resolve(model: &str, weights: Option<&str>, options: &FetchOptions) -> Re
         return Err(Error::Argument {
             what: "weights",
             value: given.to_owned(),
-            expected: "no such file; expected a file, a folder, hub:org/repo/file, or a name that `hrseg weights list` prints".into(),
+            expected:
+                "no such file; expected a file, a folder, hub:org/repo/file, or a name that `hrseg weights list` prints"
+                    .into(),
         });
     }
     Ok(Resolved { path, origin: Origin::Given, entry })

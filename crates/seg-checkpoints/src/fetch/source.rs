@@ -105,7 +105,8 @@ impl FromStr for Source {
         if text.starts_with("https://") || text.starts_with("http://") {
             return Ok(Self::Url(text.to_owned()));
         }
-        let (kind, rest) = text.split_once(':').ok_or_else(|| bad("expected hub:…, https://…, pypi:…, npm:… or learnt:…"))?;
+        let (kind, rest) =
+            text.split_once(':').ok_or_else(|| bad("expected hub:…, https://…, pypi:…, npm:… or learnt:…"))?;
         match kind {
             "hub" => {
                 let form = "expected hub:org/repo/file";

@@ -24,7 +24,7 @@ pub fn load(path: &Path, tokenizer: Option<&Path>, options: &LoadOptions) -> Res
     let file = Checkpoint::open(path)?;
     let tokenizer = match tokenizer {
         Some(tokenizer) => tokenizer.to_path_buf(),
-        None => beside(path)?,
+        None => tokenizer_beside(path)?,
     };
     let tokenizer = Tokenizer::open(tokenizer)?;
     let config = MpgSam2Config::of(&file)?;
@@ -34,7 +34,10 @@ pub fn load(path: &Path, tokenizer: Option<&Path>, options: &LoadOptions) -> Res
 }
 
 /// The sentencepiece model beside the weights.
-fn beside(path: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// [`Error::NoTokenizer`].
+pub fn tokenizer_beside(path: &Path) -> Result<PathBuf> {
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
     let found = TOKENIZERS.iter().map(|name| folder.join(name)).find(|file| file.is_file());
     found.ok_or_else(|| Error::NoTokenizer { folder: folder.to_path_buf(), names: TOKENIZERS.to_vec() })

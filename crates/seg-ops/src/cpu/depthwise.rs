@@ -27,8 +27,9 @@ pub(crate) fn conv2d(
         return dispatch!(x, self::forward(x, weight, bias, e, g, layout))?.tensor();
     }
     let value = dispatch!(x, self::forward(x, weight, bias, Epilogue::NONE, g, layout))?;
-    let backward =
-        move |x: &Tensor, w: &Tensor, dy: &Tensor, wanted: Wanted| dispatch!(x, self::backward(x, w, dy, wanted, g, layout));
+    let backward = move |x: &Tensor, w: &Tensor, dy: &Tensor, wanted: Wanted| {
+        dispatch!(x, self::backward(x, w, dy, wanted, g, layout))
+    };
     let sums = move |dy: &Tensor| channel_sums(dy, layout);
     let y = attach_weighted("depthwise_conv2d", value, (x, weight, bias), backward, sums)?;
     activate_tail(y, e, layout.channel_axis())

@@ -1,6 +1,6 @@
 //! Systems that see a picture and answer with logits: SAM2-UNet, SAM2-UNeXT, MGD-SAM2.
 
-use super::parts::{Start, Trunk, Weights, planes};
+use super::parts::{Norms, Start, Trunk, Weights, factors, planes};
 use super::{Learner, Losses};
 use crate::init::Begun;
 use crate::losses::StructureLoss;
@@ -12,7 +12,7 @@ use hiera_encoder::HieraConfig;
 use multiview_fusion::PositionTable;
 use seg_checkpoints::TrainingWeights;
 use seg_data::training::transform::Prepared;
-use seg_layers::Unobserved;
+use seg_layers::{Statistics, Unobserved};
 use seg_models::mgd_sam2::{MgdSam2, MgdSam2Config};
 use seg_models::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
 use seg_models::sam2_unet::{Sam2Unet, Sam2UnetConfig};
@@ -68,12 +68,12 @@ struct Common {
     weights: Weights,
     image_size: usize,
     device: Device,
-    train_norms: bool,
+    norms: Norms,
 }
 
 impl Common {
-    fn new(weights: Weights, image_size: usize, recipe: &Recipe, at: &Start<'_>) -> Self {
-        Self { weights, image_size, device: at.device.clone(), train_norms: recipe.batch_norm_trains }
+    fn new(weights: Weights, image_size: usize, at: &Start<'_>) -> Self {
+        Self { weights, image_size, device: at.device.clone(), norms: at.norms() }
     }
 
     fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
@@ -140,7 +140,7 @@ impl UnetLearner {
         let weights = at.weights(base, Sam2Unet::parameter_rules())?;
         let mut net = Sam2Unet::new(&cfg, weights.vb.clone())?;
         net.set_checkpointing(recipe.checkpointing);
-        Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at) })
+        Ok(Self { net, common: Common::new(weights, cfg.image_size, at) })
     }
 }
 
@@ -148,7 +148,7 @@ impl Learner for UnetLearner {
     learner_of_common!();
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let output = self.net.forward_t(&inputs[0], self.common.train_norms)?;
+        let output = self.net.forward_t(&inputs[0], self.common.norms.statistics())?;
         let terms = sam2_unet::unet_loss(StructureLoss::default(), &output, &inputs[1])?;
         let parts = ["out", "side1", "side2"].into_iter().zip(terms.outputs).collect();
         Ok(Losses { total: terms.total, parts })
@@ -188,7 +188,7 @@ impl UnextLearner {
         let weights = at.weights(base, Sam2Unext::parameter_rules())?;
         let mut net = Sam2Unext::new(&cfg, weights.vb.clone())?;
         net.set_checkpointing(recipe.checkpointing);
-        Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at) })
+        Ok(Self { net, common: Common::new(weights, cfg.image_size, at) })
     }
 }
 
@@ -196,7 +196,7 @@ impl Learner for UnextLearner {
     learner_of_common!();
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let logits = self.net.forward_t(&inputs[0], self.common.train_norms)?;
+        let logits = self.net.forward_t(&inputs[0], self.common.norms.statistics())?;
         Ok(Losses { total: StructureLoss::default().forward(&logits, &inputs[1])?, parts: Vec::new() })
     }
 
@@ -223,6 +223,7 @@ impl MgdLearner {
     pub(super) fn new(recipe: &Recipe, at: &Start<'_>) -> Result<Self> {
         at.only(&["weights"])?;
         let loss: MgdLossPart = recipe.part("loss", &recipe.loss)?;
+        factors(recipe, &[("views", loss.views)])?;
         let part = ModelPart::of(recipe)?;
         if part.channels.is_some() || part.dino.is_some() {
             let problem = "MGD-SAM2 has neither `channels` nor `dino`".into();
@@ -234,10 +235,10 @@ impl MgdLearner {
         let mut net = MgdSam2::new(&cfg, weights.vb.clone())?;
         net.set_checkpointing(recipe.checkpointing);
         let objective = mgd_sam2::Objective { views: loss.views.unwrap_or(mgd_sam2::Objective::MGD_SAM2.views) };
-        Ok(Self { net, objective, common: Common::new(weights, cfg.image_size, recipe, at) })
+        Ok(Self { net, objective, common: Common::new(weights, cfg.image_size, at) })
     }
 
-    fn output(&self, images: &Tensor, train: bool) -> Result<seg_models::mgd_sam2::MgdSam2Output> {
+    fn output(&self, images: &Tensor, train: Statistics<'_>) -> Result<seg_models::mgd_sam2::MgdSam2Output> {
         Ok(self.net.forward_t(images, &mut PositionTable::first_call(), train, &mut Unobserved)?)
     }
 }
@@ -246,13 +247,13 @@ impl Learner for MgdLearner {
     learner_of_common!();
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let output = self.output(&inputs[0], self.common.train_norms)?;
+        let output = self.output(&inputs[0], self.common.norms.statistics())?;
         let terms = self.objective.forward(&output, &inputs[1])?;
         let parts = vec![("bce", terms.cross_entropy), ("iou", terms.iou), ("views", terms.views)];
         Ok(Losses { total: terms.total, parts })
     }
 
     fn predict(&self, inputs: &[Tensor]) -> Result<Tensor> {
-        sigmoid(&self.output(&inputs[0], false)?.masks)
+        sigmoid(&self.output(&inputs[0], Statistics::Running)?.masks)
     }
 }

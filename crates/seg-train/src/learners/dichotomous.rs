@@ -1,6 +1,6 @@
 //! IS-Net, its encoder of masks, and DIS-SAM's second stage.
 
-use super::parts::{Start, Weights, planes};
+use super::parts::{Norms, Start, Weights, factors, planes};
 use super::{Learner, Losses};
 use crate::dis_sam::Objective;
 use crate::init::{Begun, Partly};
@@ -76,7 +76,7 @@ pub struct DichotomousLearner {
     image_size: usize,
     device: Device,
     weights: Weights,
-    train_norms: bool,
+    norms: Norms,
 }
 
 impl DichotomousLearner {
@@ -84,6 +84,7 @@ impl DichotomousLearner {
         at.only(&["weights", "mask_encoder"])?;
         let part: ModelPart = recipe.part("model", &recipe.model)?;
         let loss: LossPart = recipe.part("loss", &recipe.loss)?;
+        factors(recipe, &[("bce", loss.bce), ("iou", loss.iou), ("orthogonality", loss.orthogonality)])?;
         let prompted = recipe.system == System::DisSam;
         let (cfg, objective) = match prompted {
             true => (IsNetConfig::dis_sam(), Objective::DIS_SAM),
@@ -113,7 +114,7 @@ impl DichotomousLearner {
             image_size: part.image_size.unwrap_or(INPUT_SIZE),
             device: at.device.clone(),
             weights,
-            train_norms: recipe.batch_norm_trains,
+            norms: at.norms(),
         })
     }
 }
@@ -160,11 +161,11 @@ impl Learner for DichotomousLearner {
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let output = self.net.forward_t(&inputs[0], self.train_norms)?;
+        let output = self.net.forward_t(&inputs[0], self.norms.statistics())?;
         let terms = match &self.encoder {
             Some(encoder) => {
                 // the official training leaves the frozen mask encoder in train mode
-                let encoded = encoder.forward_t(&inputs[1], true)?.features;
+                let encoded = encoder.forward_t(&inputs[1], self.norms.of_batches())?.features;
                 let named = self.weights.weights.grouped();
                 let named =
                     named.iter().flat_map(|(_, vars)| vars.iter().map(|(name, var)| (name.as_str(), var.as_tensor())));
@@ -192,7 +193,7 @@ pub struct GtLearner {
     image_size: usize,
     device: Device,
     weights: Weights,
-    train_norms: bool,
+    norms: Norms,
 }
 
 impl GtLearner {
@@ -204,7 +205,7 @@ impl GtLearner {
         let mut net = IsNetGtEncoder::new(&cfg, weights.vb.clone())?;
         net.set_checkpointing(recipe.checkpointing);
         let image_size = part.image_size.unwrap_or(INPUT_SIZE);
-        Ok(Self { net, image_size, device: at.device.clone(), weights, train_norms: recipe.batch_norm_trains })
+        Ok(Self { net, image_size, device: at.device.clone(), weights, norms: at.norms() })
     }
 }
 
@@ -226,7 +227,7 @@ impl Learner for GtLearner {
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let output = self.net.forward_t(&inputs[0], self.train_norms)?;
+        let output = self.net.forward_t(&inputs[0], self.norms.statistics())?;
         let terms = Objective::IS_NET.loss.forward(&output.probabilities, &inputs[0], None)?;
         Ok(Losses { total: terms.total, parts: vec![("first", terms.first)] })
     }

@@ -8,20 +8,30 @@ use candle_nn::VarBuilder;
 use hiera_encoder::HieraConfig;
 use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeights, Treatment, fits};
 use seg_data::training::transform::Planes;
+use seg_layers::Statistics;
+use seg_ops::AllReduce;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Where a training starts: files by name, a seed for the rest.
 pub(super) struct Start<'r> {
     recipe: &'r Recipe,
     pub(super) dtype: DType,
     pub(super) device: Device,
+    group: &'r Arc<dyn AllReduce>,
 }
 
 impl<'r> Start<'r> {
-    pub(super) fn new(recipe: &'r Recipe, dtype: DType, device: &Device) -> Self {
-        Self { recipe, dtype, device: device.clone() }
+    pub(super) fn new(recipe: &'r Recipe, dtype: DType, device: &Device, group: &'r Arc<dyn AllReduce>) -> Self {
+        Self { recipe, dtype, device: device.clone(), group }
+    }
+
+    /// How the recipe's batch norms go in training.
+    pub(super) fn norms(&self) -> Norms {
+        let across = self.recipe.sync_batch_norm && self.group.ranks() > 1;
+        Norms { train: self.recipe.batch_norm_trains, across: across.then(|| self.group.clone()) }
     }
 
     /// Refuses files of other names than these.
@@ -66,6 +76,25 @@ impl<'r> Start<'r> {
     }
 }
 
+/// How batch norms go in training.
+pub(super) struct Norms {
+    train: bool,
+    /// Processes whose batches they take together.
+    across: Option<Arc<dyn AllReduce>>,
+}
+
+impl Norms {
+    /// Which statistics they take.
+    pub(super) fn statistics(&self) -> Statistics<'_> {
+        if self.train { self.of_batches() } else { Statistics::Running }
+    }
+
+    /// Which ones those of a part take that is always in train mode.
+    pub(super) fn of_batches(&self) -> Statistics<'_> {
+        self.across.as_ref().map_or(Statistics::Batch, Statistics::Across)
+    }
+}
+
 /// The weights of a system, and where they came from.
 pub(super) struct Weights {
     pub(super) vb: VarBuilder<'static>,
@@ -106,6 +135,18 @@ impl Trunk {
             Self::Given(config) => config.clone(),
         }
     }
+}
+
+/// Refuses factors of a loss that are below 0, or no numbers.
+pub(super) fn factors(recipe: &Recipe, factors: &[(&str, Option<f64>)]) -> Result<()> {
+    let sensible = |factor: f64| factor.is_finite() && factor >= 0.;
+    for (name, factor) in factors {
+        if let Some(factor) = factor.filter(|factor| !sensible(*factor)) {
+            let recipe = format!("[loss] of {}", recipe.system.as_str());
+            return Err(TrainError::Recipe { recipe, problem: format!("{name} is {factor}, expected at least 0") });
+        }
+    }
+    Ok(())
 }
 
 /// Levels as a tensor in 0..1, `[1, C, H, W]`.

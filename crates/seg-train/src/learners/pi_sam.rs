@@ -35,6 +35,8 @@ struct ModelPart {
     stage: StageName,
     /// Clicks of the second stage at most, each after the mask before it.
     clicks: u64,
+    /// Whether the new token begins as SAM's own, where `start.sam` is given.
+    token_of_sam: bool,
 }
 
 impl Default for ModelPart {
@@ -44,6 +46,7 @@ impl Default for ModelPart {
             image_size: 1024,
             stage: StageName::Decoder,
             clicks: 3,
+            token_of_sam: false,
         }
     }
 }
@@ -125,7 +128,11 @@ impl PiSamLearner {
         let fresh = Beginning { rest: at.fresh(), pixels: RgbEmbed::seeded_tensors(&cfg)? };
         let fresh = VarBuilder::from_backend(Box::new(fresh), at.dtype, at.device.clone());
         let rest = match at.file("sam") {
-            Some(sam) => PiSamBase::open(sam)?.var_builder(fresh, at.dtype, &at.device),
+            Some(sam) => {
+                let base = PiSamBase::open(sam)?;
+                let base = if part.token_of_sam { base.with_token_of_sam() } else { base };
+                base.var_builder(fresh, at.dtype, &at.device)
+            }
             None => fresh,
         };
         let weights = at.weights(rest, part.stage.rules())?;
@@ -288,7 +295,12 @@ impl Learner for PiSamLearner {
             };
             if losses.is_empty() {
                 // nothing is wrong in any row: nothing to learn by
-                let idle = self.decoder.finish(&row_of(&coarse, 0)?, &pixels.narrow(0, 0, 1)?, Some(&Clicks::single(&[], &self.device)?), &mut Unobserved)?;
+                let idle = self.decoder.finish(
+                    &row_of(&coarse, 0)?,
+                    &pixels.narrow(0, 0, 1)?,
+                    Some(&Clicks::single(&[], &self.device)?),
+                    &mut Unobserved,
+                )?;
                 terms.push((idle.sum_all()? * 0.)?);
             } else {
                 parts.extend([("click_mask", mean(|l| &l.large.mask)?), ("click_dice", mean(|l| &l.large.dice)?)]);

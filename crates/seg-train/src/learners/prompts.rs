@@ -4,6 +4,7 @@ use super::parts::planes;
 use crate::clicks::{Aim, next_click};
 use crate::{Result, TrainError};
 use candle_core::{D, DType, Device, Tensor};
+use seg_checkpoints::{ParameterRules, TrainingWeights, Treatment};
 use seg_data::training::transform::{Planes, Prepared};
 use seg_data::training::{Dice, Place};
 use seg_layers::Uniform;
@@ -13,7 +14,6 @@ use seg_models::sam::SamEncoderConfig;
 use seg_ops::Resize;
 use serde::Deserialize;
 use std::borrow::Cow;
-use seg_checkpoints::{ParameterRules, TrainingWeights, Treatment};
 use vit_encoder::{SamVitConfig, TinyVitConfig};
 
 /// The image encoder in a recipe: by its name, or by all its numbers.
@@ -111,7 +111,8 @@ impl Uniform for ByRow<'_> {
         let each = shape.elem_count() / rows.max(1);
         // 24 bits: as many as an f32 below 1 holds evenly
         let draw = |chance: &mut Chance| (chance.0.bits() >> 40) as f32 / (1 << 24) as f32;
-        let values: Vec<f32> = self.0.iter_mut().flat_map(|chance| (0..each).map(|_| draw(chance)).collect::<Vec<_>>()).collect();
+        let values: Vec<f32> =
+            self.0.iter_mut().flat_map(|chance| (0..each).map(|_| draw(chance)).collect::<Vec<_>>()).collect();
         Tensor::from_vec(values, shape, device)
     }
 }
@@ -120,12 +121,18 @@ impl Uniform for ByRow<'_> {
 pub(super) fn numbers(map: &Tensor, side: usize) -> Result<Vec<f32>> {
     let (_, _, height, width) = map.dims4()?;
     let map = map.detach().to_dtype(DType::F32)?;
-    let map = if (height, width) == (side, side) { map } else { seg_ops::resize(&map, (side, side), &Resize::bilinear())? };
+    let map =
+        if (height, width) == (side, side) { map } else { seg_ops::resize(&map, (side, side), &Resize::bilinear())? };
     Ok(map.flatten_all()?.to_vec1()?)
 }
 
 /// The click that comes after `logits` `[1, 1, H, W]`, on the map of a quarter of the input's size: `labels` are 0..255 there.
-pub(super) fn click_after(logits: &Tensor, labels: &[f32], quarter: usize, chance: Option<&mut Chance>) -> Result<Option<SimulatedClick>> {
+pub(super) fn click_after(
+    logits: &Tensor,
+    labels: &[f32],
+    quarter: usize,
+    chance: Option<&mut Chance>,
+) -> Result<Option<SimulatedClick>> {
     let aim = match chance {
         Some(chance) => Aim::Anywhere(&mut chance.0),
         None => Aim::Middle,

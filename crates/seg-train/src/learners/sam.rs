@@ -99,7 +99,8 @@ impl SamLearner {
         let decoder = Treatment::Trained(ParameterGroup::new("decoder", 1., 0.1));
         let weights = at.weights(at.fresh(), rules(vec![("mask_decoder.*".into(), decoder)]))?;
         let model = Sam::new(&cfg, weights.vb.clone())?;
-        let objective = Objective { mask: loss.mask, dice: loss.dice, iou: loss.iou, class: 0., l1_ious: false, ..Objective::SAM2 };
+        let objective =
+            Objective { mask: loss.mask, dice: loss.dice, iou: loss.iou, class: 0., l1_ious: false, ..Objective::SAM2 };
         Ok(Self {
             image_pe: model.prompt_encoder().dense_pe()?.detach(),
             model,
@@ -125,7 +126,8 @@ impl SamLearner {
             true => None,
             false => Some(PointPrompts::single(&asked.points, &self.device)?),
         };
-        let prompts = self.model.prompt_encoder().forward(points.as_ref(), asked.bounds.as_ref(), asked.mask.as_ref())?;
+        let prompts =
+            self.model.prompt_encoder().forward(points.as_ref(), asked.bounds.as_ref(), asked.mask.as_ref())?;
         Ok(self.model.mask_decoder().forward(embedding, &self.image_pe, &prompts, None, several)?)
     }
 
@@ -161,7 +163,13 @@ impl SamLearner {
     }
 
     /// The loss of one picture, over all its prompts.
-    fn of_picture(&self, embedding: &Tensor, label: &Tensor, bounds: &Tensor, chance: &mut Chance) -> Result<crate::sam2::Terms> {
+    fn of_picture(
+        &self,
+        embedding: &Tensor,
+        label: &Tensor,
+        bounds: &Tensor,
+        chance: &mut Chance,
+    ) -> Result<crate::sam2::Terms> {
         let quarter = self.image_size / 4;
         let small = numbers(&(label * 255.)?, quarter)?;
         let truth: Vec<f32> = small.iter().map(|v| f32::from(u8::from(*v > 128.))).collect();
@@ -239,7 +247,12 @@ impl Learner for SamLearner {
         let mut terms = Vec::new();
         for (row, chance) in chances.iter_mut().enumerate() {
             let of_row = |t: &Tensor| t.narrow(0, row, 1);
-            terms.push(self.of_picture(&of_row(&embeddings)?, &of_row(&inputs[LABEL])?, &of_row(&inputs[BOX])?, chance)?);
+            terms.push(self.of_picture(
+                &of_row(&embeddings)?,
+                &of_row(&inputs[LABEL])?,
+                &of_row(&inputs[BOX])?,
+                chance,
+            )?);
         }
         let mean = |of: fn(&crate::sam2::Terms) -> &Tensor| -> Result<Tensor> {
             Ok(Tensor::stack(&terms.iter().map(of).collect::<Vec<_>>(), 0)?.mean_all()?)

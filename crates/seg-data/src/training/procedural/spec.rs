@@ -129,11 +129,13 @@ pub struct ClipSpec {
     pub shapes: Span,
     /// The part of clips in which what is meant leaves the picture.
     pub leaving: f64,
+    /// The part of clips in which another shape has both the colour and the kind of what is meant.
+    pub twins: f64,
 }
 
 impl Default for ClipSpec {
     fn default() -> Self {
-        Self { frames: Span::new(8., 8.), shapes: Span::new(2., 5.), leaving: 0.15 }
+        Self { frames: Span::new(8., 8.), shapes: Span::new(2., 5.), leaving: 0.15, twins: 1. }
     }
 }
 
@@ -172,7 +174,7 @@ impl Default for Spec {
 
 impl Spec {
     /// The names that [`named`](Self::named) knows.
-    pub const NAMES: [&'static str; 4] = ["thin", "objects", "plain", "scenes"];
+    pub const NAMES: [&'static str; 5] = ["thin", "objects", "plain", "scenes", "clips"];
 
     /// One of the specifications that come with the crate.
     pub fn named(name: &str) -> Option<Self> {
@@ -181,6 +183,7 @@ impl Spec {
             "objects" => Some(Self::objects()),
             "plain" => Some(Self::plain()),
             "scenes" => Some(Self::scenes()),
+            "clips" => Some(Self::clips()),
             _ => None,
         }
     }
@@ -215,6 +218,19 @@ impl Spec {
             alike: 0.,
             noise: Span::new(0., 3.),
             compressed: 0.,
+            ..Self::default()
+        }
+    }
+
+    /// Two to four shapes that move over a calm background, in short clips: what a small model learns to follow a sentence on.
+    pub fn clips() -> Self {
+        Self {
+            size: Span::new(128., 128.),
+            backgrounds: [Ground::Noise, Ground::Gradient].map(|ground| (ground, 1.)).into_iter().collect(),
+            shadow: 0.,
+            noise: Span::new(0., 3.),
+            compressed: 0.,
+            clip: ClipSpec { frames: Span::new(4., 4.), shapes: Span::new(2., 4.), leaving: 0., twins: 0.5 },
             ..Self::default()
         }
     }

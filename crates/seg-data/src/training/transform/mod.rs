@@ -3,6 +3,7 @@
 //! All three go through the same; everything random comes from a [`Place`]. Normalisation is the model's.
 
 mod apply;
+mod clip;
 mod distort;
 mod enhance;
 mod follow;
@@ -14,6 +15,7 @@ mod torch;
 
 use serde::{Deserialize, Serialize};
 
+pub use clip::PreparedClip;
 pub use presets::{PRESETS, preset};
 pub use step::{Sampling, Step};
 

@@ -1,5 +1,4 @@
 //! What is frozen costs nothing: no graph behind an encoder that stays as it is, no batch norm that moves.
-#![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
 use candle_core::{Device, Tensor};
 use seg_data::training::procedural::{Procedural, Spec};
@@ -94,8 +93,7 @@ fn chance_follows_from_the_place_alone() {
     elsewhere[3] = Tensor::new(&[[5u32, 6]], &Device::Cpu).unwrap();
     assert_ne!(total(&inputs), total(&elsewhere));
     // a row's share does not depend on the others of its batch
-    let both: Vec<Tensor> =
-        inputs.iter().zip(&elsewhere).map(|(a, b)| Tensor::cat(&[a, b], 0).unwrap()).collect();
+    let both: Vec<Tensor> = inputs.iter().zip(&elsewhere).map(|(a, b)| Tensor::cat(&[a, b], 0).unwrap()).collect();
     let mean = (total(&inputs) + total(&elsewhere)) / 2.;
     assert!((total(&both) - mean).abs() < 1e-4 * mean.abs(), "{} {mean}", total(&both));
 }
