@@ -14,7 +14,7 @@ fn var(dims: &[usize], dtype: DType, shift: f64) -> Result<Var> {
 /// Two layers with a residual, of which the weights are not among the inputs.
 fn block(x: &Tensor, skip: &Tensor, w: &[Var]) -> Result<Tensor> {
     let y = seg_ops::gelu(&seg_ops::linear(x, &w[0], Some(&w[1]), Epilogue::NONE)?)?;
-    let y = seg_ops::layer_norm(&y, &w[2], &w[3], 1e-6)?;
+    let y = seg_ops::layer_norm(&y, &w[2], Some(&w[3]), 1e-6)?;
     (seg_ops::linear(&y, &w[4], None, Epilogue::NONE.with_residual(x))? * skip)? + x.sqr()?
 }
 

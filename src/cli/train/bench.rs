@@ -56,6 +56,10 @@ pub fn time(recipe: &str, changes: &[String], steps: u32, common: &Common) -> an
         return Err(UsageError(format!("training is in f32; leave out --dtype {}", common.dtype.name())).into());
     }
     let recipe = recipes::read(recipe, changes)?;
+    if recipe.system.takes_clips() {
+        let system = recipe.system.as_str();
+        return Err(UsageError(format!("{system} learns from clips: time it by `hrseg train … --dry-run`")).into());
+    }
     let learner = learner(&recipe, &common.device.open()?).context("the model cannot be built")?;
     let data = Source::Pictures(Arc::new(Still::new(learner.image_size() as u32)?));
     let as_it_is = Transforms { steps: Vec::new() };

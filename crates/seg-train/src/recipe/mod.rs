@@ -114,7 +114,7 @@ pub struct Recipe {
     #[serde(default = "yes")]
     pub batch_norm_trains: bool,
     /// Whether blocks are computed again in the backward pass, so that what lies within them need not be kept: less memory, some time, the same gradients.
-    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub checkpointing: bool,
     /// Where several processes train: whether batch norms take the statistics of all processes' batches together.
     #[serde(default)]

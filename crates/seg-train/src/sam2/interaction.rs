@@ -90,7 +90,7 @@ pub fn segment_clip(
     }
     let side = model.image_model().image_size();
     crate::error::expect_shape("masks", masks, &[frames.len(), 1, side, side])?;
-    let truth: Vec<Vec<bool>> = masks.flatten_from(1)?.to_dtype(DType::F32)?.to_vec2::<f32>()?.into_iter();
+    let truth = masks.flatten_from(1)?.to_dtype(DType::F32)?.to_vec2::<f32>()?.into_iter();
     let truth: Vec<Vec<bool>> = truth.map(|mask| mask.into_iter().map(|v| v > 0.5).collect()).collect();
     let plan = rules.plan(frames.len(), dice);
     let mut bank = MemoryBank::new(&model.config().memory.bank, Retention::Everything);
