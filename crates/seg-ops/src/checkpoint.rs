@@ -16,7 +16,8 @@ pub enum Pass {
 }
 
 /// `f(inputs)`, of which inputs and value alone are kept: the backward pass runs `f` a second time. Gradients are those that `f` itself would give, to the bit, of
-/// inputs and of all variables that `f` uses; they come from the same backward pass as all others.
+/// inputs and of all variables that `f` uses; they come from the same backward pass as all others. (What other operations add to an input's gradient may be added in
+/// another order: three such terms or more can differ in their last bits.)
 ///
 /// `f` has to compute the same both times, and may use other tensors only if they are variables or constants: gradients of what it has taken from outside and is
 /// neither input nor variable are lost. Inputs are detached for it. On another device than the CPU, in 16 bits, and where nothing has a gradient, it is `f` itself.

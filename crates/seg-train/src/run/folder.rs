@@ -163,8 +163,6 @@ fn decisive(recipe: &Recipe) -> Recipe {
     recipe.validation = ValidationPart::default();
     recipe.checkpoint = CheckpointPart::default();
     recipe.data.workers = 0;
-    // the same gradients either way
-    recipe.checkpointing = false;
     if recipe.schedule.curve == Curve::Constant {
         // a step's rate does not depend on how many there are
         recipe.length = LengthPart::Steps(1);
