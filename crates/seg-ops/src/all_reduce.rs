@@ -118,9 +118,17 @@ pub struct Threads {
 #[derive(Debug)]
 struct Meeting {
     ranks: usize,
-    /// By the number of the sum: what has been given, and how many have taken the sum away.
-    sums: Mutex<BTreeMap<u64, (Vec<Option<Tensor>>, usize)>>,
+    /// By their numbers.
+    sums: Mutex<BTreeMap<u64, Begun>>,
     given: Condvar,
+}
+
+/// A sum that some have begun.
+#[derive(Debug)]
+struct Begun {
+    given: Vec<Option<Tensor>>,
+    /// How many have taken the sum away.
+    taken: usize,
 }
 
 impl Threads {
@@ -128,7 +136,7 @@ impl Threads {
     const PATIENCE: Duration = Duration::from_secs(300);
 
     /// `ranks` of them, the first of number 0.
-    pub fn new(ranks: usize) -> Vec<Arc<dyn AllReduce>> {
+    pub fn group(ranks: usize) -> Vec<Arc<dyn AllReduce>> {
         let meeting = Arc::new(Meeting { ranks, sums: Mutex::default(), given: Condvar::new() });
         let thread = |rank| Self { rank, begun: AtomicU64::new(0), meeting: meeting.clone() };
         (0..ranks).map(|rank| Arc::new(thread(rank)) as Arc<dyn AllReduce>).collect()
@@ -149,7 +157,8 @@ impl AllReduce for Threads {
         let (meeting, ranks) = (self.meeting.clone(), self.meeting.ranks);
         let mut sums = meeting.sums.lock().unwrap_or_else(PoisonError::into_inner);
         // a copy: what is given may change before the others are there
-        sums.entry(number).or_insert_with(|| (vec![None; ranks], 0)).0[self.rank] = Some(values.copy()?.detach());
+        let begun = sums.entry(number).or_insert_with(|| Begun { given: vec![None; ranks], taken: 0 });
+        begun.given[self.rank] = Some(values.copy()?.detach());
         drop(sums);
         meeting.given.notify_all();
         Ok(Pending::new(move || meeting.take(number)))
@@ -159,12 +168,12 @@ impl AllReduce for Threads {
 impl Meeting {
     fn take(&self, number: u64) -> Result<Tensor> {
         let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        let lacks = |sums: &mut BTreeMap<u64, (Vec<Option<Tensor>>, usize)>| {
-            sums.get(&number).is_none_or(|(given, _)| given.iter().any(Option::is_none))
+        let lacks = |sums: &mut BTreeMap<u64, Begun>| {
+            sums.get(&number).is_none_or(|begun| begun.given.iter().any(Option::is_none))
         };
         let waited = self.given.wait_timeout_while(sums, Threads::PATIENCE, lacks);
         let (mut sums, late) = waited.unwrap_or_else(PoisonError::into_inner);
-        let Some((given, taken)) = sums.get_mut(&number).filter(|_| !late.timed_out()) else {
+        let Some(Begun { given, taken }) = sums.get_mut(&number).filter(|_| !late.timed_out()) else {
             return Err(OpError::Group { problem: "another thread has not come to the sum".into() }.into());
         };
         let mut all = given.iter().flatten();

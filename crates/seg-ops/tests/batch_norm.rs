@@ -86,7 +86,7 @@ fn several_processes_are_one_with_all_their_rows() {
         let whole = pass(f, &[x.clone(), w.clone(), b.clone(), g.clone()], None).unwrap();
         // three rows and five: means of means would be wrong
         let mut runs = Vec::new();
-        for (group, (from, rows)) in Threads::new(2).into_iter().zip([(0, 3), (3, 5)]) {
+        for (group, (from, rows)) in Threads::group(2).into_iter().zip([(0, 3), (3, 5)]) {
             let part = [x.narrow(0, from, rows).unwrap(), w.clone(), b.clone(), g.narrow(0, from, rows).unwrap()];
             runs.push(std::thread::spawn(move || pass(f, &part, Some(&group)).unwrap()));
         }
@@ -109,16 +109,16 @@ fn one_element_a_process_is_enough_where_there_are_two() {
         let x = t(x).reshape((1, 1)).unwrap();
         batch_norm_across(&x, &t(1.), &t(0.), 0., Some(&group)).map(|y| values(&y.output)[0])
     };
-    let [first, second] = <[_; 2]>::try_from(Threads::new(2)).unwrap();
+    let [first, second] = <[_; 2]>::try_from(Threads::group(2)).unwrap();
     let other = std::thread::spawn(move || normed(5., second).unwrap());
     assert_eq!((normed(3., first).unwrap(), other.join().unwrap()), (-1., 1.));
-    let alone = Threads::new(1).remove(0);
+    let alone = Threads::group(1).remove(0);
     assert!(normed(3., alone).unwrap_err().to_string().contains("in all processes together"));
 }
 
 #[test]
 fn groups_agree() {
-    let runs: Vec<_> = Threads::new(3)
+    let runs: Vec<_> = Threads::group(3)
         .into_iter()
         .map(|group| {
             std::thread::spawn(move || {

@@ -97,7 +97,7 @@ fn together(
     stop: Option<u64>,
     resume: bool,
 ) -> Vec<(u64, BTreeMap<String, Vec<f32>>, Vec<String>)> {
-    let runs: Vec<_> = Threads::new(ranks)
+    let runs: Vec<_> = Threads::group(ranks)
         .into_iter()
         .map(|group| {
             let (out, stop) = (out.to_path_buf(), stop.filter(|_| group.rank() == 1));

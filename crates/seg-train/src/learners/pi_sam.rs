@@ -17,7 +17,7 @@ use detail_refine::Clicks;
 use hr_decoders::PiSamCoarse;
 use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeights, Treatment};
 use seg_data::training::transform::Prepared;
-use seg_layers::Unobserved;
+use seg_layers::{Unobserved, sine_position_map};
 use seg_models::pi_sam::{
     PiSamBase, PiSamConfig, PiSamEncoder, PiSamFeatures, PiSamMaskDecoder, PiSamOutput, RgbEmbed, SimulatedClick,
 };
@@ -342,7 +342,8 @@ impl Learner for PiSamLearner {
     }
 }
 
-/// Pi-SAM's weights at the beginning: the embedding of the pixels as torch's seed makes it, deformable kernels that do not move yet, an interactor that changes nothing yet.
+/// Pi-SAM's weights at the beginning: the embedding of the pixels as torch's seed makes it, deformable kernels that do not move yet, an interactor that changes nothing yet,
+/// and where no file gives it a position table of sines, by which a box can be told from the beginning.
 struct Beginning {
     rest: VarBuilder<'static>,
     pixels: HashMap<String, Tensor>,
@@ -352,6 +353,7 @@ impl Beginning {
     const PIXELS: &'static str = "rgb_embed.";
     /// Made of another weight.
     const DERIVED: &'static str = "interact_2.img_pe";
+    const POSITIONS: &'static str = "image_encoder.pos_embed";
     const ZERO: [&'static str; 3] = [".offset_conv.", ".modulator_conv.", "interact_2.out_cov."];
 }
 
@@ -359,6 +361,11 @@ impl SimpleBackend for Beginning {
     fn get(&self, shape: Shape, name: &str, init: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
         match name.strip_prefix(Self::PIXELS).and_then(|key| self.pixels.get(key)) {
             Some(pixels) => pixels.reshape(shape)?.to_dtype(dtype)?.to_device(device),
+            None if name == Self::POSITIONS && shape.rank() == 4 && shape.dims()[3].is_multiple_of(4) => {
+                let (_, height, width, channels) = shape.dims4()?;
+                let map = sine_position_map(channels, height, width, &Device::Cpu)?;
+                map.permute((0, 2, 3, 1))?.contiguous()?.to_dtype(dtype)?.to_device(device)
+            }
             None if Self::ZERO.iter().any(|part| name.contains(part)) => Tensor::zeros(shape, dtype, device),
             None => self.rest.get_with_hints_dtype(shape, name, init, dtype)?.to_device(device),
         }

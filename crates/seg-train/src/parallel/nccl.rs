@@ -4,9 +4,10 @@ use super::meeting::meet;
 use super::speaker::{Line, Speaker};
 use super::{Launch, Starter};
 use crate::{Result, TrainError};
-use candle_core::cuda_backend::CudaStorageSlice;
+use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 use candle_core::cuda_backend::cudarc::nccl::result::NcclError;
 use candle_core::cuda_backend::cudarc::nccl::safe::{Comm, Id, NcclType, ReduceOp};
+use candle_core::cuda_backend::{CudaDType, CudaStorageSlice};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, Device, Storage, Tensor};
 use std::ffi::c_char;
@@ -63,7 +64,7 @@ impl Line for Gpu {
 impl Gpu {
     fn typed<T>(&self, storage: &CudaStorage) -> candle_core::Result<CudaStorage>
     where
-        T: NcclType + candle_core::cuda_backend::CudaDType + candle_core::cuda_backend::cudarc::driver::ValidAsZeroBits,
+        T: NcclType + CudaDType + DeviceRepr + ValidAsZeroBits,
     {
         let values = storage.as_cuda_slice::<T>()?;
         let mut sum = self.device.alloc_zeros::<T>(values.len())?;
