@@ -4,8 +4,8 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_layers::{
-    Activation, BatchNorm, Conv2d, Conv2dBn, ConvBnKeys, DepthwisePair, Epilogue, Observer, Statistics, Unobserved,
-    bands, conv::nhwc, observe_nhwc, trace,
+    Activation, BatchNorm, Conv2d, Conv2dBn, ConvBnKeys, DepthwisePair, Epilogue, KeptStatistics, Observer,
+    Statistics, Unobserved, bands, conv::nhwc, observe_nhwc, trace,
 };
 use seg_ops::Resize;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,7 @@ pub struct DetailRefinement {
     feature_upsample3: Conv2dBn,
     fusion_conv: [Conv2dBn; 2],
     out_conv: Conv2d,
+    checkpointing: bool,
 }
 
 /// Three kernel sizes side by side, with a residual.
@@ -109,7 +110,13 @@ impl DetailRefinement {
                 conv_bn(dim, out_dim, 3, keys("3", "4", false), fusion)?,
             ],
             out_conv: Conv2d::new(out_dim, 1, 1, nhwc(1, 0), vb.pp("out_conv"))?,
+            checkpointing: false,
         })
+    }
+
+    /// Whether what lies between images and features at the images' size is computed again in the backward pass, not kept ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.checkpointing = checkpointing;
     }
 
     /// `image` `[B, 3, H, W]`, normalised, with the decoder's features of the local views, put together, `[B, H/4, W/4, C]`, and of the global one,
@@ -152,6 +159,7 @@ impl DetailRefinement {
             && !self.out_conv.weight().track_op()
             && !self.img_in_conv.is_trained()
             && bands::rows(&image, 4)?.is_some();
+        let again = self.checkpointing && !observer.active();
         let feature = self.fuse(locals, global, train, observer)?; // [B, H/4, W/4, C]
         let relu = Epilogue::act(Activation::Relu);
 
@@ -160,6 +168,8 @@ impl DetailRefinement {
                 let maps = self.edges(&band, Statistics::Running, &mut Unobserved)?;
                 reductions(&maps.narrow(1, rows.start, rows.len())?)
             })?
+        } else if again {
+            self.edges_again(&image, train)?
         } else {
             let edges = self.edges(&image, train, observer)?;
             [reduced(&edges, 2)?, reduced(&edges, 4)?]
@@ -174,6 +184,11 @@ impl DetailRefinement {
             bands::map_with_margin(feature, ROWS / 2, TAIL_REACH, |band, rows| {
                 let logits = self.finish(band, Statistics::Running, &mut Unobserved)?;
                 logits.narrow(1, 2 * rows.start, 2 * rows.len())
+            })?
+        } else if again {
+            let (drm, train) = (self.clone(), KeptStatistics::from(train));
+            seg_ops::checkpoint(&[&feature], move |feature, pass| {
+                drm.finish(feature[0].clone(), train.on(pass), &mut Unobserved)
             })?
         } else {
             self.finish(feature, train, observer)?
@@ -205,6 +220,23 @@ impl DetailRefinement {
         let x = self.img_er.forward(&x, train)?;
         observe_nhwc(observer, "drm.img_er", &x)?;
         Ok(x)
+    }
+
+    /// [`Self::edges`] at half and at a quarter of the image's size, computed again in the backward pass.
+    fn edges_again(&self, image: &Tensor, train: Statistics<'_>) -> Result<[Tensor; 2]> {
+        let (b, h, w, _) = image.dims4()?;
+        let (drm, train) = (self.clone(), KeptStatistics::from(train));
+        // one tensor of both
+        let both = seg_ops::checkpoint(&[image], move |image, pass| {
+            let edges = drm.edges(&image[0], train.on(pass), &mut Unobserved)?;
+            Tensor::cat(&[reduced(&edges, 2)?.flatten_all()?, reduced(&edges, 4)?.flatten_all()?], 0)
+        })?;
+        let c = both.elem_count() / (b * (h / 2 * (w / 2) + h / 4 * (w / 4))).max(1);
+        let half = b * (h / 2) * (w / 2) * c;
+        Ok([
+            both.narrow(0, 0, half)?.reshape((b, h / 2, w / 2, c))?,
+            both.narrow(0, half, both.elem_count() - half)?.reshape((b, h / 4, w / 4, c))?,
+        ])
     }
 
     /// The last enlargement and what follows: `[B, H/2, W/2, C]` to `[B, H, W, 1]`.

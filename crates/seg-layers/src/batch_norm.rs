@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
-use seg_ops::{AllReduce, BatchNormed};
+use seg_ops::{AllReduce, BatchNormed, Pass};
 use std::sync::Arc;
 
 use crate::{Conv2d, trace};
@@ -16,6 +16,37 @@ pub enum Statistics<'a> {
     Batch,
     /// Those of the batches of all processes together (PyTorch's `SyncBatchNorm`).
     Across(&'a Arc<dyn AllReduce>),
+    /// As [`Self::Batch`], for a batch that has moved the running ones already: a pass that is made again for its gradients.
+    BatchAgain,
+    /// As [`Self::Across`], likewise.
+    AcrossAgain(&'a Arc<dyn AllReduce>),
+}
+
+/// [`Statistics`] to keep for a pass that is made again.
+#[derive(Clone, Debug)]
+pub struct KeptStatistics(bool, Option<Arc<dyn AllReduce>>);
+
+impl From<Statistics<'_>> for KeptStatistics {
+    fn from(statistics: Statistics<'_>) -> Self {
+        let across = match statistics {
+            Statistics::Across(group) | Statistics::AcrossAgain(group) => Some(Arc::clone(group)),
+            _ => None,
+        };
+        Self(statistics.of_batch(), across)
+    }
+}
+
+impl KeptStatistics {
+    /// Those of a pass of [`seg_ops::checkpoint`].
+    pub fn on(&self, pass: Pass) -> Statistics<'_> {
+        match (pass, self.0, &self.1) {
+            (_, false, _) => Statistics::Running,
+            (Pass::First, true, None) => Statistics::Batch,
+            (Pass::First, true, Some(group)) => Statistics::Across(group),
+            (Pass::Again, true, None) => Statistics::BatchAgain,
+            (Pass::Again, true, Some(group)) => Statistics::AcrossAgain(group),
+        }
+    }
 }
 
 impl Statistics<'_> {
@@ -120,8 +151,10 @@ impl BatchNorm {
         match train.into() {
             _ if !self.follows_batches() => {}
             Statistics::Running => {}
-            Statistics::Batch => return self.forward_train(x, None),
-            Statistics::Across(group) => return self.forward_train(x, Some(group)),
+            Statistics::Batch => return self.forward_train(x, None, true),
+            Statistics::Across(group) => return self.forward_train(x, Some(group), true),
+            Statistics::BatchAgain => return self.forward_train(x, None, false),
+            Statistics::AcrossAgain(group) => return self.forward_train(x, Some(group), false),
         }
         let _span = trace::layer("batch_norm", || 0);
         let (scale, mean) = self.scale_and_mean()?;
@@ -129,11 +162,15 @@ impl BatchNorm {
         wide(x)?.broadcast_mul(&scale)?.broadcast_add(&shift)?.to_dtype(x.dtype())
     }
 
-    /// Train mode: `[..., C]` normalised with its own statistics, or those of all processes, which move the running ones by a tenth.
-    fn forward_train(&self, x: &Tensor, across: Option<&Arc<dyn AllReduce>>) -> Result<Tensor> {
+    /// Train mode: `[..., C]` normalised with its own statistics, or those of all processes, which move the running ones by a tenth
+    /// where `moves` says so.
+    fn forward_train(&self, x: &Tensor, across: Option<&Arc<dyn AllReduce>>, moves: bool) -> Result<Tensor> {
         let _span = trace::layer("batch_norm", || 0);
         let BatchNormed { output, mean, variance, count: n } =
             seg_ops::batch_norm_across(x, &self.weight, &self.bias, Self::EPS, across)?;
+        if !moves {
+            return Ok(output);
+        }
         // torch divides by one less for the running variance, though not for the normalisation
         let update = |running: &Var, batch: Tensor| {
             running.set(&((running.as_detached_tensor() * (1. - Self::MOMENTUM))? + (batch * Self::MOMENTUM)?)?)

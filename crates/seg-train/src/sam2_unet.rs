@@ -46,7 +46,8 @@ pub struct UnetTerms {
 
 /// `mask` `[B, 1, H, W]` in 0..1, of the outputs' size. SAM2-UNeXT has one output: [`StructureLoss`] alone is its loss.
 pub fn unet_loss(loss: StructureLoss, output: &Sam2UnetOutput, mask: &Tensor) -> Result<UnetTerms> {
-    let of = |logits| loss.forward(logits, mask);
+    let weights = StructureLoss::weights(&mask.detach())?;
+    let of = |logits| loss.weighted(logits, mask, &weights);
     let outputs = [of(&output.out)?, of(&output.out1)?, of(&output.out2)?];
     let total = ((&outputs[0] + &outputs[1])? + &outputs[2])?;
     Ok(UnetTerms { outputs, total })

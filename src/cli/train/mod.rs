@@ -1,6 +1,7 @@
 //! `hrseg train`: a recipe, data, and a folder in which everything of the run is kept.
 
 mod args;
+mod bench;
 mod clips;
 pub(super) mod data;
 mod plan;
@@ -9,6 +10,7 @@ mod signals;
 mod watch;
 
 pub use args::TrainArgs;
+pub use bench::time;
 
 use std::sync::Arc;
 

@@ -32,6 +32,11 @@ impl IsNetGtEncoder {
         })
     }
 
+    /// See [`super::IsNet::set_checkpointing`].
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.encoder.checkpointing = checkpointing;
+    }
+
     /// Masks `[B, 1, H, W]` in 0..1 to six probability maps and the features behind them; with `train` the batch norms use
     /// the batch's statistics and move the running ones.
     pub fn forward_t<'a>(&self, masks: &Tensor, train: impl Into<Statistics<'a>>) -> Result<IsNetOutput> {

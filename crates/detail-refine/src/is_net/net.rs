@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use seg_layers::{Conv2d, Observer, Statistics, Unobserved, conv, observe_nhwc, trace};
 use seg_ops::resize_concat;
 
-use super::parts::{Encoder, Sides, channels_first, channels_last};
+use super::parts::{Encoder, Sides, channels_first, channels_last, run};
 use super::{IsNetConfig, IsNetOutput};
 use crate::rsu::Rsu;
 
@@ -47,6 +47,12 @@ impl IsNet {
             decoder,
             sides: Sides::new(&features, &vb)?,
         })
+    }
+
+    /// Whether only what goes from stage to stage is kept for the backward pass, which then computes what lies within a stage again: less memory, more time, the same
+    /// gradients ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.encoder.checkpointing = checkpointing;
     }
 
     /// Channels of the input: 3, or 5 in DIS-SAM's form.
@@ -103,9 +109,8 @@ impl IsNet {
             let name = format!("stage{}d", i + 1);
             let _span = trace::module(&name);
             let skip = maps.pop().ok_or_else(none)?;
-            let both = resize_concat(&x, &skip)?;
-            drop((x, skip));
-            x = stage.forward_t(both, train)?;
+            let concat = |maps: &[Tensor]| resize_concat(&maps[0], &maps[1]);
+            x = run(stage, self.encoder.checkpointing, train, vec![x, skip], concat)?;
             observe_nhwc(observer, &name, &x)?;
             each(&x);
         }

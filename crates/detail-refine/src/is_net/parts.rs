@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2d, Observer, Statistics, conv, observe_nhwc, trace};
+use seg_layers::{Activation, Conv2d, KeptStatistics, Observer, Statistics, conv, observe_nhwc, trace};
 use seg_ops::Resize;
 
 use crate::rsu::{Rsu, RsuConfig, halve};
@@ -19,7 +19,10 @@ pub(super) fn channels_first(x: &Tensor) -> Result<Tensor> {
 
 /// `stage1` to `stage6`, each but the first at half the size of the one before.
 #[derive(Clone, Debug)]
-pub(super) struct Encoder(Vec<Rsu>);
+pub(super) struct Encoder {
+    stages: Vec<Rsu>,
+    pub checkpointing: bool,
+}
 
 impl Encoder {
     pub fn new(stem: usize, stages: &[RsuConfig], keep_apart: bool, vb: &VarBuilder) -> Result<Self> {
@@ -29,7 +32,7 @@ impl Encoder {
             read.push(Rsu::new(channels, cfg, keep_apart, vb.pp(format!("stage{}", i + 1)))?);
             channels = cfg.out;
         }
-        Ok(Self(read))
+        Ok(Self { stages: read, checkpointing: false })
     }
 
     /// The output of every stage, the largest first. `x` is consumed.
@@ -40,22 +43,42 @@ impl Encoder {
         observer: &mut dyn Observer,
     ) -> Result<Vec<Tensor>> {
         let train = train.into();
-        let mut maps: Vec<Tensor> = Vec::with_capacity(self.0.len());
+        let mut maps: Vec<Tensor> = Vec::with_capacity(self.stages.len());
         let mut stem = Some(x);
-        for (i, stage) in self.0.iter().enumerate() {
+        for (i, stage) in self.stages.iter().enumerate() {
             let name = format!("stage{}", i + 1);
             let _span = trace::module(&name);
-            let input = match (stem.take(), maps.last()) {
-                (Some(x), _) => x,
-                (None, Some(above)) => halve(above)?,
+            let map = match (stem.take(), maps.last()) {
+                (Some(x), _) => run(stage, self.checkpointing, train, vec![x], |maps| Ok(maps[0].clone()))?,
+                (None, Some(above)) => {
+                    run(stage, self.checkpointing, train, vec![above.clone()], |maps| halve(&maps[0]))?
+                }
                 (None, None) => break,
             };
-            let map = stage.forward_t(input, train)?;
             observe_nhwc(observer, &name, &map)?;
             maps.push(map);
         }
         Ok(maps)
     }
+}
+
+/// `stage` of what `input` makes of `maps`. With `checkpointing` only these and the output are kept for the backward pass.
+pub(super) fn run(
+    stage: &Rsu,
+    checkpointing: bool,
+    train: Statistics<'_>,
+    maps: Vec<Tensor>,
+    input: fn(&[Tensor]) -> Result<Tensor>,
+) -> Result<Tensor> {
+    if checkpointing {
+        let (stage, train) = (stage.clone(), KeptStatistics::from(train));
+        return seg_ops::checkpoint(&maps.iter().collect::<Vec<_>>(), move |maps, pass| {
+            stage.forward_t(input(maps)?, train.on(pass))
+        });
+    }
+    let x = input(&maps)?;
+    drop(maps);
+    stage.forward_t(x, train)
 }
 
 /// `side1` to `side6`: a 3×3 convolution to one channel, bilinear to the input's size, sigmoid.

@@ -84,6 +84,13 @@ impl MgdSam2 {
         self
     }
 
+    /// Whether the backward pass computes what lies within the trunk's blocks and the refinement again instead of keeping it: less memory, more time, the same
+    /// gradients ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.image_encoder.set_checkpointing(checkpointing);
+        self.detail_enhance.set_checkpointing(checkpointing);
+    }
+
     /// Normalised images `[B, 3, H, W]` to logits `[B, 1, H, W]`. H and W are multiples of 64: of two views, of the stride of Hiera's grid.
     ///
     /// # Errors

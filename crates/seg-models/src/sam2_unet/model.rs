@@ -92,6 +92,15 @@ impl Sam2Unet {
         })
     }
 
+    /// Whether the backward pass computes what lies within the trunk's blocks and the decoder's steps again instead of keeping it: less memory, more time, the
+    /// same gradients ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.encoder.set_checkpointing(checkpointing);
+        for up in [&mut self.up1, &mut self.up2, &mut self.up3] {
+            up.set_checkpointing(checkpointing);
+        }
+    }
+
     /// What the published training does with the weights: the trunk stays as it is, adapters and decoder move.
     pub fn parameter_rules() -> ParameterRules {
         let trained = Treatment::Trained(ParameterGroup::new("adapters and decoder", 1., 5e-4));

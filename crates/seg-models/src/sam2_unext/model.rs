@@ -52,6 +52,15 @@ impl Sam2Unext {
         })
     }
 
+    /// Whether the backward pass computes what lies within the trunk's blocks and the decoder's steps again instead of keeping it: less memory, more time, the
+    /// same gradients ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.sam.set_checkpointing(checkpointing);
+        for up in [&mut self.up1, &mut self.up2, &mut self.up3, &mut self.up4] {
+            up.set_checkpointing(checkpointing);
+        }
+    }
+
     /// What the published training does with the weights: both encoders stay as they are, adapters and decoder move.
     pub fn parameter_rules() -> ParameterRules {
         let trained = Treatment::Trained(ParameterGroup::new("adapters and decoder", 1., 5e-4));

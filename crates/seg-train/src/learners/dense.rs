@@ -138,7 +138,8 @@ impl UnetLearner {
         cfg.channels = part.channels.unwrap_or(cfg.channels);
         let base = on_base(at, at.file("sam2").map(BaseWeights::unet).transpose()?);
         let weights = at.weights(base, Sam2Unet::parameter_rules())?;
-        let net = Sam2Unet::new(&cfg, weights.vb.clone())?;
+        let mut net = Sam2Unet::new(&cfg, weights.vb.clone())?;
+        net.set_checkpointing(recipe.checkpointing);
         Ok(Self { net, common: Common::new(weights, cfg.image_size, at) })
     }
 }
@@ -185,7 +186,8 @@ impl UnextLearner {
         let open = |(sam2, dino): (&Path, &Path)| BaseWeights::unext(sam2, dino);
         let base = on_base(at, files.0.zip(files.1).map(open).transpose()?);
         let weights = at.weights(base, Sam2Unext::parameter_rules())?;
-        let net = Sam2Unext::new(&cfg, weights.vb.clone())?;
+        let mut net = Sam2Unext::new(&cfg, weights.vb.clone())?;
+        net.set_checkpointing(recipe.checkpointing);
         Ok(Self { net, common: Common::new(weights, cfg.image_size, at) })
     }
 }
@@ -230,7 +232,8 @@ impl MgdLearner {
         let mut cfg = part.trunk.map_or_else(MgdSam2Config::base_plus, |trunk| MgdSam2Config::new(trunk.config()));
         cfg.image_size = part.image_size.unwrap_or(cfg.image_size);
         let weights = at.weights(at.fresh(), MgdSam2::parameter_rules())?;
-        let net = MgdSam2::new(&cfg, weights.vb.clone())?;
+        let mut net = MgdSam2::new(&cfg, weights.vb.clone())?;
+        net.set_checkpointing(recipe.checkpointing);
         let objective = mgd_sam2::Objective { views: loss.views.unwrap_or(mgd_sam2::Objective::MGD_SAM2.views) };
         Ok(Self { net, objective, common: Common::new(weights, cfg.image_size, at) })
     }

@@ -92,7 +92,8 @@ impl DichotomousLearner {
         };
         let by = part.divide.map_or(1, std::num::NonZeroUsize::get);
         let weights = at.weights(at.fresh(), all())?;
-        let net = IsNet::new(&divided(cfg, by), weights.vb.clone())?;
+        let mut net = IsNet::new(&divided(cfg, by), weights.vb.clone())?;
+        net.set_checkpointing(recipe.checkpointing);
         let encoder = at.file("mask_encoder").map(|path| -> Result<IsNetGtEncoder> {
             let partly = Partly::new(Checkpoint::open(path)?, at.fresh());
             let cfg = divided_gt(IsNetGtConfig::published(), by);
@@ -201,7 +202,8 @@ impl GtLearner {
         let part: ModelPart = recipe.part("model", &recipe.model)?;
         let weights = at.weights(at.fresh(), all())?;
         let cfg = divided_gt(IsNetGtConfig::published(), part.divide.map_or(1, std::num::NonZeroUsize::get));
-        let net = IsNetGtEncoder::new(&cfg, weights.vb.clone())?;
+        let mut net = IsNetGtEncoder::new(&cfg, weights.vb.clone())?;
+        net.set_checkpointing(recipe.checkpointing);
         let image_size = part.image_size.unwrap_or(INPUT_SIZE);
         Ok(Self { net, image_size, device: at.device.clone(), weights, norms: at.norms() })
     }

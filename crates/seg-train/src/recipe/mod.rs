@@ -113,6 +113,9 @@ pub struct Recipe {
     /// Whether batch norms take the statistics of the batch and learn the running ones.
     #[serde(default = "yes")]
     pub batch_norm_trains: bool,
+    /// Whether blocks are computed again in the backward pass, so that what lies within them need not be kept: less memory, some time, the same gradients.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checkpointing: bool,
     /// Where several processes train: whether batch norms take the statistics of all processes' batches together.
     #[serde(default)]
     pub sync_batch_norm: bool,

@@ -148,6 +148,27 @@ impl Run {
         probe(self.learner.weights(), &self.recipe.probe, || Ok(self.learner.loss(&batch.inputs)?.total))
     }
 
+    /// The first steps of the run, as [`Run::train`] takes them, without proof, log and checkpoints: seconds of each, waiting for its pictures included.
+    ///
+    /// # Errors
+    /// Those of a step.
+    pub fn time(&self, steps: u64, watch: &mut dyn Watch) -> Result<Vec<f64>> {
+        let length = self.length();
+        let grouped = self.learner.weights().grouped();
+        let trained: Vec<_> = grouped.iter().flat_map(|(_, vars)| vars.clone()).collect();
+        let mut optimiser = Adam::new(grouped, self.recipe.optimizer)?;
+        let mut feed = Feed::new(self, 0)?;
+        let mut seconds = Vec::new();
+        for step in 0..steps {
+            let started = Instant::now();
+            let lr = self.recipe.schedule.rate(step, length);
+            let outcome = step::step(self, &mut feed, &mut optimiser, &trained, lr, step, watch)?;
+            outcome.problem.map_or(Ok(()), Err)?;
+            seconds.push(started.elapsed().as_secs_f64());
+        }
+        Ok(seconds)
+    }
+
     /// Trains to the end of the recipe, or until `stop` is set: then the step is finished and saved. With `resume` it goes on from the newest whole checkpoint.
     ///
     /// # Errors
