@@ -4,6 +4,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use hrseg::prelude::Device;
+use hrseg::seg_checkpoints::Checkpoint;
+
 /// A training of seconds: a toy on pictures that are made on the fly.
 const RECIPE: &str = r#"
 system = "is-net"
@@ -382,13 +385,12 @@ fn what_is_frozen_stays_and_what_moved_is_a_small_file() {
     assert!(text(&output).contains("2 tensors that moved"), "{}", text(&output));
     done(&weights(&["apply", "small.safetensors", "--base", "base/last.safetensors", "-o", "whole.safetensors"]));
     let (whole, run) = ("whole.safetensors", "run/last.safetensors");
-    let open = |file: &str| hrseg::seg_checkpoints::Checkpoint::open(folder.path().join(file)).unwrap();
+    let open = |file: &str| Checkpoint::open(folder.path().join(file)).unwrap();
     let (whole, run) = (open(whole), open(run));
     assert!(whole.keys().eq(run.keys()));
     for name in run.keys() {
-        let values = |of: &hrseg::seg_checkpoints::Checkpoint| {
-            of.tensor(name, &hrseg::prelude::Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
-        };
+        let values =
+            |of: &Checkpoint| of.tensor(name, &Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(values(&whole), values(&run), "{name}");
     }
     // nothing is written over, and another base is told

@@ -4,8 +4,8 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_layers::{
-    Activation, BatchNorm, Conv2d, Conv2dBn, ConvBnKeys, DepthwisePair, Epilogue, KeptStatistics, Observer,
-    Statistics, Unobserved, bands, conv::nhwc, observe_nhwc, trace,
+    Activation, BatchNorm, Conv2d, Conv2dBn, ConvBnKeys, DepthwisePair, Epilogue, KeptStatistics, Observer, Statistics,
+    Unobserved, bands, conv::nhwc, observe_nhwc, trace,
 };
 use seg_ops::Resize;
 use serde::{Deserialize, Serialize};
