@@ -1,4 +1,5 @@
 use super::*;
+use crate::training::referring::ClipExamples as _;
 
 fn clips() -> Procedural {
     made(Spec { size: Span::new(72., 72.), clip: ClipSpec { leaving: 0.3, ..ClipSpec::default() }, ..Spec::default() })
