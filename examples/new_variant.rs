@@ -21,19 +21,20 @@ use hrseg::seg_data::training::Source;
 use hrseg::seg_data::training::procedural::Procedural;
 use hrseg::seg_data::training::transform::Prepared;
 use hrseg::seg_layers::{Conv2d, Unobserved, conv::nhwc};
-use hrseg::seg_ops::{Activation, Resize, activate, resize, resize_nhwc};
+use hrseg::seg_ops::{Activation, Alone, Resize, activate, resize, resize_nhwc};
+use hrseg::seg_train::Result;
 use hrseg::seg_train::init::{Begun, Fresh};
 use hrseg::seg_train::learners::{Learner, Losses, dense_inputs};
 use hrseg::seg_train::losses::StructureLoss;
 use hrseg::seg_train::recipe::Recipe;
 use hrseg::seg_train::run::{Run, Scores, Stepped, Watch};
-use hrseg::vit_encoder::DinoV2Config;
+use hrseg::vit_encoder::{DinoV2, DinoV2Config};
 
 /// The network.
 struct MultiviewUnext {
     grid: ViewGrid,
     sam: PromptedHiera,
-    dino: hrseg::vit_encoder::DinoV2,
+    dino: DinoV2,
     glue: Vec<DenseGlue>, // finest first
     mcem: Mcem,
     hmim: Vec<Hmim>, // finest first
@@ -49,7 +50,7 @@ impl MultiviewUnext {
         Ok(Self {
             grid,
             sam: PromptedHiera::new(trunk, vb.pp("sam"))?,
-            dino: hrseg::vit_encoder::DinoV2::new(dino, vb.pp("dino"))?,
+            dino: DinoV2::new(dino, vb.pp("dino"))?,
             glue: glue.collect::<candle_core::Result<_>>()?,
             mcem: Mcem::new(&mcem, vb.pp("mcem"))?,
             hmim: (1..stages.len())
@@ -96,7 +97,7 @@ impl Learner for Variant {
         None
     }
 
-    fn inputs(&self, example: &Prepared) -> hrseg::seg_train::Result<Vec<Tensor>> {
+    fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
         dense_inputs(example, &Device::Cpu)
     }
 
@@ -104,12 +105,12 @@ impl Learner for Variant {
         128
     }
 
-    fn loss(&self, inputs: &[Tensor]) -> hrseg::seg_train::Result<Losses> {
+    fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
         let total = StructureLoss::default().forward(&self.net.forward(&inputs[0])?, &inputs[1])?;
         Ok(Losses { total, parts: Vec::new() })
     }
 
-    fn predict(&self, inputs: &[Tensor]) -> hrseg::seg_train::Result<Tensor> {
+    fn predict(&self, inputs: &[Tensor]) -> Result<Tensor> {
         Ok(activate(&self.net.forward(&inputs[0])?, Activation::Sigmoid)?)
     }
 }
@@ -130,7 +131,7 @@ impl Watch for Printed {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let steps = args.next().map_or(Ok(8), |steps| steps.parse::<u64>())?;
     let out = args
@@ -149,7 +150,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let learner = Arc::new(Variant { net, weights });
     let [transforms, plain] = recipe.transforms(learner.image_size())?;
     let data = |length| Procedural::open(Some("plain"), length).map(Arc::new);
-    let group = Arc::new(hrseg::seg_ops::Alone);
+    let group = Arc::new(Alone);
     let run = Run {
         embeddings: None,
         group,
