@@ -21,13 +21,13 @@ use hrseg::seg_data::training::Source;
 use hrseg::seg_data::training::procedural::Procedural;
 use hrseg::seg_data::training::transform::Prepared;
 use hrseg::seg_layers::{Conv2d, Unobserved, conv::nhwc};
-use hrseg::seg_ops::{Activation, Alone, Resize, activate, resize, resize_nhwc};
+use hrseg::seg_ops::{Activation, Resize, activate, resize, resize_nhwc};
 use hrseg::seg_train::Result;
 use hrseg::seg_train::init::{Begun, Fresh};
 use hrseg::seg_train::learners::{Learner, Losses, dense_inputs};
 use hrseg::seg_train::losses::StructureLoss;
 use hrseg::seg_train::recipe::Recipe;
-use hrseg::seg_train::run::{Run, Scores, Stepped, Watch};
+use hrseg::seg_train::run::{Printed, Run};
 use hrseg::vit_encoder::{DinoV2, DinoV2Config};
 
 /// The network.
@@ -115,28 +115,11 @@ impl Learner for Variant {
     }
 }
 
-struct Printed;
-
-impl Watch for Printed {
-    fn note(&mut self, text: &str) {
-        println!("{text}");
-    }
-    fn stepped(&mut self, step: &Stepped) {
-        if step.step.is_multiple_of(50) || step.steps <= 10 {
-            println!("step {} of {}: loss {:?}, {:.2} s", step.step, step.steps, step.loss, step.seconds);
-        }
-    }
-    fn measured(&mut self, step: u64, scores: &Scores) {
-        println!("step {step}: {scores:?}");
-    }
-}
-
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let steps = args.next().map_or(Ok(8), |steps| steps.parse::<u64>())?;
-    let out = args
-        .next()
-        .map_or_else(|| std::env::temp_dir().join(format!("new-variant-{}", std::process::id())), PathBuf::from);
+    let made_up = || std::env::temp_dir().join(format!("new-variant-{}", std::process::id()));
+    let out = args.next().map_or_else(made_up, PathBuf::from);
     // everything of a recipe works: --set on the command line, here a file of its own
     let recipe = include_str!("../recipes/small/sam2-unext.toml");
     let changes = [format!("length={{ steps = {steps} }}"), "validation.examples=20".into(), "rules={}".into()];
@@ -147,21 +130,8 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let all = ParameterRules::new([("*", Treatment::Trained(ParameterGroup::new("all", 1., 5e-4)))]);
     let weights = TrainingWeights::new(Fresh { seed: recipe.seed }.var_builder(DType::F32, &Device::Cpu), all);
     let net = MultiviewUnext::new(&trunk, &dino, 32, &weights.var_builder(DType::F32, &Device::Cpu))?;
-    let learner = Arc::new(Variant { net, weights });
-    let [transforms, plain] = recipe.transforms(learner.image_size())?;
-    let data = |length| Procedural::open(Some("plain"), length).map(Arc::new);
-    let group = Arc::new(Alone);
-    let run = Run {
-        embeddings: None,
-        group,
-        recipe,
-        learner,
-        data: Source::Pictures(data(None)?),
-        validation: Some(Source::Pictures(data(Some(100))?)),
-        transforms,
-        plain,
-        out: out.clone(),
-    };
+    let made = |length| Procedural::open(Some("plain"), length).map(|made| Source::Pictures(Arc::new(made)));
+    let run = Run::alone(recipe, Arc::new(Variant { net, weights }), made(None)?, Some(made(Some(100))?), out.clone())?;
     let ended = run.train(false, &AtomicBool::new(false), &mut Printed)?;
     println!("{ended:?}; look at {}", out.join("curve.png").display());
     Ok(())

@@ -1,13 +1,11 @@
 //! Batches in the order of the run, made ahead of the steps.
 
 use super::Run;
-use crate::embeddings::EmbeddingCache;
 use crate::learners::{clip_inputs_at, inputs_at};
 use crate::{Result, TrainError};
 use candle_core::Tensor;
 use seg_data::training::{Ahead, Loader, Place, Plan, Position, Rest, Source};
 use std::collections::HashSet;
-use std::sync::Arc;
 
 /// Inputs of a batch.
 pub struct Batch {
@@ -25,7 +23,6 @@ type Ready = (String, Vec<Tensor>);
 /// The batches of a run from one of its steps on: which examples they hold is a function of the recipe's seed and the batch's number alone.
 pub struct Feed {
     loader: Loader<Ready, TrainError>,
-    embeddings: Option<Arc<EmbeddingCache>>,
     /// What has been told already.
     told: HashSet<String>,
 }
@@ -76,7 +73,7 @@ impl Feed {
             Ok(((name, inputs), bytes))
         };
         let loader = Loader::of(run.data.len(), plan, position, None, ahead, make)?;
-        Ok(Self { loader, embeddings: run.embeddings.clone(), told: HashSet::new() })
+        Ok(Self { loader, told: HashSet::new() })
     }
 
     /// The next batch. Examples that cannot be read are missing in it, and told in `notes`: each once, not in every pass.
@@ -86,7 +83,6 @@ impl Feed {
     pub fn next(&mut self, notes: &mut Vec<String>) -> Result<Batch> {
         let batch = self.loader.next().ok_or(TrainError::Count { what: "batches", got: 0, expected: 1 })?;
         let (mut names, mut rows, mut lost) = (Vec::new(), Vec::new(), 0);
-        notes.extend(self.embeddings.iter().flat_map(|cache| cache.notes()));
         for (_, item) in batch.items {
             match item {
                 Ok((name, inputs)) => {

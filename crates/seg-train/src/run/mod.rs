@@ -66,6 +66,27 @@ pub trait Watch {
     fn measured(&mut self, step: u64, scores: &Scores);
 }
 
+/// Looks on by printing: notes, scores, and every fiftieth step, of short runs every one.
+pub struct Printed;
+
+impl Watch for Printed {
+    fn note(&mut self, text: &str) {
+        println!("{text}");
+    }
+
+    fn stepped(&mut self, step: &Stepped) {
+        let loss = step.loss.map_or_else(|| "left out".into(), |loss| format!("loss {loss:.4}"));
+        if step.step.is_multiple_of(50) || step.steps <= 20 {
+            println!("step {} of {}: {loss}, {:.2} s", step.step, step.steps, step.seconds);
+        }
+    }
+
+    fn measured(&mut self, step: u64, scores: &Scores) {
+        let values: Vec<String> = scores.values.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+        println!("step {step}, {} held-out examples: {}", scores.examples, values.join(", "));
+    }
+}
+
 /// What there is to say of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stepped {
@@ -111,6 +132,22 @@ const LEFT_OUT_AT_MOST: u32 = 10;
 const PROVEN_AMONG: usize = 10;
 
 impl Run {
+    /// A run of one process, with the recipe's transforms, that keeps no embeddings.
+    ///
+    /// # Errors
+    /// Transforms that cannot be done.
+    pub fn alone(
+        recipe: Recipe,
+        learner: Arc<dyn Learner>,
+        data: Source,
+        validation: Option<Source>,
+        out: PathBuf,
+    ) -> Result<Self> {
+        let [transforms, plain] = recipe.transforms(learner.image_size())?;
+        let group = Arc::new(seg_ops::Alone);
+        Ok(Self { recipe, learner, data, transforms, plain, validation, embeddings: None, out, group })
+    }
+
     /// How many steps there are, and how many to a pass over the data.
     pub fn length(&self) -> Length {
         // where the data never ends, a pass is as long as the recipe says

@@ -52,6 +52,7 @@ pub(super) fn step(
     for _ in 0..passes {
         let mut notes = Vec::new();
         let batch = feed.next(&mut notes)?;
+        notes.extend(run.embeddings.iter().flat_map(|cache| cache.notes()));
         notes.iter().for_each(|note| watch.note(note));
         let few = batch.lost > 0;
         names.extend(batch.names);
