@@ -126,7 +126,9 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let recipe = Recipe::parse(recipe, "sam2-unext.toml", &changes)?;
 
     let trunk: HieraConfig = recipe.model["trunk"].clone().try_into()?;
+    // the norm behind the last block would get no gradient: maps are taken before it, and the run would say so and stop
     let dino = DinoV2Config { image_size: 56, embed_dim: 48, depth: 2, num_heads: 3, ..DinoV2Config::vit_s() };
+    let dino = DinoV2Config { final_norm: false, ..dino };
     let all = ParameterRules::new([("*", Treatment::Trained(ParameterGroup::new("all", 1., 5e-4)))]);
     let weights = TrainingWeights::new(Fresh { seed: recipe.seed }.var_builder(DType::F32, &Device::Cpu), all);
     let net = MultiviewUnext::new(&trunk, &dino, 32, &weights.var_builder(DType::F32, &Device::Cpu))?;
