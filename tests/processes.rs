@@ -2,8 +2,13 @@
 //! `mpirun` (Debian: openmpi-bin, libopenmpi-dev, libclang-dev).
 #![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod training;
+
+use std::process::Command;
+#[cfg(feature = "mpi")]
+use std::process::Output;
+
+use training::{Folder, SMALL, done, text};
 
 /// A training of seconds, with batch norms over all processes.
 ///
@@ -38,52 +43,28 @@ every = 2
 without_gradient = ["up4.*"]
 "#;
 
-/// Small pictures.
-const SPEC: &str = "size = 48\n[kinds]\ndisc = 1\n";
-
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("r.toml"), RECIPE).unwrap();
-        std::fs::write(dir.path().join("spec.toml"), SPEC).unwrap();
-        Self(dir)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// `hrseg train` behind the words of a starter.
-    fn command(&self, starter: &[&str], arguments: &[&str]) -> Command {
-        let mut words = starter.iter().copied().chain([env!("CARGO_BIN_EXE_hrseg")]);
-        let mut command = Command::new(words.next().unwrap());
-        command.current_dir(self.path()).args(words).args(["train", "r.toml", "--data", "procedural:spec.toml"]);
-        command.args(["--device", "cpu"]).args(arguments);
-        command
-    }
-
-    #[cfg(feature = "mpi")]
-    fn alone(&self, arguments: &[&str]) -> Output {
-        self.command(&[], arguments).output().unwrap()
-    }
+fn new() -> Folder {
+    Folder::with(&[("r.toml", RECIPE), ("spec.toml", SMALL)])
 }
 
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+/// `hrseg train` behind the words of a starter.
+fn command(folder: &Folder, starter: &[&str], arguments: &[&str]) -> Command {
+    let train = ["train", "r.toml", "--data", "procedural:spec.toml", "--device", "cpu"];
+    folder.command(starter, &[&train, arguments].concat())
 }
 
-fn done(output: &Output) {
-    assert!(output.status.success(), "{}", text(output));
+#[cfg(feature = "mpi")]
+fn alone(folder: &Folder, arguments: &[&str]) -> Output {
+    command(folder, &[], arguments).output().unwrap()
 }
 
 #[test]
 fn a_starter_that_the_build_does_not_serve_is_refused_by_the_first_process() {
-    let folder = Folder::new();
+    let folder = new();
     for [number, count] in [["RANK", "WORLD_SIZE"], ["SLURM_PROCID", "SLURM_NTASKS"]] {
-        let run =
-            |rank: &str| folder.command(&[], &["--out", "run"]).envs([(number, rank), (count, "2")]).output().unwrap();
+        let run = |rank: &str| {
+            command(&folder, &[], &["--out", "run"]).envs([(number, rank), (count, "2")]).output().unwrap()
+        };
         let output = run("0");
         let said = text(&output);
         assert!(output.status.code() == Some(2) && said.contains("process 1 of 2"), "{said}");
@@ -93,16 +74,16 @@ fn a_starter_that_the_build_does_not_serve_is_refused_by_the_first_process() {
         let output = run("1");
         assert!(output.status.code() == Some(1) && text(&output).is_empty(), "{}", text(&output));
     }
-    let output = folder.command(&[], &["--out", "run"]).envs([("RANK", "2"), ("WORLD_SIZE", "2")]).output().unwrap();
+    let output = command(&folder, &[], &["--out", "run"]).envs([("RANK", "2"), ("WORLD_SIZE", "2")]).output().unwrap();
     assert!(text(&output).contains("RANK is \"2\", expected a number below 2"), "{}", text(&output));
     assert!(!folder.path().join("run").exists());
 }
 
 #[test]
 fn one_process_of_a_starter_is_one_process() {
-    let folder = Folder::new();
+    let folder = new();
     let variables = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1"), ("RANK", "0"), ("WORLD_SIZE", "1")];
-    let output = folder.command(&[], &["--out", "run", "--dry-run"]).envs(variables).output().unwrap();
+    let output = command(&folder, &[], &["--out", "run", "--dry-run"]).envs(variables).output().unwrap();
     done(&output);
     assert!(!text(&output).contains("processes"), "{}", text(&output));
 }
@@ -118,7 +99,7 @@ mod mpi {
 
     impl Folder {
         fn two(&self, arguments: &[&str]) -> Output {
-            self.command(&MPIRUN, arguments).output().unwrap()
+            command(self, &MPIRUN, arguments).output().unwrap()
         }
 
         fn same(&self, a: &str, b: &str, files: &[&str]) {
@@ -144,12 +125,12 @@ mod mpi {
 
     #[test]
     fn two_processes_are_one_with_twice_the_batch() {
-        let folder = Folder::new();
+        let folder = new();
         let output = folder.two(&["--out", "two", "--val", "procedural:spec.toml"]);
         done(&output);
         let said = text(&output);
         assert_eq!(said.matches("gradients reach").count(), 1, "{said}");
-        done(&folder.alone(&["--out", "one", "--set", "data.batch=4"]));
+        done(&alone(&folder, &["--out", "one", "--set", "data.batch=4"]));
         for (two, one) in folder.lines("two").iter().zip(folder.lines("one")) {
             for what in ["train/loss", "train/loss_side1", "train/norm"] {
                 let [two, one] = [two, &one].map(|line| line[what].as_f64().unwrap());
@@ -194,7 +175,7 @@ mod mpi {
 
     /// Starts two processes and sends `signal` to one of them once `step` is saved.
     fn signalled(folder: &Folder, arguments: &[&str], step: u64, signal: &str, rank: usize) -> Output {
-        let mut command = folder.command(&MPIRUN, arguments);
+        let mut command = command(&folder, &MPIRUN, arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = arguments[arguments.iter().position(|word| *word == "--out").unwrap() + 1];
         let saved = folder.path().join(out).join(format!("checkpoints/{step:08}"));
@@ -209,7 +190,7 @@ mod mpi {
 
     #[test]
     fn resumed_runs_are_the_undisturbed_one_to_the_bit() {
-        let folder = Folder::new();
+        let folder = new();
         let run = |out: &'static str| [&["--out", out][..], &LONG].concat();
         done(&folder.two(&run("straight")));
         // one of them dies: the other ends, too
@@ -225,14 +206,14 @@ mod mpi {
         done(&folder.two(&[&run("stopped")[..], &["--resume"]].concat()));
         folder.same("straight", "stopped", &RESULT);
         // other numbers of processes are other runs
-        let output = folder.alone(&[&run("straight")[..], &["--resume"]].concat());
+        let output = alone(&folder, &[&run("straight")[..], &["--resume"]].concat());
         let said = text(&output);
         assert!(!output.status.success() && said.contains("made by 2 processes, not by 1"), "{said}");
     }
 
     #[test]
     fn a_step_that_one_cannot_do_is_left_out_by_all() {
-        let folder = Folder::new();
+        let folder = new();
         for name in ["a", "b", "c", "d"] {
             let image = image::RgbImage::from_fn(40, 40, |x, _| [x as u8, 80, 40].into());
             let mask = image::GrayImage::from_fn(40, 40, |x, _| [if x < 20 { 255 } else { 0 }].into());
@@ -257,7 +238,7 @@ mod mpi {
 
     #[test]
     fn what_cannot_be_is_told_once() {
-        let folder = Folder::new();
+        let folder = new();
         for (arguments, expected) in [
             (&["--out", "run", "--set", "data.batch=0"][..], "data.batch is 0"),
             (&["--out", "run", "--val", "nowhere"], "nowhere"),

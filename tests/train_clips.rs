@@ -1,8 +1,12 @@
 //! `hrseg train` on clips: MPG-SAM 2 by sentences, SAM 2 by prompts.
 #![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
+mod training;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
+
+use training::{Folder, done, text};
 
 /// Trainings of seconds.
 const MPG: &str = r#"
@@ -59,41 +63,13 @@ const SAM2_MODEL: &str = "{ trunk = { embed_dim = 16, num_heads = 1, stages = [1
 /// Small clips.
 const SPEC: &str = "size = 64\n[clip]\nshapes = 2\n";
 
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in [
-            ("mpg.toml", MPG.replace("MODEL", MPG_MODEL)),
-            ("sam2.toml", SAM2.replace("MODEL", SAM2_MODEL)),
-            ("spec.toml", SPEC.into()),
-        ] {
-            std::fs::write(dir.path().join(name), text).unwrap();
-        }
-        Self(dir)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn train(&self, recipe: &str, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
-        command.current_dir(self.path()).args(["train", recipe]).args(arguments).output().unwrap()
-    }
-
-    fn bytes(&self, file: &str) -> Vec<u8> {
-        std::fs::read(self.path().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
-    }
+fn new() -> Folder {
+    let [mpg, sam2] = [MPG.replace("MODEL", MPG_MODEL), SAM2.replace("MODEL", SAM2_MODEL)];
+    Folder::with(&[("mpg.toml", &mpg), ("sam2.toml", &sam2), ("spec.toml", SPEC)])
 }
 
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn done(output: &Output) {
-    assert!(output.status.success(), "{}", text(output));
+fn train(folder: &Folder, recipe: &str, arguments: &[&str]) -> Output {
+    folder.command(&[], &[&["train", recipe], arguments].concat()).output().unwrap()
 }
 
 const MADE: [&str; 2] = ["--data", "procedural:spec.toml"];
@@ -101,19 +77,19 @@ const MADE: [&str; 2] = ["--data", "procedural:spec.toml"];
 /// Both trainings draw in their losses: what is left out, who is clicked where.
 #[test]
 fn a_resumed_run_on_clips_is_the_undisturbed_one_to_the_bit() {
-    let folder = Folder::new();
+    let folder = new();
     for recipe in ["mpg", "sam2"] {
         let (file, straight, broken) =
             (format!("{recipe}.toml"), format!("{recipe}-straight"), format!("{recipe}-broken"));
         for out in [&straight, &broken] {
-            done(&folder.train(&file, &[&MADE[..], &["--out", out]].concat()));
+            done(&train(&folder, &file, &[&MADE[..], &["--out", out]].concat()));
         }
         assert!(folder.path().join(&straight).join("pictures/step-00000004.png").exists());
         let log = String::from_utf8(folder.bytes(&format!("{straight}/log.jsonl"))).unwrap();
         assert!(log.contains("val/J&F-Mean") && log.contains("train/loss_dice"), "{log}");
         // as if it had been killed behind step 2 and before the end
         std::fs::remove_dir_all(folder.path().join(&broken).join("checkpoints/00000004")).unwrap();
-        let resumed = folder.train(&file, &[&MADE[..], &["--out", &broken, "--resume"]].concat());
+        let resumed = train(&folder, &file, &[&MADE[..], &["--out", &broken, "--resume"]].concat());
         done(&resumed);
         assert!(text(&resumed).contains("going on from step 2 of 4"), "{}", text(&resumed));
         for file in ["last.safetensors", "checkpoints/00000004/state.safetensors", "log.jsonl"] {
@@ -125,28 +101,28 @@ fn a_resumed_run_on_clips_is_the_undisturbed_one_to_the_bit() {
 
 #[test]
 fn pictures_first_then_clips() {
-    let folder = Folder::new();
+    let folder = new();
     let first =
         ["--out", "first", "--set", "data.frames=1", "--set", "length={steps=1}", "--set", "validation.every=0"];
-    done(&folder.train("mpg.toml", &[&MADE[..], &first].concat()));
+    done(&train(&folder, "mpg.toml", &[&MADE[..], &first].concat()));
     // the vocabulary lies beside the weights, and is found there
     assert!(!folder.bytes("first/sentencepiece.bpe.model").is_empty());
     let second = ["--out", "second", "--set", "start.weights=first/last.safetensors", "--set", "length={steps=1}"];
-    let output = folder.train("mpg.toml", &[&MADE[..], &second].concat());
+    let output = train(&folder, "mpg.toml", &[&MADE[..], &second].concat());
     done(&output);
     assert!(text(&output).contains("weights from the file, 0 new ones"), "{}", text(&output));
     assert_eq!(folder.bytes("first/sentencepiece.bpe.model"), folder.bytes("second/sentencepiece.bpe.model"));
     std::fs::remove_file(folder.path().join("first/sentencepiece.bpe.model")).unwrap();
-    let output = folder.train("mpg.toml", &[&MADE[..], &["--out", "third"], &second[2..]].concat());
+    let output = train(&folder, "mpg.toml", &[&MADE[..], &["--out", "third"], &second[2..]].concat());
     assert!(!output.status.success() && text(&output).contains("sentencepiece.bpe.model"), "{}", text(&output));
 }
 
 #[test]
 fn gradients_reach_what_the_recipes_of_clips_train() {
-    let folder = Folder::new();
+    let folder = new();
     for recipe in ["mpg-sam2-pretrain-small", "mpg-sam2-small", "sam2-small"] {
         let small = ["--dry-run", "--json", "--set", "data.batch=4"];
-        let output = folder.train(recipe, &[&["--data", "procedural:clips"][..], &small].concat());
+        let output = train(&folder, recipe, &[&["--data", "procedural:clips"][..], &small].concat());
         done(&output);
         let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert!(plan["gradients"].as_u64() > Some(100), "{recipe}: {plan}");
@@ -160,7 +136,7 @@ fn gradients_reach_what_the_recipes_of_clips_train() {
     {
         let (model, seed) = (format!("model={model}"), format!("seed={seed}"));
         let output =
-            folder.train(recipe, &[&MADE[..], &["--dry-run", "--json", "--set", &model, "--set", &seed]].concat());
+            train(&folder, recipe, &[&MADE[..], &["--dry-run", "--json", "--set", &model, "--set", &seed]].concat());
         done(&output);
         let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(plan["frozen"]["weights"].as_u64() > Some(20), frozen, "{recipe}: {plan}");
@@ -191,11 +167,11 @@ fn videos(root: &Path) {
 
 #[test]
 fn a_data_set_with_sentences_trains_both() {
-    let folder = Folder::new();
+    let folder = new();
     videos(&folder.path().join("set"));
     for (recipe, clips) in [("mpg", 2), ("sam2", 1)] {
         let data = ["--data", "set", "--val", "set", "--layout", "ref-youtube-vos", "--out", recipe];
-        let output = folder.train(&format!("{recipe}.toml"), &[&data[..], &["--set", "data.batch=1"]].concat());
+        let output = train(&folder, &format!("{recipe}.toml"), &[&data[..], &["--set", "data.batch=1"]].concat());
         done(&output);
         let expected = format!("{clips} held-out examples: J&F-Mean");
         assert!(text(&output).contains(&expected), "{}", text(&output));
@@ -204,7 +180,7 @@ fn a_data_set_with_sentences_trains_both() {
 
 #[test]
 fn a_folder_of_pictures_is_clicked_at() {
-    let folder = Folder::new();
+    let folder = new();
     let image = image::RgbImage::from_fn(40, 40, |x, _| if x < 16 { [200, 80, 40] } else { [30, 60, 90] }.into());
     let mask = image::GrayImage::from_fn(40, 40, |x, _| [if x < 16 { 255 } else { 0 }].into());
     for (part, picture) in [("im", image::DynamicImage::from(image)), ("gt", image::DynamicImage::from(mask))] {
@@ -212,14 +188,14 @@ fn a_folder_of_pictures_is_clicked_at() {
         picture.save(folder.path().join("set").join(part).join("a.png")).unwrap();
     }
     let small = ["--data", "set", "--out", "run", "--set", "length={steps=1}"];
-    let output = folder.train("sam2.toml", &small);
+    let output = train(&folder, "sam2.toml", &small);
     assert!(!output.status.success() && text(&output).contains("data.frames is 3; expected 1"), "{}", text(&output));
-    done(&folder.train("sam2.toml", &[&small[..], &["--set", "data.frames=1"]].concat()));
+    done(&train(&folder, "sam2.toml", &[&small[..], &["--set", "data.frames=1"]].concat()));
 }
 
 #[test]
 fn what_cannot_be_is_one_line() {
-    let folder = Folder::new();
+    let folder = new();
     for (recipe, arguments, expected) in [
         ("mpg.toml", &["--data", "set"][..], "mpg-sam2 learns from clips with sentences; expected --layout"),
         ("mpg.toml", &["--data", "set", "--layout", "duts"], "with --layout duts"),
@@ -243,7 +219,7 @@ fn what_cannot_be_is_one_line() {
         ("mpg.toml", &["--set", "validation.protocol=dis5k"], "clips are measured by J and F alone"),
         ("sam2.toml", &["--set", "loss.points=2"], "points is 2, expected 0 to 1"),
     ] {
-        let output = folder.train(recipe, &[&["--out", "run"], arguments].concat());
+        let output = train(&folder, recipe, &[&["--out", "run"], arguments].concat());
         let said = text(&output);
         assert!(!output.status.success() && said.contains(expected), "{arguments:?}: {said}");
         assert_eq!(said.trim().lines().count(), 1, "{arguments:?}: {said}");

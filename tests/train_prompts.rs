@@ -1,8 +1,12 @@
 //! `hrseg train` of the promptable systems, as a user runs it: a frozen encoder's embeddings kept on disk, scores click by click.
 #![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
+mod training;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
+
+use training::{Folder, done, text};
 
 /// A training of seconds: Pi-SAM's stages on a toy of a frozen encoder.
 const PI_SAM: &str = r#"
@@ -66,58 +70,31 @@ without_gradient = ["mask_decoder.output_hypernetworks_mlps.*"]
 /// Small scenes of two shapes, not all of them square.
 const SPEC: &str = "task = \"prompted\"\nsize = 48\naspect = [0.8, 1.3]\nobjects = 2\nextent = [0.4, 0.7]\n[kinds]\ndisc = 1\nring = 1\n";
 
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in [("pi.toml", PI_SAM), ("sam.toml", SAM), ("spec.toml", SPEC)] {
-            std::fs::write(dir.path().join(name), text).unwrap();
-        }
-        Self(dir)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn train(&self, recipe: &str, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
-        command.current_dir(self.path()).args(["train", recipe, "--data", "procedural:spec.toml"]);
-        command.args(arguments).output().unwrap()
-    }
-
-    fn bytes(&self, file: &str) -> Vec<u8> {
-        std::fs::read(self.path().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
-    }
-
-    /// All files of embeddings below a folder, in order.
-    fn embeddings(&self, folder: &str) -> Vec<PathBuf> {
-        let list = |folder: &Path| -> Vec<PathBuf> {
-            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
-        };
-        let mut all: Vec<PathBuf> = list(&self.path().join(folder)).iter().flat_map(|folder| list(folder)).collect();
-        all.sort();
-        all
-    }
+fn new() -> Folder {
+    Folder::with(&[("pi.toml", PI_SAM), ("sam.toml", SAM), ("spec.toml", SPEC)])
 }
 
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+fn train(folder: &Folder, recipe: &str, arguments: &[&str]) -> Output {
+    folder.command(&[], &[&["train", recipe, "--data", "procedural:spec.toml"], arguments].concat()).output().unwrap()
 }
 
-fn done(output: &Output) -> String {
-    assert!(output.status.success(), "{}", text(output));
-    text(output)
+/// All files of embeddings below a folder of the test's, in order.
+fn embeddings(of: &Folder, folder: &str) -> Vec<PathBuf> {
+    let list = |folder: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let mut all: Vec<PathBuf> = list(&of.path().join(folder)).iter().flat_map(|folder| list(folder)).collect();
+    all.sort();
+    all
 }
 
 #[test]
 fn kept_embeddings_change_no_bit_and_a_resumed_run_neither() {
-    let folder = Folder::new();
-    done(&folder.train("pi.toml", &["--out", "plain"]));
-    let said = done(&folder.train("pi.toml", &["--out", "kept", "--cache-embeddings"]));
+    let folder = new();
+    done(&train(&folder, "pi.toml", &["--out", "plain"]));
+    let said = done(&train(&folder, "pi.toml", &["--out", "kept", "--cache-embeddings"]));
     assert!(said.contains("click3.biou"), "{said}");
-    let files = folder.embeddings("kept/embeddings");
+    let files = embeddings(&folder, "kept/embeddings");
     // four pictures and their mirror images at most, two that are held out
     assert!((3..=10).contains(&files.len()) && said.contains("found"), "{}: {said}", files.len());
     // as if it had been killed behind step 2, and all files damaged meanwhile
@@ -131,7 +108,7 @@ fn kept_embeddings_change_no_bit_and_a_resumed_run_neither() {
         std::fs::remove_dir_all(folder.path().join(format!("kept/checkpoints/{step:08}"))).unwrap();
     }
     std::fs::remove_file(folder.path().join("kept/last.safetensors")).unwrap();
-    let said = done(&folder.train("pi.toml", &["--out", "kept", "--cache-embeddings", "--resume"]));
+    let said = done(&train(&folder, "pi.toml", &["--out", "kept", "--cache-embeddings", "--resume"]));
     assert!(said.contains("going on from step 2 of 4"), "{said}");
     assert!(said.contains("a damaged embedding: its checksum; made again"), "{said}");
     for file in ["last.safetensors", "log.jsonl", "checkpoints/00000004/state.safetensors"] {
@@ -141,10 +118,10 @@ fn kept_embeddings_change_no_bit_and_a_resumed_run_neither() {
 
 #[test]
 fn stages_follow_each_other() {
-    let folder = Folder::new();
+    let folder = new();
     let short = ["--set", "length={steps=2}", "--set", "checkpoint.every=2"];
     let first = ["--out", "first", "--set", "model.stage=decoder", "--set", "validation.watch=box.biou"];
-    let said = done(&folder.train("pi.toml", &[&first[..], &short].concat()));
+    let said = done(&train(&folder, "pi.toml", &[&first[..], &short].concat()));
     assert!(said.contains("box.biou") && !said.contains("click1"), "{said}");
     let second = [
         "--out",
@@ -156,7 +133,7 @@ fn stages_follow_each_other() {
         "--set",
         "probe={}",
     ];
-    let said = done(&folder.train("pi.toml", &[&second[..], &short].concat()));
+    let said = done(&train(&folder, "pi.toml", &[&second[..], &short].concat()));
     assert!(said.contains("click3.biou"), "{said}");
     // the second stage moves its interactor and nothing else
     let load =
@@ -174,11 +151,11 @@ fn stages_follow_each_other() {
 
 #[test]
 fn sams_decoder_learns_alone() {
-    let folder = Folder::new();
-    let said = done(&folder.train("sam.toml", &["--out", "run", "--cache-embeddings", "kept"]));
+    let folder = new();
+    let said = done(&train(&folder, "sam.toml", &["--out", "run", "--cache-embeddings", "kept"]));
     assert!(said.contains("box.biou") && said.contains("click3.biou"), "{said}");
-    assert!(!folder.embeddings("kept").is_empty());
-    let plan = folder.train("sam.toml", &["--dry-run", "--json"]);
+    assert!(!embeddings(&folder, "kept").is_empty());
+    let plan = train(&folder, "sam.toml", &["--dry-run", "--json"]);
     done(&plan);
     let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
     assert_eq!(plan["groups"].as_array().map(Vec::len), Some(1), "{plan}");
@@ -187,7 +164,7 @@ fn sams_decoder_learns_alone() {
 
 #[test]
 fn embeddings_are_kept_where_pictures_come_again() {
-    let folder = Folder::new();
+    let folder = new();
     std::fs::write(
         folder.path().join("is-net.toml"),
         "system = \"is-net\"\nlength = { steps = 1 }\nmodel = { image_size = 64, divide = 16 }\nschedule = { lr = 1e-3, curve = { kind = \"constant\" } }\ndata = { pictures = 4 }\n",
@@ -211,11 +188,11 @@ fn embeddings_are_kept_where_pictures_come_again() {
         ("pi.toml", &["--set", "model.stage=decode"], "did you mean `decoder`"),
         ("pi.toml", &["--set", "data.pictures=0"], "at least 1"),
     ] {
-        let output = folder.train(recipe, &[&keep[..], more].concat());
+        let output = train(&folder, recipe, &[&keep[..], more].concat());
         assert!(!output.status.success() && text(&output).contains(expected), "{recipe} {more:?}: {}", text(&output));
         assert!(!folder.path().join("run/run.json").exists(), "{recipe} {more:?}");
     }
     // full at once: told, and the run goes on
-    let said = done(&folder.train("pi.toml", &[&keep[..], &["--cache-limit", "0.000001"]].concat()));
+    let said = done(&train(&folder, "pi.toml", &[&keep[..], &["--cache-limit", "0.000001"]].concat()));
     assert!(said.contains("as large as it may be"), "{said}");
 }

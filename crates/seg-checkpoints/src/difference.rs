@@ -2,10 +2,10 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Fault, Result};
-use crate::write::{bytes_of, dtype_str, write};
+use crate::write::{bytes_of, write_from};
 use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Metadata of a difference: the name of the base in the manifest.
@@ -155,26 +155,13 @@ pub fn apply_difference(difference: &Checkpoint, base: &Checkpoint, path: impl A
         );
         return Err(broken(&problem));
     }
-    let all: BTreeSet<&str> = from_base.keys().map(String::as_str).chain(difference.keys()).collect();
-    let mut plan = Vec::new();
-    for &name in &all {
-        let (file, of) = from_base.get(name).map_or((difference, name), |there| (base, *there));
-        let (info, dtype) = match file.get(of) {
-            Some(info) => (info, info.dtype.candle()),
-            None => continue,
-        };
-        plan.push((name, dtype_str(dtype, name)?, info.shape.as_slice(), info.elements() * dtype.size_in_bytes()));
-    }
     let ours = [BASE, DIGEST, NAMES, COUNT];
     let mut metadata: BTreeMap<String, String> =
         said.iter().filter(|(key, _)| !ours.contains(&key.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
     metadata.insert("learnt_from".into(), base_of(difference).unwrap_or_default().into());
-    write(path.as_ref(), &plan, &metadata, |name, out| {
-        let (file, of) = from_base.get(name).map_or((difference, name), |there| (base, *there));
-        let tensor = file.tensor(of, &Device::Cpu)?;
-        let bytes = bytes_of(&tensor).map_err(|source| Error::Tensor { name: name.to_owned(), source })?;
-        Ok(out.write_all(&bytes))
-    })
+    let of_base = from_base.iter().map(|(here, there)| (here.as_str(), (base, *there)));
+    let of_difference = difference.keys().map(|name| (name, (difference, name)));
+    write_from(path.as_ref(), &of_base.chain(of_difference).collect(), &metadata)
 }
 
 /// A tensor by what counts for being the same: its name in the model, its shape, its values as 32-bit floats where it has floats.

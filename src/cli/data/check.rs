@@ -10,7 +10,7 @@ use seg_data::training::folders::{self, Pairs, Reading, Report, SamePictures, Sh
 use seg_data::training::{Examples, Place};
 use serde_json::json;
 
-use super::super::common::say;
+use super::super::common::{refuse_to_replace, say};
 use super::super::progress::Progress;
 use super::{CheckArgs, Common, Outcome};
 use crate::cli::UsageError;
@@ -139,9 +139,7 @@ fn check_output(args: &CheckArgs) -> Result<(), UsageError> {
             out.display()
         )));
     }
-    if out.exists() && !args.force {
-        return Err(UsageError(format!("{} is there already; --force replaces it", out.display())));
-    }
+    refuse_to_replace(out, args.force)?;
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
     match folder.filter(|folder| !folder.is_dir()) {
         Some(folder) => Err(UsageError(format!("{}: the folder {} does not exist", out.display(), folder.display()))),

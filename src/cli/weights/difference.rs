@@ -7,6 +7,7 @@ use seg_checkpoints::{BaseNames, Checkpoint, apply_difference, base_of, write_di
 use serde_json::json;
 
 use super::{Common, Outcome, UsageError, options, print};
+use crate::cli::common::refuse_to_replace;
 
 /// Arguments of `hrseg weights difference`.
 #[derive(Args, Debug)]
@@ -46,13 +47,6 @@ pub struct ApplyArgs {
     force: bool,
 }
 
-fn free(output: &Path, force: bool) -> anyhow::Result<()> {
-    match output.exists() && !force {
-        true => Err(UsageError(format!("{} is there already; --force replaces it", output.display())).into()),
-        false => Ok(()),
-    }
-}
-
 /// A base by its name in the manifest, or a file; and what to call it.
 fn base(given: &str) -> anyhow::Result<(Checkpoint, String)> {
     let path = Path::new(given);
@@ -65,7 +59,7 @@ fn base(given: &str) -> anyhow::Result<(Checkpoint, String)> {
 
 /// Runs `hrseg weights difference`.
 pub fn take(args: &DifferenceArgs, common: &Common) -> anyhow::Result<Outcome> {
-    free(&args.output, args.force)?;
+    refuse_to_replace(&args.output, args.force)?;
     let names = BaseNames::parse(&args.names).map_err(|e| UsageError(e.to_string()))?;
     let learnt = Checkpoint::open(&args.learnt)?;
     let (from, called) = base(&args.base)?;
@@ -86,7 +80,7 @@ pub fn take(args: &DifferenceArgs, common: &Common) -> anyhow::Result<Outcome> {
 
 /// Runs `hrseg weights apply`.
 pub fn apply(args: &ApplyArgs, common: &Common) -> anyhow::Result<Outcome> {
-    free(&args.output, args.force)?;
+    refuse_to_replace(&args.output, args.force)?;
     let difference = Checkpoint::open(&args.difference)?;
     let name = base_of(&difference).ok_or_else(|| {
         UsageError(format!(

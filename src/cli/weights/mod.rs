@@ -190,9 +190,7 @@ fn convert(file: &Path, out: Option<&Path>, force: bool, common: &Common) -> any
             format!("{}: safetensors is what is written, expected a name that ends in .safetensors", out.display());
         return Err(UsageError(message).into());
     }
-    if out.exists() && !force {
-        return Err(UsageError(format!("{} is there already; --force replaces it", out.display())).into());
-    }
+    super::common::refuse_to_replace(&out, force)?;
     let checkpoint = Checkpoint::open(file)?;
     seg_checkpoints::convert(&checkpoint, &out)?;
     let model = seg_checkpoints::identify(&checkpoint).map(|i| i.to_string());

@@ -1,7 +1,7 @@
 //! MPG-SAM 2: pre-training on pictures and fine-tuning on clips, both with sentences.
 
 use super::drawn::Drawn;
-use super::parts::{Start, Trunk, Weights, planes};
+use super::parts::{Start, Trunk, Weights, check_frames, frames_of, planes, whole_clip};
 use super::sizes::Sizes;
 use super::{Learner, Losses, unfit, words};
 use crate::init::Begun;
@@ -146,9 +146,7 @@ impl MpgLearner {
         let one = |clip: usize| -> Result<Prediction> {
             let text = TextTokens::padded(&texts[clip..=clip], Tokenizer::UNK, &self.device)?;
             let of_clip = |all: &Tensor| all.narrow(0, clip, 1)?.squeeze(0);
-            let whole = of_clip(inputs.frames)?;
-            let each = (0..frames).map(|t| whole.narrow(0, t, 1)).collect::<candle_core::Result<Vec<_>>>()?;
-            segment_clip(model, &each, &of_clip(inputs.looks)?.contiguous()?, &text)
+            segment_clip(model, &frames_of(inputs.frames, clip)?, &of_clip(inputs.looks)?.contiguous()?, &text)
         };
         Ok(Prediction::joined((0..clips).map(one).collect::<Result<_>>()?)?)
     }
@@ -229,10 +227,7 @@ impl Learner for MpgLearner {
 
     fn clip_inputs(&self, clip: &PreparedClip) -> Result<Vec<Tensor>> {
         let beit3 = &self.net.config().beit3;
-        if clip.frames.len() != self.frames {
-            let problem = format!("has {} frames, expected {} (`data.frames`)", clip.frames.len(), self.frames);
-            return Err(unfit(&clip.name, &problem));
-        }
+        check_frames(clip, self.frames)?;
         let mut ids = self.tokenizer.encode(&clip.sentence).map_err(seg_models::Error::from)?;
         let most = beit3.max_text_tokens();
         if ids.len() > most {
@@ -246,8 +241,8 @@ impl Learner for MpgLearner {
             looks.push(normalized(&squash(before, beit3.image_size)?, &self.device)?);
             masks.push(planes(&frame.mask, &self.device)?);
         }
-        let whole = |frames: &[Tensor]| Tensor::cat(frames, 0)?.unsqueeze(0);
-        Ok(vec![whole(&frames)?, whole(&looks)?, whole(&masks)?, Tensor::from_vec(ids, (1, most), &self.device)?])
+        let ids = Tensor::from_vec(ids, (1, most), &self.device)?;
+        Ok(vec![whole_clip(&frames)?, whole_clip(&looks)?, whole_clip(&masks)?, ids])
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use hiera_encoder::HieraConfig;
 use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeights, Treatment, fits};
-use seg_data::training::transform::Planes;
+use seg_data::training::transform::{Planes, PreparedClip};
 use seg_layers::Statistics;
 use seg_ops::AllReduce;
 use serde::Deserialize;
@@ -218,4 +218,23 @@ pub(super) fn patterns_fit(recipe: &Recipe, weights: &TrainingWeights) -> Result
 pub(super) struct Group {
     lr_factor: Option<f64>,
     weight_decay: Option<f64>,
+}
+
+/// Refuses clips of another number of frames.
+pub(super) fn check_frames(clip: &PreparedClip, expected: usize) -> Result<()> {
+    match clip.frames.len() {
+        got if got == expected => Ok(()),
+        got => Err(super::unfit(&clip.name, &format!("has {got} frames, expected {expected} (`data.frames`)"))),
+    }
+}
+
+/// Frames `[1, …]` as one clip of a batch, `[1, T, …]`.
+pub(super) fn whole_clip(frames: &[Tensor]) -> Result<Tensor> {
+    Ok(Tensor::cat(frames, 0)?.unsqueeze(0)?)
+}
+
+/// Of clips `[B, T, …]` the frames of one, each `[1, …]`.
+pub(super) fn frames_of(clips: &Tensor, clip: usize) -> Result<Vec<Tensor>> {
+    let whole = clips.narrow(0, clip, 1)?.squeeze(0)?;
+    Ok((0..whole.dim(0)?).map(|t| whole.narrow(0, t, 1)).collect::<candle_core::Result<_>>()?)
 }

@@ -2,8 +2,8 @@
 
 use super::parts::{Start, Weights, planes};
 use super::prompts::{
-    ALL_SCORES, BOX_SCORES, ByRow, Chance, Encoder, click_after, is_frozen, label_bounds, normalised, numbers, rules,
-    scores_after, square,
+    ALL_SCORES, BOX_SCORES, ByRow, Chance, Encoder, check_side, click_after, is_frozen, label_bounds, mended,
+    normalised, numbers, rules, scores_after, square,
 };
 use super::{Learner, Losses};
 use crate::init::Begun;
@@ -114,12 +114,10 @@ impl PiSamLearner {
         at.only(&["sam", "weights"])?;
         let NoLossPart {} = recipe.part("loss", &recipe.loss)?;
         let part: ModelPart = recipe.part("model", &recipe.model)?;
-        let refuse = |problem: String| Err(TrainError::Recipe { recipe: "[model]".into(), problem });
-        if part.image_size == 0 || !part.image_size.is_multiple_of(16) {
-            return refuse(format!("image_size is {}, expected a multiple of 16", part.image_size));
-        }
+        check_side(part.image_size)?;
         if !(1..=10).contains(&part.clicks) {
-            return refuse(format!("clicks is {}, expected 1 to 10", part.clicks));
+            let problem = format!("clicks is {}, expected 1 to 10", part.clicks);
+            return Err(TrainError::Recipe { recipe: "[model]".into(), problem });
         }
         let cfg = match part.encoder.config() {
             SamEncoderConfig::TinyVit(tiny) => PiSamConfig::with_tiny_vit(tiny, part.image_size),
@@ -320,20 +318,16 @@ impl Learner for PiSamLearner {
         let (coarse, pixels) = self.coarse(inputs)?;
         let label = &inputs[LABEL];
         let boxed = self.finish(&coarse, &pixels, &[])?.detach();
-        let mut scores = scores_after(0, &boxed, label)?.to_vec();
-        if self.decoder.interactor().is_some() {
-            let quarter = self.image_size / 4;
-            let small = numbers(&(label * 255.)?, quarter)?;
-            let (mut mask, mut clicks) = (boxed.clone(), Vec::new());
-            for click in 1..=3 {
-                // where nothing is wrong any more, the mask stays
-                if let Some(next) = click_after(&mask, &small, quarter, None)? {
-                    clicks.push(next);
-                    mask = self.finish(&coarse, &pixels, &clicks)?.detach();
-                }
-                scores.extend(scores_after(click, &mask, label)?);
-            }
-        }
+        let as_it_is = |mask: &Tensor| Ok(mask.clone());
+        let mut clicks = Vec::new();
+        let further = |click, _| {
+            clicks.push(click);
+            self.finish(&coarse, &pixels, &clicks)
+        };
+        let scores = match self.decoder.interactor() {
+            Some(_) => mended(&boxed, label, as_it_is, further)?,
+            None => scores_after(0, &boxed, label)?.to_vec(),
+        };
         Ok((seg_ops::activate(&boxed, Activation::Sigmoid)?, scores))
     }
 

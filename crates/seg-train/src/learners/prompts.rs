@@ -60,6 +60,15 @@ pub(super) fn rules(patterns: Vec<(String, Treatment)>) -> ParameterRules {
     patterns.into_iter().rev().fold(ParameterRules::new([]), first)
 }
 
+/// Refuses sides that the prompts' maps do not fit.
+pub(super) fn check_side(image_size: usize) -> Result<()> {
+    if image_size > 0 && image_size.is_multiple_of(16) {
+        return Ok(());
+    }
+    let problem = format!("image_size is {image_size}, expected a multiple of 16");
+    Err(TrainError::Recipe { recipe: "[model]".into(), problem })
+}
+
 /// The picture as SAM's encoders take it: normalised, then zeros right and below up to the square. `[1, 3, S, S]`.
 pub(super) fn normalised(image: &Planes, side: usize, device: &Device) -> Result<Tensor> {
     square(&normalize(&(planes(image, device)? * 255.)?, SAM_MEAN, SAM_STD)?, side)
@@ -151,4 +160,26 @@ pub(super) fn scores_after(clicks: usize, logits: &Tensor, label: &Tensor) -> Re
     let (logits, label) = (numbers(logits, side)?, numbers(&(label * 255.)?, side)?);
     let [iou, boundary] = [2 * clicks, 2 * clicks + 1].map(|at| ALL_SCORES.get(at).copied().unwrap_or("more.iou"));
     Ok([(iou, mask_iou(&logits, &label)), (boundary, boundary_iou(&logits, &label, side))])
+}
+
+/// Scores of the mask of a box, `boxed`, and after each of three clicks where the mask before is wrong. `answer` gives the mask to a further click, from the one
+/// before; `enlarged` a mask at the size of `label` (0..1, `[1, 1, S, S]`).
+pub(super) fn mended(
+    boxed: &Tensor,
+    label: &Tensor,
+    enlarged: impl Fn(&Tensor) -> Result<Tensor>,
+    mut answer: impl FnMut(SimulatedClick, Tensor) -> Result<Tensor>,
+) -> Result<Vec<(&'static str, f64)>> {
+    let quarter = label.dim(D::Minus1)? / 4;
+    let small = numbers(&(label * 255.)?, quarter)?;
+    let mut scores = scores_after(0, &enlarged(boxed)?, label)?.to_vec();
+    let mut mask = boxed.clone();
+    for click in 1..=3 {
+        // where nothing is wrong any more, the mask stays
+        if let Some(next) = click_after(&mask, &small, quarter, None)? {
+            mask = answer(next, mask)?.detach();
+        }
+        scores.extend(scores_after(click, &enlarged(&mask)?, label)?);
+    }
+    Ok(scores)
 }

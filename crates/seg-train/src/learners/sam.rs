@@ -3,8 +3,8 @@
 
 use super::parts::{Start, Weights, planes};
 use super::prompts::{
-    ALL_SCORES, Chance, Encoder, EncoderName, click_after, is_frozen, label_bounds, normalised, numbers, rules,
-    scores_after, square,
+    ALL_SCORES, Chance, Encoder, EncoderName, check_side, click_after, is_frozen, label_bounds, mended, normalised,
+    numbers, rules, square,
 };
 use super::{Learner, Losses};
 use crate::init::Begun;
@@ -86,10 +86,7 @@ impl SamLearner {
         at.only(&["weights"])?;
         let loss: LossPart = recipe.part("loss", &recipe.loss)?;
         let part: ModelPart = recipe.part("model", &recipe.model)?;
-        if part.image_size == 0 || !part.image_size.is_multiple_of(16) {
-            let problem = format!("image_size is {}, expected a multiple of 16", part.image_size);
-            return Err(TrainError::Recipe { recipe: "[model]".into(), problem });
-        }
+        check_side(part.image_size)?;
         let cfg = SamConfig {
             image_encoder: part.encoder.config(),
             image_size: part.image_size,
@@ -269,21 +266,18 @@ impl Learner for SamLearner {
 
     fn examine(&self, inputs: &[Tensor]) -> Result<(Tensor, Vec<(&'static str, f64)>)> {
         let embedding = self.embeddings(inputs)?;
-        let label = &inputs[LABEL];
-        let quarter = self.image_size / 4;
-        let small = numbers(&(label * 255.)?, quarter)?;
         let mut asked = Asked { points: Vec::new(), bounds: Some(inputs[BOX].clone()), mask: None };
         let boxed = self.answer(&embedding, &asked, false)?.masks.detach();
-        let mut scores = scores_after(0, &self.enlarged(&boxed)?, label)?.to_vec();
-        let mut mask = boxed.clone();
-        for click in 1..=3 {
-            if let Some(next) = click_after(&mask, &small, quarter, None)? {
-                asked.points.push(Self::point(next));
-                asked.mask = Some(mask);
-                mask = self.answer(&embedding, &asked, false)?.masks.detach();
-            }
-            scores.extend(scores_after(click, &self.enlarged(&mask)?, label)?);
-        }
+        let scores = mended(
+            &boxed,
+            &inputs[LABEL],
+            |mask| self.enlarged(mask),
+            |click, before| {
+                asked.points.push(Self::point(click));
+                asked.mask = Some(before);
+                Ok(self.answer(&embedding, &asked, false)?.masks)
+            },
+        )?;
         Ok((self.shown(&boxed, inputs)?, scores))
     }
 

@@ -1,10 +1,10 @@
 //! SAM 2's own fine-tuning: an object that is clicked, boxed or masked on some frames of a clip, and followed through the others.
 
 use super::drawn::Drawn;
-use super::parts::{Start, Trunk, Weights, planes};
+use super::parts::{Start, Trunk, Weights, check_frames, frames_of, planes, whole_clip};
 use super::prompts::Chance;
 use super::sizes::Sizes;
-use super::{Learner, Losses, unfit};
+use super::{Learner, Losses};
 use crate::init::Begun;
 use crate::recipe::Recipe;
 use crate::sam2::{Interaction, Objective, Terms, parameter_rules, segment_clip};
@@ -130,12 +130,9 @@ fn clip_of(inputs: &[Tensor], clip: usize) -> Result<(Vec<Tensor>, Tensor, Dice)
     let [frames, masks, seeds] = inputs else {
         return Err(TrainError::Count { what: "inputs of a batch", got: inputs.len(), expected: 3 });
     };
-    let of_clip = |all: &Tensor| all.narrow(0, clip, 1)?.squeeze(0);
-    let whole = of_clip(frames)?;
-    let each = (0..whole.dim(0)?).map(|t| whole.narrow(0, t, 1)).collect::<candle_core::Result<Vec<_>>>()?;
     let chance = Chance::of_rows(&seeds.narrow(0, clip, 1)?)?.pop();
     let Chance(dice) = chance.ok_or(TrainError::Count { what: "seeds of a clip", got: 0, expected: 1 })?;
-    Ok((each, of_clip(masks)?.contiguous()?, dice))
+    Ok((frames_of(frames, clip)?, masks.narrow(0, clip, 1)?.squeeze(0)?.contiguous()?, dice))
 }
 
 impl Learner for Sam2Learner {
@@ -160,17 +157,13 @@ impl Learner for Sam2Learner {
     }
 
     fn clip_inputs(&self, clip: &PreparedClip) -> Result<Vec<Tensor>> {
-        if clip.frames.len() != self.frames {
-            let problem = format!("has {} frames, expected {} (`data.frames`)", clip.frames.len(), self.frames);
-            return Err(unfit(&clip.name, &problem));
-        }
+        check_frames(clip, self.frames)?;
         let (mut frames, mut masks) = (Vec::new(), Vec::new());
         for frame in &clip.frames {
             frames.push(normalize(&planes(&frame.image, &self.device)?, IMAGENET_MEAN, IMAGENET_STD)?);
             masks.push(planes(&frame.mask, &self.device)?.ge(0.5)?.to_dtype(candle_core::DType::F32)?);
         }
-        let whole = |frames: &[Tensor]| Tensor::cat(frames, 0)?.unsqueeze(0);
-        Ok(vec![whole(&frames)?, whole(&masks)?])
+        Ok(vec![whole_clip(&frames)?, whole_clip(&masks)?])
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
