@@ -2,17 +2,17 @@
 time, of processor time and of peak memory (whole process).
 
     mkdir official && cd official && git clone https://github.com/WZH0120/SAM2-UNeXT && git clone https://github.com/sevenshr/MGD-SAM2
-    git clone https://github.com/xuebinqin/DIS && git clone https://github.com/Tennine2077/DIS-SAM && cd ..
+    git clone https://github.com/xuebinqin/DIS && git clone https://github.com/Tennine2077/DIS-SAM && git clone https://github.com/lmzpai/pi-sam && cd ..
     python3 -m venv venv && venv/bin/pip install torch==2.5.1 torchvision==0.20.1 timm==1.0.31 hydra-core iopath einops opencv-python-headless tqdm matplotlib scikit-image
     cargo build --release
-    venv/bin/python benches/peers/train.py official [--systems is-net,dis-sam,mgd-sam2-dis,sam2-unext] [--threads 2] [--rounds 3] [--runs 2]
+    venv/bin/python benches/peers/train.py official [--systems is-net,dis-sam,pi-sam-decoder,mgd-sam2-dis,sam2-unext] [--threads 2] [--rounds 3] [--runs 2]
 
 A ratio below 1 means that ours takes less. Both sides have random weights and one picture; loss, backward pass and optimiser are the authors' own on their side. What
 asks for a GPU by name is given the CPU.
 """
-import argparse, ast, json, os, resource, statistics, subprocess, sys, time, types
+import argparse, ast, json, os, resource, statistics, subprocess, sys, tempfile, time, types
 
-SYSTEMS = ["is-net", "dis-sam", "mgd-sam2-dis", "sam2-unext"]
+SYSTEMS = ["is-net", "dis-sam", "pi-sam-decoder", "mgd-sam2-dis", "sam2-unext"]
 
 
 def on_the_cpu(torch):
@@ -89,6 +89,35 @@ def is_net(official, torch, image, mask, prompted=False):
     return step
 
 
+def pi_sam(official, torch, image, mask):
+    """The first stage on ViT-B: frozen encoder without gradients, decoder on a box."""
+    sys.path.insert(0, os.path.join(official, "pi-sam"))
+    # of the package only `modeling` and the encoder's construction: the rest asks for packages that a step does not need
+    package = types.ModuleType("segment_anything")
+    package.__path__ = [os.path.join(official, "pi-sam", "segment_anything")]
+    sys.modules["segment_anything"] = package
+    from segment_anything.build_sam_encoder import build_mask_decoder, sam_model_registry
+    from segment_anything.modeling import MaskDecoderAE
+
+    encoder = sam_model_registry["vit_b"]()
+    with tempfile.NamedTemporaryFile() as file:
+        torch.save(build_mask_decoder("ori", "vit_b", "").state_dict(), file.name)
+        decoder = MaskDecoderAE("vit_b", file.name, interact=False).train()
+    optimiser = torch.optim.Adam([w for w in decoder.parameters() if w.requires_grad], lr=1e-3)
+    box = torch.tensor([[300.0, 300.0, 699.0, 699.0]])
+
+    def step():
+        with torch.no_grad():
+            outputs, features = encoder([{"image": image[0] * 255, "boxes": box, "original_size": (1024, 1024)}])
+        losses = decoder(outputs, features, mask, None, get_loss=True)["losses"]
+        loss = sum(losses.values())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss
+    return step
+
+
 def child(official, system, threads, runs):
     """One PyTorch process: seconds of each step behind a first one, processor seconds of a step, peak memory."""
     import torch
@@ -98,7 +127,7 @@ def child(official, system, threads, runs):
     image = torch.rand(1, 3, 1024, 1024)
     mask = torch.zeros(1, 1, 1024, 1024)
     mask[..., 300:700, 300:700] = 1
-    make = {"sam2-unext": sam2_unext, "mgd-sam2-dis": mgd_sam2, "is-net": is_net,
+    make = {"sam2-unext": sam2_unext, "mgd-sam2-dis": mgd_sam2, "is-net": is_net, "pi-sam-decoder": pi_sam,
             "dis-sam": lambda *a: is_net(*a, prompted=True)}[system]
     step, seconds, before = make(os.path.abspath(official), torch, image, mask), [], time.process_time()
     for run in range(runs + 1):

@@ -4,7 +4,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Layout, Statistics, trace};
-use seg_ops::{Conv2dParams, Pool2dParams, resize_concat};
+use seg_ops::{Conv2dParams, Pool2dParams};
 use serde::{Deserialize, Serialize};
 
 /// Which residual U-block.
@@ -56,8 +56,16 @@ impl RebnConv {
         self.0.forward_t(x, Epilogue::act(Activation::Relu), train)
     }
 
-    fn forward_residual(&self, x: &Tensor, residual: &Tensor, train: Statistics<'_>) -> Result<Tensor> {
-        self.0.forward_t(x, Epilogue::act(Activation::Relu).with_residual(residual), train)
+    /// Of `x` at `skip`'s size and `skip`.
+    fn forward_beside(
+        &self,
+        (x, skip): (Tensor, Tensor),
+        residual: Option<&Tensor>,
+        train: Statistics<'_>,
+    ) -> Result<Tensor> {
+        let relu = Epilogue::act(Activation::Relu);
+        let epilogue = residual.map_or(relu, |residual| relu.with_residual(residual));
+        self.0.forward_beside(x, skip, epilogue, train)
     }
 }
 
@@ -110,6 +118,17 @@ impl Rsu {
         let train = train.into();
         let hxin = self.input.forward(&x, train)?;
         drop(x);
+        self.levels(hxin, train)
+    }
+
+    /// [`Self::forward_t`] of `x`, resized to the size of `skip`, and `skip` side by side.
+    pub fn forward_beside<'a>(&self, x: Tensor, skip: Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        let train = train.into();
+        self.levels(self.input.forward_beside((x, skip), None, train)?, train)
+    }
+
+    /// What follows the first convolution.
+    fn levels(&self, hxin: Tensor, train: Statistics<'_>) -> Result<Tensor> {
         let mut maps: Vec<Tensor> = Vec::with_capacity(self.down.len());
         for (i, conv) in self.down.iter().enumerate() {
             let _span = trace::part("down", i);
@@ -126,9 +145,7 @@ impl Rsu {
         for (i, conv) in self.up.iter().enumerate().rev() {
             let _span = trace::part("up", i);
             let skip = maps.pop().ok_or_else(none)?;
-            let both = resize_concat(&x, &skip)?;
-            drop((x, skip));
-            x = if i == 0 { conv.forward_residual(&both, &hxin, train)? } else { conv.forward(&both, train)? };
+            x = conv.forward_beside((x, skip), (i == 0).then_some(&hxin), train)?;
         }
         Ok(x)
     }

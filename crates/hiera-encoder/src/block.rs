@@ -70,6 +70,11 @@ impl MultiScaleBlock {
     }
 
     fn forward_whole(&self, x: Tensor) -> Result<Tensor> {
+        self.feed_forward(self.attend(x)?, true)
+    }
+
+    /// The first half: `x + attention(norm1(x))`.
+    pub fn attend(&self, x: Tensor) -> Result<Tensor> {
         let normed = self.norm1.forward(&x)?;
         // where the width changes, the shortcut starts from the normalised input
         let mut shortcut = match &self.proj {
@@ -91,9 +96,12 @@ impl MultiScaleBlock {
             seg_ops::window_attention(&qkv, &self.attention, self.qkv.bias(), None)?
         };
         drop(qkv);
-        let x = self.attn_proj.forward_with(&attended, Epilogue::NONE.with_residual(&shortcut))?;
-        drop((attended, shortcut));
-        self.mlp.forward_residual(self.norm2.forward(&x)?, &x)
+        self.attn_proj.forward_with(&attended, Epilogue::NONE.with_residual(&shortcut))
+    }
+
+    /// The second: `x + mlp(norm2(x))`. For the backward pass the hidden numbers are kept, or computed again.
+    pub fn feed_forward(&self, x: Tensor, keep: bool) -> Result<Tensor> {
+        self.mlp.forward_normed(&self.norm2, x, keep)
     }
 }
 

@@ -78,8 +78,8 @@ impl Hiera {
         self.one_by_one = one_by_one;
     }
 
-    /// Whether only what goes from block to block is kept for the backward pass, which then computes what lies within a block, and the hook before it, again: less
-    /// memory, more time, the same gradients ([`seg_ops::checkpoint`]).
+    /// Whether the backward pass computes again, instead of keeping it, what lies within a block's attention and the hook before it, and in the first two stages within
+    /// its perceptron: less memory, more time, the same gradients ([`seg_ops::checkpoint`], [`seg_ops::FeedForward::keep`]).
     pub fn set_checkpointing(&mut self, checkpointing: bool) {
         self.checkpointing = checkpointing;
     }
@@ -115,8 +115,10 @@ impl Hiera {
                 let _block = trace::part("blocks", i);
                 x = match &shared {
                     Some(hook) => {
-                        let (hook, block) = (Arc::clone(hook), block.clone());
-                        seg_ops::checkpoint(&[&x], move |x, _| block.forward(hook.before_block(i, x[0].clone())?))?
+                        let (hook, again) = (Arc::clone(hook), block.clone());
+                        let attend = move |x: &[Tensor], _| again.attend(hook.before_block(i, x[0].clone())?);
+                        // the first two stages have the largest maps and the least to compute
+                        block.feed_forward(seg_ops::checkpoint(&[&x], attend)?, stages >= 2)?
                     }
                     None => {
                         let x = hook.before_block(i, x)?;

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
-use seg_ops::{AllReduce, BatchNormed, Pass};
+use seg_ops::{AllReduce, BatchNormed, ConvBatchNorm, Epilogue, Pass};
 use std::sync::Arc;
 
 use crate::{Conv2d, trace};
@@ -28,11 +28,7 @@ pub struct KeptStatistics(bool, Option<Arc<dyn AllReduce>>);
 
 impl From<Statistics<'_>> for KeptStatistics {
     fn from(statistics: Statistics<'_>) -> Self {
-        let across = match statistics {
-            Statistics::Across(group) | Statistics::AcrossAgain(group) => Some(Arc::clone(group)),
-            _ => None,
-        };
-        Self(statistics.of_batch(), across)
+        Self(statistics.of_batch(), statistics.group().cloned())
     }
 }
 
@@ -53,6 +49,16 @@ impl Statistics<'_> {
     /// Whether they are those of batches.
     pub fn of_batch(self) -> bool {
         !matches!(self, Self::Running)
+    }
+}
+
+impl<'a> Statistics<'a> {
+    /// The processes whose batches are one.
+    fn group(self) -> Option<&'a Arc<dyn AllReduce>> {
+        match self {
+            Self::Across(group) | Self::AcrossAgain(group) => Some(group),
+            _ => None,
+        }
     }
 }
 
@@ -148,13 +154,11 @@ impl BatchNorm {
     /// # Errors
     /// Besides candle's, in train mode an input with fewer than two elements a channel.
     pub fn forward_t<'a>(&self, x: &Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
-        match train.into() {
-            _ if !self.follows_batches() => {}
-            Statistics::Running => {}
-            Statistics::Batch => return self.forward_train(x, None, true),
-            Statistics::Across(group) => return self.forward_train(x, Some(group), true),
-            Statistics::BatchAgain => return self.forward_train(x, None, false),
-            Statistics::AcrossAgain(group) => return self.forward_train(x, Some(group), false),
+        let train = train.into();
+        if train.of_batch() && self.follows_batches() {
+            let _span = trace::layer("batch_norm", || 0);
+            let normed = seg_ops::batch_norm_across(x, &self.weight, &self.bias, Self::EPS, train.group())?;
+            return self.moved(normed, train);
         }
         let _span = trace::layer("batch_norm", || 0);
         let (scale, mean) = self.scale_and_mean()?;
@@ -162,13 +166,33 @@ impl BatchNorm {
         wide(x)?.broadcast_mul(&scale)?.broadcast_add(&shift)?.to_dtype(x.dtype())
     }
 
-    /// Train mode: `[..., C]` normalised with its own statistics, or those of all processes, which move the running ones by a tenth
-    /// where `moves` says so.
-    fn forward_train(&self, x: &Tensor, across: Option<&Arc<dyn AllReduce>>, moves: bool) -> Result<Tensor> {
-        let _span = trace::layer("batch_norm", || 0);
-        let BatchNormed { output, mean, variance, count: n } =
-            seg_ops::batch_norm_across(x, &self.weight, &self.bias, Self::EPS, across)?;
-        if !moves {
+    /// Train mode behind a convolution of `x`, or of `x` and `skip` side by side, with what follows.
+    pub(crate) fn follow(
+        &self,
+        conv: &Conv2d,
+        x: &Tensor,
+        skip: Option<&Tensor>,
+        epilogue: Epilogue<'_>,
+        train: Statistics<'_>,
+    ) -> Result<Tensor> {
+        let _span = trace::layer("conv2d+batch_norm", || 0);
+        let parts = ConvBatchNorm {
+            weight: &conv.weight,
+            bias: conv.bias.as_ref(),
+            gamma: &self.weight,
+            beta: &self.bias,
+            eps: Self::EPS,
+            params: &conv.params,
+            epilogue,
+            across: train.group(),
+        };
+        self.moved(seg_ops::conv_batch_norm(x, skip, &parts)?, train)
+    }
+
+    /// The output, after its statistics have moved the running ones by a tenth, unless they have before.
+    fn moved(&self, normed: BatchNormed, train: Statistics<'_>) -> Result<Tensor> {
+        let BatchNormed { output, mean, variance, count: n } = normed;
+        if matches!(train, Statistics::BatchAgain | Statistics::AcrossAgain(_)) {
             return Ok(output);
         }
         // torch divides by one less for the running variance, though not for the normalisation

@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_ops::{Activation, Conv2dParams, Epilogue, Layout};
+use seg_ops::{Conv2dParams, Epilogue};
 
 use crate::conv::Kernel;
 use crate::{BatchNorm, Conv2d, Statistics};
@@ -97,12 +97,31 @@ impl Conv2dBn {
             Parts::Apart(conv, norm) if train.of_batch() && norm.follows_batches() => (conv, norm),
             _ => return self.forward_with(x, epilogue),
         };
-        let y = conv.forward(x)?;
-        let y = match conv.params.layout {
-            Layout::Nhwc => norm.forward_t(&y, train)?,
-            Layout::Nchw => norm.forward_t(&y.permute((0, 2, 3, 1))?, train)?.permute((0, 3, 1, 2))?.contiguous()?,
-        };
-        follow(y, epilogue, conv.params.layout)
+        norm.follow(conv, x, None, epilogue, train)
+    }
+
+    /// [`Self::forward_t`] of `x`, resized to the size of `skip`, and `skip` side by side ([`seg_ops::resize_concat`]), channels last: in train mode what they are
+    /// together is not kept. Both are consumed, so that their memory is free as soon as it can be.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn forward_beside<'a>(
+        &self,
+        x: Tensor,
+        skip: Tensor,
+        epilogue: Epilogue<'_>,
+        train: impl Into<Statistics<'a>>,
+    ) -> Result<Tensor> {
+        let train = train.into();
+        if let Parts::Apart(conv, norm) = &self.0
+            && train.of_batch()
+            && norm.follows_batches()
+        {
+            return norm.follow(conv, &x, Some(&skip), epilogue, train);
+        }
+        let both = seg_ops::resize_concat(&x, &skip)?;
+        drop((x, skip));
+        self.forward_with(&both, epilogue)
     }
 
     /// Whether convolution and norm are kept apart: the weights are variables, or train mode was asked for.
@@ -116,19 +135,6 @@ impl Conv2dBn {
             Parts::Folded(_) => None,
             Parts::Apart(_, norm) => Some(norm),
         }
-    }
-}
-
-/// What an epilogue says, step by step.
-fn follow(y: Tensor, e: Epilogue<'_>, layout: Layout) -> Result<Tensor> {
-    let mut y = if e.activation == Activation::None { y } else { seg_ops::activate(&y, e.activation)? };
-    if let Some(scale) = e.scale {
-        let scale = if layout == Layout::Nhwc { scale.clone() } else { scale.reshape(((), 1, 1))? };
-        y = y.broadcast_mul(&scale)?;
-    }
-    match e.residual {
-        Some(residual) => y + residual,
-        None => Ok(y),
     }
 }
 

@@ -1,10 +1,9 @@
 //! Memory for time: what a function computes on its way is not kept for the backward pass, but computed again there.
 
-use crate::cpu::{Data, Value, attach1, attach3};
+use crate::cpu::{Data, Value, attach_many, attach1};
 use crate::error::Result;
 use crate::float::Float;
-use candle_core::{DType, Error, Tensor, Var};
-use std::sync::{Arc, Mutex};
+use candle_core::{DType, Tensor, Var};
 
 /// Which time a function under [`checkpoint`] runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,17 +47,18 @@ pub fn checkpoint(
     let variables: Vec<Tensor> = value.sorted_nodes().into_iter().filter(|node| node.is_variable()).cloned().collect();
     let value = value.detach();
     let tracked: Vec<usize> = (0..inputs.len()).filter(|&i| inputs[i].track_op()).collect();
-    // everything that wants a gradient, in the order of `kept`
-    let wanting: Vec<Tensor> = tracked.iter().map(|&i| inputs[i].clone()).chain(variables.iter().cloned()).collect();
-    let kept: Kept = Arc::new(Mutex::new(vec![None; wanting.len()]));
-    let Some(token) = token(&wanting, &kept)? else { return Ok(value) };
+    if tracked.is_empty() && variables.is_empty() {
+        return Ok(value);
+    }
     let stored = match value.dtype() {
         DType::F32 => stored::<f32>(&value)?,
         DType::F64 => stored::<f64>(&value)?,
         dtype => candle_core::bail!("checkpoint: a value of {dtype:?} from inputs of f32 or f64"),
     };
     drop(value);
-    attach1("checkpoint", stored, &token, move |token, _, grad| {
+    // everything that wants a gradient
+    let of: Vec<Tensor> = tracked.iter().map(|&i| inputs[i].clone()).chain(variables.iter().cloned()).collect();
+    attach_many("checkpoint", stored, &of.iter().collect::<Vec<_>>(), move |_, grad| {
         let mut inputs = detached.clone();
         let mut leaves = Vec::with_capacity(tracked.len());
         for &i in &tracked {
@@ -78,16 +78,8 @@ pub fn checkpoint(
             found.push(Some(grads.remove(leaf).map_or_else(|| leaf.zeros_like(), Ok)?));
         }
         found.extend(variables.iter().map(|variable| grads.remove(variable)));
-        *kept.lock().map_err(|_| lost())? = found;
-        Ok(Some(token.zeros_like()?))
+        Ok(found)
     })
-}
-
-/// Gradients on their way from the function to those that they belong to.
-type Kept = Arc<Mutex<Vec<Option<Tensor>>>>;
-
-fn lost() -> Error {
-    Error::Msg("checkpoint: the gradients are not there".into())
 }
 
 /// The elements of a value, for an operation of its own.
@@ -95,28 +87,4 @@ fn stored<T: Float>(value: &Tensor) -> Result<Value> {
     let value = value.contiguous()?;
     let data = Data::<T>::contiguous(&value)?;
     Ok(Value::new(data.to_vec(), value.dims()))
-}
-
-/// A number that seems to be computed from all of `wanting`: going backwards it is asked for their gradients, and hands out what is kept. Candle's operations
-/// have three arguments at most, so it is a chain. `None` where nothing wants a gradient.
-fn token(wanting: &[Tensor], kept: &Kept) -> Result<Option<Tensor>> {
-    let mut token: Option<Tensor> = None;
-    for (pair, tensors) in wanting.chunks(2).enumerate() {
-        let before = match &token {
-            Some(token) => token.clone(),
-            None => Tensor::zeros((), DType::F32, &candle_core::Device::Cpu)?,
-        };
-        let (a, b) = (&tensors[0], tensors.get(1));
-        let none = before.clone();
-        let kept = Arc::clone(kept);
-        let operands = (&before, a, b.unwrap_or(&none));
-        let next = attach3("checkpoint", Value::new(vec![0f32], ()), operands, move |before, _, _, _, _| {
-            let mut kept = kept.lock().map_err(|_| lost())?;
-            let mut take = |i: usize| kept.get_mut(i).and_then(Option::take);
-            let (da, db) = (take(2 * pair), take(2 * pair + 1));
-            Ok((Some(before.zeros_like()?), da, db))
-        })?;
-        token = Some(next);
-    }
-    Ok(token)
 }

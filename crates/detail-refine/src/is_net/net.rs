@@ -3,9 +3,8 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_layers::{Conv2d, Observer, Statistics, Unobserved, conv, observe_nhwc, trace};
-use seg_ops::resize_concat;
 
-use super::parts::{Encoder, Sides, channels_first, channels_last, run};
+use super::parts::{Encoder, Input, Sides, channels_first, channels_last, run};
 use super::{IsNetConfig, IsNetOutput};
 use crate::rsu::Rsu;
 
@@ -109,8 +108,7 @@ impl IsNet {
             let name = format!("stage{}d", i + 1);
             let _span = trace::module(&name);
             let skip = maps.pop().ok_or_else(none)?;
-            let concat = |maps: &[Tensor]| resize_concat(&maps[0], &maps[1]);
-            x = run(stage, self.encoder.checkpointing, train, vec![x, skip], concat)?;
+            x = run(stage, Input::Beside(x, skip), self.encoder.checkpointing, train)?;
             observe_nhwc(observer, &name, &x)?;
             each(&x);
         }

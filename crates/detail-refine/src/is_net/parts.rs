@@ -49,10 +49,8 @@ impl Encoder {
             let name = format!("stage{}", i + 1);
             let _span = trace::module(&name);
             let map = match (stem.take(), maps.last()) {
-                (Some(x), _) => run(stage, self.checkpointing, train, vec![x], |maps| Ok(maps[0].clone()))?,
-                (None, Some(above)) => {
-                    run(stage, self.checkpointing, train, vec![above.clone()], |maps| halve(&maps[0]))?
-                }
+                (Some(x), _) => run(stage, Input::Stem(x), self.checkpointing, train)?,
+                (None, Some(above)) => run(stage, Input::Above(above.clone()), self.checkpointing, train)?,
                 (None, None) => break,
             };
             observe_nhwc(observer, &name, &map)?;
@@ -62,23 +60,42 @@ impl Encoder {
     }
 }
 
-/// `stage` of what `input` makes of `maps`. With `checkpointing` only these and the output are kept for the backward pass.
-pub(super) fn run(
-    stage: &Rsu,
-    checkpointing: bool,
-    train: Statistics<'_>,
-    maps: Vec<Tensor>,
-    input: fn(&[Tensor]) -> Result<Tensor>,
-) -> Result<Tensor> {
-    if checkpointing {
-        let (stage, train) = (stage.clone(), KeptStatistics::from(train));
-        return seg_ops::checkpoint(&maps.iter().collect::<Vec<_>>(), move |maps, pass| {
-            stage.forward_t(input(maps)?, train.on(pass))
-        });
+/// What a stage reads.
+pub(super) enum Input {
+    /// The stem.
+    Stem(Tensor),
+    /// The stage above, which is halved.
+    Above(Tensor),
+    /// The deeper stage of the decoder, and the encoder's map of the stage's own size.
+    Beside(Tensor, Tensor),
+}
+
+impl Input {
+    fn forward(self, stage: &Rsu, train: Statistics<'_>) -> Result<Tensor> {
+        match self {
+            Self::Stem(x) => stage.forward_t(x, train),
+            Self::Above(x) => {
+                let half = halve(&x)?;
+                drop(x);
+                stage.forward_t(half, train)
+            }
+            Self::Beside(x, skip) => stage.forward_beside(x, skip, train),
+        }
     }
-    let x = input(&maps)?;
-    drop(maps);
-    stage.forward_t(x, train)
+}
+
+/// `stage` of its input. With `checkpointing` only the maps that it is made of and the output are kept for the backward pass.
+pub(super) fn run(stage: &Rsu, input: Input, checkpointing: bool, train: Statistics<'_>) -> Result<Tensor> {
+    if !checkpointing {
+        return input.forward(stage, train);
+    }
+    let (stage, train) = (stage.clone(), KeptStatistics::from(train));
+    let (maps, again): (Vec<Tensor>, fn(&[Tensor]) -> Input) = match input {
+        Input::Stem(x) => (vec![x], |maps| Input::Stem(maps[0].clone())),
+        Input::Above(x) => (vec![x], |maps| Input::Above(maps[0].clone())),
+        Input::Beside(x, skip) => (vec![x, skip], |maps| Input::Beside(maps[0].clone(), maps[1].clone())),
+    };
+    seg_ops::checkpoint(&maps.iter().collect::<Vec<_>>(), move |maps, pass| again(maps).forward(&stage, train.on(pass)))
 }
 
 /// `side1` to `side6`: a 3×3 convolution to one channel, bilinear to the input's size, sigmoid.

@@ -2,6 +2,7 @@
 
 mod http;
 mod hub;
+mod learnt;
 mod options;
 mod registry;
 mod report;
@@ -242,6 +243,7 @@ fn from_source(entry: &Entry, source: &Source, target: &Path, options: &FetchOpt
         Source::Npm { package, version, member } => {
             registry::npm(package, version, member, expected.size, &part, options)?;
         }
+        Source::Learnt { difference, base } => learnt::make(difference, base, &part, options)?,
     }
     verify(&part, &format!("{} from {source}", entry.file), expected)?;
     if expected.sha256.is_none() {

@@ -22,7 +22,7 @@ pub use batch_norm::{batch_norm, batch_norm_across};
 pub use conv::{conv_transpose2d, conv2d};
 pub use deform::deform_conv2d;
 pub use norm::{layer_norm, layer_norm_2d, softmax};
-pub use pointwise::activate;
+pub use pointwise::{activate, binary_cross_entropy};
 pub use pool::{avg_pool2d, max_pool2d};
 pub use product::linear;
 pub use resize::resize;

@@ -48,6 +48,29 @@ pub(crate) fn conv2d(
     activate_tail(y, e, p.layout.channel_axis())
 }
 
+/// A convolution channels last and its two gradients, for an operation of which it is a part.
+#[derive(Clone, Copy)]
+pub(super) struct Convolution(Geometry);
+
+impl Convolution {
+    /// Of a map of `x`'s shape.
+    pub fn new(x: &Tensor, weight: &Tensor, p: &Conv2dParams) -> Result<Self> {
+        Geometry::of_conv(x, weight, p).map(Self)
+    }
+
+    pub fn forward<T: Vector>(self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Value> {
+        forward::<T>(x, weight, bias, Epilogue::NONE, self.0, Layout::Nhwc)
+    }
+
+    pub fn input_gradient<T: Vector>(self, dy: &Tensor, weight: &Tensor) -> Result<Value> {
+        input_gradient::<T>(dy, weight, self.0, Layout::Nhwc)
+    }
+
+    pub fn weight_gradient<T: Vector>(self, x: &Tensor, dy: &Tensor, weight: &Tensor) -> Result<Value> {
+        weight_gradient::<T>(x, dy, weight, self.0, Layout::Nhwc)
+    }
+}
+
 /// See [`crate::conv_transpose2d`].
 pub(crate) fn conv_transpose2d(
     x: &Tensor,

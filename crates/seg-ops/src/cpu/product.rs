@@ -29,7 +29,7 @@ fn tiled(x: &Tensor, rows: usize, sizes: [usize; 2]) -> bool {
     x.dtype() == DType::F32 && rows >= PACKED_ROWS && !sizes.contains(&0) && tile::available()
 }
 
-fn value(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Value> {
+pub(super) fn value(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Value> {
     let (outputs, inputs) = weight.dims2()?;
     let rows = x.elem_count() / inputs.max(1);
     if tiled(x, rows, [outputs, inputs]) {
@@ -100,8 +100,13 @@ fn grid(rows: usize, outputs: usize) -> (usize, usize) {
     (rows.max(1), outputs.div_ceil(parts).next_multiple_of(16))
 }
 
-/// Gradients of the inputs and of the weight.
-fn gradients(x: &Tensor, weight: &Tensor, g: &Tensor, wanted: Wanted) -> Result<(Option<Tensor>, Option<Tensor>)> {
+/// Gradients of the inputs and of the weight; of `x` only the shape matters where the weight wants none.
+pub(super) fn gradients(
+    x: &Tensor,
+    weight: &Tensor,
+    g: &Tensor,
+    wanted: Wanted,
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (outputs, inputs) = weight.dims2()?;
     let rows = x.elem_count() / inputs.max(1);
     if !tiled(x, rows, [outputs, inputs]) {
