@@ -16,6 +16,7 @@ use seg_data::training::Dice;
 use seg_data::training::transform::PreparedClip;
 use seg_layers::Dropout;
 use seg_models::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
+use seg_models::registry::Architecture;
 use seg_models::sam2::Sam2Version;
 use seg_models::sam2::video::{Sam2VideoConfig, Sam2VideoModel};
 use serde::Deserialize;
@@ -146,6 +147,10 @@ impl Learner for Sam2Learner {
 
     fn image_size(&self) -> usize {
         self.net.image_model().image_size()
+    }
+
+    fn architecture(&self) -> Option<Architecture> {
+        Some(Architecture::Sam2(Box::new(self.net.config().clone())))
     }
 
     fn takes_prompts(&self) -> bool {
