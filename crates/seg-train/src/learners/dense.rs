@@ -15,6 +15,7 @@ use seg_data::training::transform::Prepared;
 use seg_layers::{Statistics, Unobserved};
 use seg_models::mgd_sam2::{MgdSam2, MgdSam2Config};
 use seg_models::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
+use seg_models::registry::Architecture;
 use seg_models::sam2_unet::{Sam2Unet, Sam2UnetConfig};
 use seg_models::sam2_unext::{BaseWeights, Sam2Unext, Sam2UnextConfig};
 use seg_ops::Activation;
@@ -66,14 +67,14 @@ struct NoLossPart {}
 /// What the three have in common.
 struct Common {
     weights: Weights,
-    image_size: usize,
+    made: Architecture,
     device: Device,
     norms: Norms,
 }
 
 impl Common {
-    fn new(weights: Weights, image_size: usize, at: &Start<'_>) -> Self {
-        Self { weights, image_size, device: at.device.clone(), norms: at.norms() }
+    fn new(weights: Weights, made: Architecture, at: &Start<'_>) -> Self {
+        Self { weights, made, device: at.device.clone(), norms: at.norms() }
     }
 
     fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
@@ -117,7 +118,11 @@ macro_rules! learner_of_common {
         }
 
         fn image_size(&self) -> usize {
-            self.common.image_size
+            self.common.made.image_size()
+        }
+
+        fn architecture(&self) -> Option<Architecture> {
+            Some(self.common.made.clone())
         }
     };
 }
@@ -140,7 +145,7 @@ impl UnetLearner {
         let weights = at.weights(base, Sam2Unet::parameter_rules())?;
         let mut net = Sam2Unet::new(&cfg, weights.vb.clone())?;
         net.set_checkpointing(recipe.checkpointing);
-        Ok(Self { net, common: Common::new(weights, cfg.image_size, at) })
+        Ok(Self { net, common: Common::new(weights, Architecture::Sam2Unet(Box::new(cfg)), at) })
     }
 }
 
@@ -188,7 +193,7 @@ impl UnextLearner {
         let weights = at.weights(base, Sam2Unext::parameter_rules())?;
         let mut net = Sam2Unext::new(&cfg, weights.vb.clone())?;
         net.set_checkpointing(recipe.checkpointing);
-        Ok(Self { net, common: Common::new(weights, cfg.image_size, at) })
+        Ok(Self { net, common: Common::new(weights, Architecture::Sam2Unext(Box::new(cfg)), at) })
     }
 }
 
@@ -235,7 +240,7 @@ impl MgdLearner {
         let mut net = MgdSam2::new(&cfg, weights.vb.clone())?;
         net.set_checkpointing(recipe.checkpointing);
         let objective = mgd_sam2::Objective { views: loss.views.unwrap_or(mgd_sam2::Objective::MGD_SAM2.views) };
-        Ok(Self { net, objective, common: Common::new(weights, cfg.image_size, at) })
+        Ok(Self { net, objective, common: Common::new(weights, Architecture::MgdSam2(Box::new(cfg)), at) })
     }
 
     fn output(&self, images: &Tensor, train: Statistics<'_>) -> Result<seg_models::mgd_sam2::MgdSam2Output> {

@@ -13,6 +13,7 @@ use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeight
 use seg_data::training::transform::Prepared;
 use seg_models::dis_sam::box_channel;
 use seg_models::is_net::transforms::INPUT_SIZE;
+use seg_models::registry::{Architecture, DichotomousSizes};
 use serde::Deserialize;
 
 /// What a recipe may say about the model.
@@ -50,19 +51,20 @@ fn all() -> ParameterRules {
     ParameterRules::new([("*", Treatment::Trained(ParameterGroup::new("network", 1., 0.)))])
 }
 
+/// Divides channels.
+fn divide<'c>(channels: impl Iterator<Item = &'c mut usize>, by: usize) {
+    channels.for_each(|channels| *channels = (*channels / by).max(1));
+}
+
 fn divided(mut cfg: IsNetConfig, by: usize) -> IsNetConfig {
-    cfg.stem = (cfg.stem / by).max(1);
-    for block in cfg.encoder.iter_mut().chain(&mut cfg.decoder) {
-        (block.mid, block.out) = ((block.mid / by).max(1), (block.out / by).max(1));
-    }
+    let blocks = cfg.encoder.iter_mut().chain(&mut cfg.decoder);
+    divide(blocks.flat_map(|block| [&mut block.mid, &mut block.out]).chain([&mut cfg.stem]), by);
     cfg
 }
 
 fn divided_gt(mut cfg: IsNetGtConfig, by: usize) -> IsNetGtConfig {
-    cfg.stem = (cfg.stem / by).max(1);
-    for block in &mut cfg.encoder {
-        (block.mid, block.out) = ((block.mid / by).max(1), (block.out / by).max(1));
-    }
+    let blocks = cfg.encoder.iter_mut();
+    divide(blocks.flat_map(|block| [&mut block.mid, &mut block.out]).chain([&mut cfg.stem]), by);
     cfg
 }
 
@@ -73,7 +75,7 @@ pub struct DichotomousLearner {
     encoder: Option<IsNetGtEncoder>,
     objective: Objective,
     prompted: bool,
-    image_size: usize,
+    sizes: DichotomousSizes,
     device: Device,
     weights: Weights,
     norms: Norms,
@@ -92,7 +94,8 @@ impl DichotomousLearner {
         };
         let by = part.divide.map_or(1, std::num::NonZeroUsize::get);
         let weights = at.weights(at.fresh(), all())?;
-        let mut net = IsNet::new(&divided(cfg, by), weights.vb.clone())?;
+        let sizes = DichotomousSizes { net: divided(cfg, by), image_size: part.image_size.unwrap_or(INPUT_SIZE) };
+        let mut net = IsNet::new(&sizes.net, weights.vb.clone())?;
         net.set_checkpointing(recipe.checkpointing);
         let encoder = at.file("mask_encoder").map(|path| -> Result<IsNetGtEncoder> {
             let partly = Partly::new(Checkpoint::open(path)?, at.fresh());
@@ -111,7 +114,7 @@ impl DichotomousLearner {
             encoder: encoder.transpose()?,
             objective: loss.change(objective),
             prompted,
-            image_size: part.image_size.unwrap_or(INPUT_SIZE),
+            sizes,
             device: at.device.clone(),
             weights,
             norms: at.norms(),
@@ -153,7 +156,12 @@ impl Learner for DichotomousLearner {
     }
 
     fn image_size(&self) -> usize {
-        self.image_size
+        self.sizes.image_size
+    }
+
+    fn architecture(&self) -> Option<Architecture> {
+        let sizes = self.sizes.clone();
+        Some(if self.prompted { Architecture::DisSam(sizes) } else { Architecture::IsNet(sizes) })
     }
 
     fn takes_prompts(&self) -> bool {

@@ -28,6 +28,7 @@ use candle_core::{DType, Device, Tensor};
 use seg_checkpoints::TrainingWeights;
 use seg_data::training::transform::{Prepared, PreparedClip};
 use seg_data::training::{Dice, Place};
+use seg_models::registry::Architecture;
 use seg_ops::{AllReduce, Alone};
 use std::sync::Arc;
 
@@ -78,6 +79,12 @@ pub trait Learner: Send + Sync {
 
     /// Side of its square inputs, in pixels.
     fn image_size(&self) -> usize;
+
+    /// What its model is made of: weights that are written say it, so that whoever loads them need not know the recipe. `None`: none of the models that are
+    /// loaded by name.
+    fn architecture(&self) -> Option<Architecture> {
+        None
+    }
 
     /// Whether it is told which object is meant.
     fn takes_prompts(&self) -> bool {

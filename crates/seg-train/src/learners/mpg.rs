@@ -18,6 +18,7 @@ use seg_layers::Dropout;
 use seg_models::mpg_sam2::input::{normalized, squash};
 use seg_models::mpg_sam2::{MpgBaseWeights, MpgSam2, MpgSam2Config, tokenizer_beside};
 use seg_models::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
+use seg_models::registry::Architecture;
 use seg_models::sam2::Sam2Version;
 use serde::Deserialize;
 use std::path::Path;
@@ -215,6 +216,10 @@ impl Learner for MpgLearner {
 
     fn image_size(&self) -> usize {
         self.net.image_model().image_size()
+    }
+
+    fn architecture(&self) -> Option<Architecture> {
+        Some(Architecture::MpgSam2(Box::new(self.net.config().clone())))
     }
 
     fn takes_prompts(&self) -> bool {

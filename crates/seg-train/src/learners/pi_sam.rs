@@ -21,6 +21,7 @@ use seg_layers::{Unobserved, sine_position_map};
 use seg_models::pi_sam::{
     PiSamBase, PiSamConfig, PiSamEncoder, PiSamFeatures, PiSamMaskDecoder, PiSamOutput, RgbEmbed, SimulatedClick,
 };
+use seg_models::registry::Architecture;
 use seg_models::sam::SamEncoderConfig;
 use seg_ops::Activation;
 use serde::Deserialize;
@@ -103,7 +104,7 @@ pub struct PiSamLearner {
     image_pe: Tensor,
     stage: StageName,
     clicks: u64,
-    image_size: usize,
+    cfg: PiSamConfig,
     frozen: Option<&'static str>,
     device: Device,
     weights: Weights,
@@ -151,7 +152,7 @@ impl PiSamLearner {
             decoder,
             stage: part.stage,
             clicks: part.clicks,
-            image_size: part.image_size,
+            cfg,
             frozen: is_frozen(&weights.weights),
             device: at.device.clone(),
             weights,
@@ -173,7 +174,7 @@ impl PiSamLearner {
 
     /// The second half, corrected by clicks on maps of a quarter of the input's size: as a user's, x before y, each in the middle of its pixel.
     fn finish(&self, coarse: &PiSamCoarse, pixels: &Tensor, clicks: &[SimulatedClick]) -> Result<Tensor> {
-        let quarter = (self.image_size / 4) as f32;
+        let quarter = (self.cfg.image_size / 4) as f32;
         let place = |at: usize| (at as f32 + 0.5) / quarter;
         let points: Vec<_> = clicks.iter().map(|c| (place(c.column), place(c.row), c.foreground)).collect();
         let clicks = if points.is_empty() { None } else { Some(Clicks::single(&points, &self.device)?) };
@@ -188,7 +189,7 @@ impl PiSamLearner {
         labels: &Tensor,
         chances: &mut [Chance],
     ) -> Result<Vec<StageLosses>> {
-        let quarter = self.image_size / 4;
+        let quarter = self.cfg.image_size / 4;
         let mut losses = Vec::new();
         for (row, chance) in chances.iter_mut().enumerate() {
             let (coarse, pixels, label) = (row_of(coarse, row)?, pixels.narrow(0, row, 1)?, labels.narrow(0, row, 1)?);
@@ -243,8 +244,8 @@ impl Learner for PiSamLearner {
 
     fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
         let bounds = Tensor::new(&[label_bounds(example)?], &self.device)?;
-        let image = normalised(&example.image, self.image_size, &self.device)?;
-        Ok(vec![image, square(&planes(&example.mask, &self.device)?, self.image_size)?, bounds])
+        let image = normalised(&example.image, self.cfg.image_size, &self.device)?;
+        Ok(vec![image, square(&planes(&example.mask, &self.device)?, self.cfg.image_size)?, bounds])
     }
 
     fn frozen_encoder(&self) -> Option<&'static str> {
@@ -261,7 +262,11 @@ impl Learner for PiSamLearner {
     }
 
     fn image_size(&self) -> usize {
-        self.image_size
+        self.cfg.image_size
+    }
+
+    fn architecture(&self) -> Option<Architecture> {
+        Some(Architecture::PiSam(Box::new(self.cfg.clone())))
     }
 
     fn takes_prompts(&self) -> bool {

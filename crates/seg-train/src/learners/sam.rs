@@ -17,6 +17,7 @@ use seg_checkpoints::{ParameterGroup, TrainingWeights, Treatment};
 use seg_data::training::Dice;
 use seg_data::training::transform::Prepared;
 use seg_models::pi_sam::SimulatedClick;
+use seg_models::registry::Architecture;
 use seg_models::sam::{Sam, SamConfig};
 use seg_ops::{Activation, Resize};
 use serde::Deserialize;
@@ -66,7 +67,7 @@ pub struct SamLearner {
     image_pe: Tensor,
     objective: Objective,
     clicks: usize,
-    image_size: usize,
+    cfg: SamConfig,
     frozen: Option<&'static str>,
     device: Device,
     weights: Weights,
@@ -103,7 +104,7 @@ impl SamLearner {
             model,
             objective,
             clicks: part.clicks,
-            image_size: part.image_size,
+            cfg,
             frozen: is_frozen(&weights.weights),
             device: at.device.clone(),
             weights,
@@ -136,7 +137,7 @@ impl SamLearner {
 
     /// The first prompt: as often a click on the object as its box, whose edges are moved by a tenth of its sides, 20 pixels at most.
     fn first(&self, small: &[f32], bounds: &Tensor, dice: &mut Dice) -> Result<Asked> {
-        let quarter = self.image_size / 4;
+        let quarter = self.cfg.image_size / 4;
         let inside: Vec<usize> = (0..small.len()).filter(|at| small[*at] > 128.).collect();
         let picked = if dice.chance(0.5) { dice.pick(&inside).copied() } else { None };
         Ok(match picked {
@@ -146,7 +147,7 @@ impl SamLearner {
             }
             None => {
                 let corners = bounds.flatten_all()?.to_vec1::<f32>()?;
-                let most = f64::from(self.image_size as f32 - 1.);
+                let most = f64::from(self.cfg.image_size as f32 - 1.);
                 let mut moved = |at: usize| {
                     let side = f64::from(corners[2 + at % 2] - corners[at % 2]);
                     let by = (0.1 * side * dice.normal()).clamp(-20., 20.);
@@ -167,7 +168,7 @@ impl SamLearner {
         bounds: &Tensor,
         chance: &mut Chance,
     ) -> Result<crate::sam2::Terms> {
-        let quarter = self.image_size / 4;
+        let quarter = self.cfg.image_size / 4;
         let small = numbers(&(label * 255.)?, quarter)?;
         let truth: Vec<f32> = small.iter().map(|v| f32::from(u8::from(*v > 128.))).collect();
         let truth = Tensor::from_vec(truth, (1, quarter, quarter), &self.device)?;
@@ -197,7 +198,7 @@ impl SamLearner {
 
     /// Logits at the size of the input.
     fn enlarged(&self, masks: &Tensor) -> Result<Tensor> {
-        Ok(seg_ops::resize(masks, (self.image_size, self.image_size), &Resize::bilinear())?)
+        Ok(seg_ops::resize(masks, (self.cfg.image_size, self.cfg.image_size), &Resize::bilinear())?)
     }
 }
 
@@ -212,8 +213,8 @@ impl Learner for SamLearner {
 
     fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
         let bounds = Tensor::new(&[label_bounds(example)?], &self.device)?;
-        let image = normalised(&example.image, self.image_size, &self.device)?;
-        let label = square(&planes(&example.mask, &self.device)?, self.image_size)?;
+        let image = normalised(&example.image, self.cfg.image_size, &self.device)?;
+        let label = square(&planes(&example.mask, &self.device)?, self.cfg.image_size)?;
         let size = Tensor::new(&[[example.mask.width, example.mask.height]], &Device::Cpu)?;
         Ok(vec![image, label, bounds, size])
     }
@@ -231,7 +232,11 @@ impl Learner for SamLearner {
     }
 
     fn image_size(&self) -> usize {
-        self.image_size
+        self.cfg.image_size
+    }
+
+    fn architecture(&self) -> Option<Architecture> {
+        Some(Architecture::Sam(Box::new(self.cfg.clone())))
     }
 
     fn takes_prompts(&self) -> bool {

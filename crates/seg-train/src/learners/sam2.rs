@@ -16,6 +16,7 @@ use seg_data::training::Dice;
 use seg_data::training::transform::PreparedClip;
 use seg_layers::Dropout;
 use seg_models::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
+use seg_models::registry::Architecture;
 use seg_models::sam2::Sam2Version;
 use seg_models::sam2::video::{Sam2VideoConfig, Sam2VideoModel};
 use serde::Deserialize;
@@ -148,6 +149,10 @@ impl Learner for Sam2Learner {
         self.net.image_model().image_size()
     }
 
+    fn architecture(&self) -> Option<Architecture> {
+        Some(Architecture::Sam2(Box::new(self.net.config().clone())))
+    }
+
     fn takes_prompts(&self) -> bool {
         true
     }
@@ -180,13 +185,7 @@ impl Learner for Sam2Learner {
                 let terms = self.objective.forward(&prediction.clicks, &masks.narrow(0, t, 1)?.squeeze(1)?)?;
                 sum = Some(match sum {
                     None => terms,
-                    Some(sum) => Terms {
-                        mask: (sum.mask + terms.mask)?,
-                        dice: (sum.dice + terms.dice)?,
-                        iou: (sum.iou + terms.iou)?,
-                        class: (sum.class + terms.class)?,
-                        total: (sum.total + terms.total)?,
-                    },
+                    Some(sum) => sum.plus(&terms)?,
                 });
             }
         }

@@ -10,6 +10,7 @@ use crate::{Result, TrainError};
 use fs4::{FileExt, TryLockError};
 use seg_checkpoints::write_safetensors;
 use seg_data::output::{Overwrite, create_folder, write};
+use seg_models::registry::Architecture;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -85,6 +86,9 @@ impl Folder {
                 return refuse(about_path, problem);
             }
         }
+        if !there && run.group.rank() == 0 {
+            writable(&run.out)?;
+        }
         let about = match there {
             true => None,
             false => Some(About {
@@ -132,7 +136,7 @@ impl Folder {
     /// Writes the whole state dict under its official names: running means in place of weights, where there are any.
     pub(super) fn write_weights(&self, name: &str, run: &Run, ema: Option<&Ema>, step: u64) -> Result<()> {
         let _means = ema.map(|ema| Swapped::new(run, ema)).transpose()?;
-        let metadata = BTreeMap::from([
+        let mut metadata = BTreeMap::from([
             ("system".to_owned(), run.recipe.system.as_str().to_owned()),
             ("step".to_owned(), step.to_string()),
             ("trained_by".to_owned(), VERSION.to_owned()),
@@ -140,7 +144,21 @@ impl Folder {
             // what it has learnt at: `hrseg segment` asks it at the same
             ("image_size".to_owned(), run.learner.image_size().to_string()),
         ]);
+        if let Some(made) = run.learner.architecture() {
+            let text =
+                made.to_text().map_err(|e| TrainError::Run { path: self.out.clone(), problem: e.to_string() })?;
+            metadata.insert(Architecture::KEY.into(), text);
+        }
         Ok(write_safetensors(self.out.join(name), &run.learner.weights().state(), &metadata)?)
+    }
+}
+
+/// Refuses a folder that could not be made or written into, before a long proof finds out.
+fn writable(out: &Path) -> Result<()> {
+    let there = out.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    match tempfile::Builder::new().prefix(".hrseg-").tempfile_in(there) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(TrainError::io(there, "write into it")(error.kind().into())),
     }
 }
 
