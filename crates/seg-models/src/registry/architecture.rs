@@ -157,7 +157,7 @@ impl Architecture {
             Self::Sam2(_) => matches!(name, ModelName::Sam2(..)),
             Self::PiSam(_) => matches!(name, ModelName::PiSam(_)),
             Self::IsNet(_) => matches!(name, ModelName::IsNet | ModelName::SamIsNet),
-            Self::DisSam(_) => name == ModelName::DisSam,
+            Self::DisSam(_) => matches!(name, ModelName::DisSam | ModelName::DisSamSmall),
             Self::Sam2Unet(_) => name == ModelName::Sam2Unet,
             Self::Sam2Unext(_) => name == ModelName::Sam2Unext,
             Self::MgdSam2(_) => name == ModelName::MgdSam2,
@@ -186,7 +186,7 @@ impl ModelName {
             Self::IsNet | Self::SamIsNet => {
                 Architecture::IsNet(DichotomousSizes { net: IsNetConfig::is_net(), image_size })
             }
-            Self::DisSam => Architecture::DisSam(DichotomousSizes { net: IsNetConfig::dis_sam(), image_size }),
+            Self::DisSam | Self::DisSamSmall => Architecture::DisSam(DichotomousSizes { net: IsNetConfig::dis_sam(), image_size }),
             Self::Sam2Unet => {
                 Architecture::Sam2Unet(Box::new(Sam2UnetConfig { image_size, ..Sam2UnetConfig::large() }))
             }
