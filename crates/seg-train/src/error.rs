@@ -112,7 +112,7 @@ pub enum TrainError {
     #[error(transparent)]
     Model(Box<seg_models::Error>),
     /// A tensor operation failed.
-    #[error(transparent)]
+    #[error("{}", first_line(.0))]
     Candle(#[from] candle_core::Error),
 }
 
@@ -134,6 +134,11 @@ impl TrainError {
         let path = path.to_path_buf();
         move |source| Self::Io { path, action, source }
     }
+}
+
+/// Without the backtrace that candle writes behind its message.
+fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// At most this many names are told.

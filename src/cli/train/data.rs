@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use seg_data::training::folders::{Found, Part, choose, find, named};
+use seg_data::training::folders::{Found, Pairs, Part, Reading, choose, find, named};
 use seg_data::training::procedural::{Procedural, ProceduralClips, Split};
 use seg_data::training::{Examples, PairedFolder, Source, Stills};
 use seg_train::recipe::Recipe;
@@ -45,11 +45,45 @@ pub fn open(
         ))
         .into());
     }
-    let usage = |error: seg_data::DataError| UsageError(error.to_string());
+    as_learnt(argument, folder(argument, layout, common)?, recipe)
+}
+
+/// A folder in two parts: what is learnt from, and `part` of it that is measured on.
+pub fn divided(
+    argument: &str,
+    part: f64,
+    layout: Option<&str>,
+    recipe: &Recipe,
+    common: &Common,
+) -> anyhow::Result<(Source, Source)> {
+    if !(part > 0. && part < 1.) {
+        return Err(UsageError(format!("--hold-out is {part}, expected a part above 0 and below 1: 0.1")).into());
+    }
+    let sentences = layout.is_some_and(|layout| clips::LAYOUTS.contains(&layout)) || recipe.system.takes_sentences();
+    if sentences || procedural(argument).is_some() {
+        let problem = format!(
+            "--hold-out takes pictures out of a folder of pictures and masks; {argument} has held-out ones of its own, or takes --val"
+        );
+        return Err(UsageError(problem).into());
+    }
+    let (rest, held) = folder(argument, layout, common)?.hold_out(part, recipe.seed).map_err(usage)?;
+    Ok((as_learnt(argument, rest, recipe)?, as_learnt(argument, held, recipe)?))
+}
+
+fn usage(error: seg_data::DataError) -> UsageError {
+    UsageError(error.to_string())
+}
+
+/// The pictures and masks of a folder.
+fn folder(argument: &str, layout: Option<&str>, common: &Common) -> Result<PairedFolder, UsageError> {
     let layout = layout.map(named).transpose().map_err(usage)?;
     let folder = PairedFolder::open(argument, layout.as_ref(), None).map_err(usage)?;
-    let reading = seg_data::training::folders::Reading { limits: common.limits(), ..Default::default() };
-    let folder = Arc::new(folder.reading(reading));
+    Ok(folder.reading(Reading { limits: common.limits(), ..Reading::default() }))
+}
+
+/// Pictures as the recipe's system takes them.
+fn as_learnt(argument: &str, folder: PairedFolder, recipe: &Recipe) -> anyhow::Result<Source> {
+    let folder = Arc::new(folder);
     match recipe.frames() {
         None => Ok(Source::Pictures(folder)),
         Some(1) => Ok(Source::Clips(Arc::new(Stills(folder)))),
@@ -75,7 +109,6 @@ pub fn procedural(argument: &str) -> Option<Option<&str>> {
 }
 
 fn source(spec: Option<&str>, purpose: Purpose, recipe: &Recipe) -> anyhow::Result<Source> {
-    let usage = |error: seg_data::DataError| UsageError(error.to_string());
     let (length, split) = match purpose {
         Purpose::Learning => (None, Split::Training),
         Purpose::Measuring => (Some(recipe.validation.examples), Split::HeldOut),
@@ -118,13 +151,17 @@ pub fn notes(args: &TrainArgs, measures: bool) -> Vec<String> {
         let found = choose(Path::new(argument), parts(argument, args), None).ok()?;
         found.images.canonicalize().ok()
     };
+    for argument in [Some(&args.data), args.val.as_ref()].into_iter().flatten() {
+        notes.extend(unpaired(argument, args));
+    }
     match &args.val {
         Some(val) if procedural(val).is_none() && pictures(val).is_some_and(|at| pictures(&args.data) == Some(at)) => {
             notes.push("--val has the pictures of --data: its scores say nothing about new ones".into());
         }
         _ if measures => {}
         _ => {
-            notes.push("no --val: nothing is measured, and there will be no best.safetensors".into());
+            let way = "give some by --val, or take some out by --hold-out 0.1";
+            notes.push(format!("no --val: nothing is measured, and there will be no best.safetensors; {way}"));
             let held_out = parts(&args.data, args).into_iter().find(|part| part.split.part == Part::Validation);
             let folder = held_out.as_ref().and_then(|part| part.images.parent());
             notes
@@ -132,6 +169,37 @@ pub fn notes(args: &TrainArgs, measures: bool) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Files of a folder that are in no pair.
+fn unpaired(argument: &str, args: &TrainArgs) -> Vec<String> {
+    let found = choose(Path::new(argument), parts(argument, args), None).ok();
+    let Some(pairs) = found.and_then(|found| Pairs::of(found).ok()) else { return Vec::new() };
+    let told = |files: Vec<&PathBuf>, what: [&str; 2]| {
+        let names = files.iter().take(5).map(|file| file.file_name().unwrap_or_default().to_string_lossy());
+        let names = names.collect::<Vec<_>>().join(", ");
+        let more = if files.len() > 5 { ", …" } else { "" };
+        let what = what[usize::from(files.len() > 1)];
+        (!files.is_empty())
+            .then(|| format!("{argument}: {} {what}: {names}{more}; `hrseg data check` looks closer", files.len()))
+    };
+    [
+        told(
+            pairs.lone_images.iter().collect(),
+            ["picture has no mask and is left out", "pictures have no mask and are left out"],
+        ),
+        told(
+            pairs.lone_masks.iter().collect(),
+            ["mask has no picture and is left out", "masks have no picture and are left out"],
+        ),
+        told(
+            pairs.twice.iter().flatten().collect(),
+            ["file of one stem is left out", "files have a stem that is there twice, and are left out"],
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The parts of a folder, where it can be looked into.

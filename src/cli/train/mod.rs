@@ -6,6 +6,7 @@ mod clips;
 pub(super) mod data;
 mod plan;
 pub mod recipes;
+mod room;
 mod signals;
 mod watch;
 
@@ -15,6 +16,7 @@ pub use bench::time;
 use std::sync::Arc;
 
 use candle_core::Device;
+use seg_data::DataError;
 use seg_data::training::{Source, Transforms};
 use seg_ops::AllReduce;
 use seg_train::TrainError;
@@ -23,7 +25,9 @@ use seg_train::learners::{Learner, learner_among};
 use seg_train::parallel::{Group, Launch, agree};
 use seg_train::recipe::Recipe;
 use seg_train::run::Run;
+use seg_train::store::Store;
 
+use super::common::in_one_line;
 use super::progress::Progress;
 use super::segment::load::find;
 use super::segment::watch_interrupts;
@@ -80,8 +84,13 @@ fn in_a_group(args: &TrainArgs, common: &Common, launch: &Launch) -> anyhow::Res
         error => error.into(),
     })?;
     let sums = group.sums();
+    // until the first step is done
+    let guard = agree(sums.as_ref(), room::Guard::new(args.memory).map_err(anyhow::Error::from))?;
     let run = agree(sums.as_ref(), made_of(args, common, &device, &sums))?;
-    let outcome = train(args, common, &run, launch)?;
+    if !args.resume {
+        agree(sums.as_ref(), guard.check(&run))?;
+    }
+    let outcome = train(args, common, &run, launch, guard)?;
     group.leave();
     Ok(outcome)
 }
@@ -91,12 +100,18 @@ fn made_of(args: &TrainArgs, common: &Common, device: &Device, group: &Arc<dyn A
     let recipe = recipes::read(&args.recipe, &args.set)?;
     data::refuse_as_output(args)?;
     let layout = args.layout.as_deref();
-    let data = data::open(&args.data, layout, data::Purpose::Learning, &recipe, common)?;
+    let (data, held) = match args.hold_out {
+        Some(part) => {
+            data::divided(&args.data, part, layout, &recipe, common).map(|(rest, held)| (rest, Some(held)))?
+        }
+        None => (data::open(&args.data, layout, data::Purpose::Learning, &recipe, common)?, None),
+    };
     let data = recipe.examples(data).map_err(|error| UsageError(error.to_string()))?;
     let validation = args.val.as_ref().map(|val| data::open(val, layout, data::Purpose::Measuring, &recipe, common));
-    let validation = match validation {
-        Some(validation) => Some(validation?),
-        None => data::held_out(&args.data, &recipe)?,
+    let validation = match (validation, held) {
+        (Some(validation), _) => Some(validation?),
+        (None, Some(held)) => Some(held),
+        (None, None) => data::held_out(&args.data, &recipe)?,
     };
     if data.is_empty() {
         return Err(UsageError(format!("{}: no pairs of an image and a mask to learn from", args.data)).into());
@@ -116,7 +131,7 @@ fn made_of(args: &TrainArgs, common: &Common, device: &Device, group: &Arc<dyn A
     Ok(run)
 }
 
-fn train(args: &TrainArgs, common: &Common, run: &Run, launch: &Launch) -> anyhow::Result<Outcome> {
+fn train(args: &TrainArgs, common: &Common, run: &Run, launch: &Launch, guard: room::Guard) -> anyhow::Result<Outcome> {
     if args.dry_run {
         return plan::show(run, common);
     }
@@ -125,7 +140,8 @@ fn train(args: &TrainArgs, common: &Common, run: &Run, launch: &Launch) -> anyho
     let mut onlooker = match launch.rank {
         0 => Onlooker::new(run, common.json),
         _ => Onlooker::silent(process(launch)),
-    };
+    }
+    .with_guard(guard);
     data::notes(args, run.validation.is_some()).iter().for_each(|note| onlooker.say(note));
     if let Some(note) = plan::prompts_unseen(run) {
         onlooker.say(&note);
@@ -134,13 +150,30 @@ fn train(args: &TrainArgs, common: &Common, run: &Run, launch: &Launch) -> anyho
         onlooker.say(&note);
     }
     plan::starts_from(run).iter().for_each(|line| onlooker.say(line));
-    let ended = run.train(args.resume, &stop, &mut onlooker)?;
+    let ended = run.train(args.resume, &stop, &mut onlooker).map_err(|error| with_way_on(error, run))?;
     if let Some(cache) = &run.embeddings {
         let counts = cache.counts();
         onlooker.say(&format!("embeddings: {} made, {} found", counts.made, counts.found));
     }
     onlooker.ended(&ended, &run.out)?;
     Ok(if ended.complete { Outcome::Done } else { Outcome::SomeFailed })
+}
+
+/// An error that a run has ended with, and from where it can go on.
+fn with_way_on(error: TrainError, run: &Run) -> anyhow::Error {
+    let stored = |error: &anyhow::Error| {
+        let full = |cause: &(dyn std::error::Error + 'static)| {
+            matches!(cause.downcast_ref(), Some(DataError::DiskFull { .. }))
+        };
+        error.chain().any(|cause| cause.is::<std::io::Error>() || full(cause))
+    };
+    let all = Store::new(&run.out, run.recipe.checkpoint.keep).all().unwrap_or_default();
+    let step = all.last().and_then(|newest| newest.file_name()?.to_str()?.parse::<u64>().ok());
+    let error = anyhow::Error::from(error);
+    match step.filter(|_| stored(&error)) {
+        Some(step) => anyhow::anyhow!("{}; step {step} is saved, and --resume goes on from there", in_one_line(&error)),
+        None => error,
+    }
 }
 
 /// The folder of embeddings, where one is asked for.

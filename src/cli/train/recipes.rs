@@ -18,6 +18,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("mpg-sam2-pretrain", include_str!("../../../recipes/mpg-sam2-pretrain.toml")),
     ("mpg-sam2", include_str!("../../../recipes/mpg-sam2.toml")),
     ("sam2", include_str!("../../../recipes/sam2.toml")),
+    ("own-photos", include_str!("../../../recipes/own-photos.toml")),
     ("sam2-unet-small", include_str!("../../../recipes/small/sam2-unet.toml")),
     ("sam2-unext-small", include_str!("../../../recipes/small/sam2-unext.toml")),
     ("mgd-sam2-small", include_str!("../../../recipes/small/mgd-sam2.toml")),

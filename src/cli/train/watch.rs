@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use seg_train::run::{Ended, Run, Scores, Stepped, Watch};
 
+use super::room::Guard;
 use crate::cli::common::say;
 use crate::cli::progress::bar;
 
@@ -28,6 +29,8 @@ pub struct Onlooker {
     scores: Option<(u64, Scores)>,
     /// Of several processes that train together one that is not the first: it says only what it alone knows, after this name.
     silent: Option<String>,
+    /// Until the first step is done.
+    guard: Option<Guard>,
 }
 
 impl Onlooker {
@@ -35,7 +38,22 @@ impl Onlooker {
     pub fn new(run: &Run, json: bool) -> Self {
         let bar = bar(run.length().steps);
         let unit = if run.recipe.frames().is_some_and(|frames| frames > 1) { "clips" } else { "images" };
-        Self { unit, bar, json, last_line: Instant::now(), loss: None, seconds: None, scores: None, silent: None }
+        Self {
+            unit,
+            bar,
+            json,
+            last_line: Instant::now(),
+            loss: None,
+            seconds: None,
+            scores: None,
+            silent: None,
+            guard: None,
+        }
+    }
+
+    /// Which keeps the guard over the memory until the first step is done.
+    pub fn with_guard(self, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..self }
     }
 
     /// Of a process that is not the first.
@@ -50,6 +68,7 @@ impl Onlooker {
             seconds: None,
             scores: None,
             silent: Some(name),
+            guard: None,
         }
     }
 
@@ -121,6 +140,7 @@ impl Watch for Onlooker {
     }
 
     fn stepped(&mut self, step: &Stepped) {
+        self.guard = None;
         let seconds = follow(&mut self.seconds, step.seconds, step.step);
         if let Some(loss) = step.loss {
             follow(&mut self.loss, loss, step.step);

@@ -42,6 +42,9 @@ const STARTERS: [Names; 4] = [
     Names { starter: Starter::Pmi, rank: "PMI_RANK", ranks: &["PMI_SIZE"], local_rank: "MPI_LOCALRANKID" },
 ];
 
+/// What tells a process that Slurm started of the others, by `srun --mpi=pmix` or `--mpi=pmi2`.
+const TOLD_BY_SLURM: [&str; 3] = ["PMIX_NAMESPACE", "PMIX_RANK", "PMI_FD"];
+
 /// More processes than this are a mistake.
 const MOST: usize = 65536;
 
@@ -58,13 +61,16 @@ pub struct Launch {
     pub starter: Option<Starter>,
     /// The variable that says how many there are, for messages.
     pub variable: &'static str,
+    /// Whether MPI can find the others: Slurm tells it only where it is asked to.
+    pub told: bool,
     /// Host and port at which the first process can be met, where they are known.
     pub meeting: Option<(String, u16)>,
 }
 
 impl Launch {
     /// One process, started by hand.
-    pub const ALONE: Self = Self { rank: 0, ranks: 1, local_rank: 0, starter: None, variable: "", meeting: None };
+    pub const ALONE: Self =
+        Self { rank: 0, ranks: 1, local_rank: 0, starter: None, variable: "", told: true, meeting: None };
 
     /// What the environment says. Without a starter's variables there is one process.
     ///
@@ -98,7 +104,8 @@ impl Launch {
             let port =
                 variable("MASTER_PORT").map(|port| port.parse().map_err(|_| wrong("MASTER_PORT", &port, "a port")));
             let meeting = variable("MASTER_ADDR").zip(port.transpose()?);
-            return Ok(Self { rank, ranks, local_rank, starter: Some(starter), variable: count_name, meeting });
+            let told = starter != Starter::Slurm || TOLD_BY_SLURM.iter().any(|name| variable(name).is_some());
+            return Ok(Self { rank, ranks, local_rank, starter: Some(starter), variable: count_name, told, meeting });
         }
         Ok(Self::ALONE)
     }
@@ -134,6 +141,8 @@ mod tests {
         assert_eq!(numbers(found), (Some(Starter::Torchrun), 3, 4, 1));
         let slurm = [("SLURM_PROCID", "1"), ("SLURM_NTASKS", "2"), ("SLURM_LOCALID", "0")];
         assert_eq!(numbers(read(&slurm).unwrap()), (Some(Starter::Slurm), 1, 2, 0));
+        let by_pmix = [&slurm[..], &[("PMIX_NAMESPACE", "slurm.pmix.4.0")]].concat();
+        assert_eq!([&slurm[..], &by_pmix].map(|told| read(told).unwrap().told), [false, true]);
         // a step of one task in a job of two
         let step = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "2"), ("SLURM_STEP_NUM_TASKS", "1")];
         assert_eq!(numbers(read(&step).unwrap()), (Some(Starter::Slurm), 0, 1, 0));

@@ -86,6 +86,9 @@ impl Folder {
                 return refuse(about_path, problem);
             }
         }
+        if !there && run.group.rank() == 0 {
+            writable(&run.out)?;
+        }
         let about = match there {
             true => None,
             false => Some(About {
@@ -147,6 +150,15 @@ impl Folder {
             metadata.insert(Architecture::KEY.into(), text);
         }
         Ok(write_safetensors(self.out.join(name), &run.learner.weights().state(), &metadata)?)
+    }
+}
+
+/// Refuses a folder that could not be made or written into, before a long proof finds out.
+fn writable(out: &Path) -> Result<()> {
+    let there = out.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    match tempfile::Builder::new().prefix(".hrseg-").tempfile_in(there) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(TrainError::io(there, "write into it")(error)),
     }
 }
 

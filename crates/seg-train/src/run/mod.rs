@@ -249,8 +249,9 @@ impl Run {
                         );
                         return agree(group, Err(TrainError::Run { path: self.out.clone(), problem }));
                     }
-                    if !matches!(error, TrainError::Elsewhere) {
-                        watch.note(&format!("{error}; the step is left out"));
+                    let text = format!("{error}; the step is left out");
+                    if !matches!(error, TrainError::Elsewhere) && told.insert(text.clone()) {
+                        watch.note(&text);
                     }
                 }
             }
@@ -267,6 +268,8 @@ impl Run {
             });
             let due = |every: u64| every > 0 && entry.step.is_multiple_of(every);
             let last = entry.step == length.steps;
+            // nothing that has perhaps gone astray takes the place of what was saved before
+            let sound = left_out == 0;
             let measures = self.validation.as_ref().filter(|_| first && (last || due(self.recipe.validation.every)));
             if let Some(examples) = measures {
                 let measured = self.measured(examples, ema.as_ref(), entry.step);
@@ -282,14 +285,14 @@ impl Run {
                 let watched = &self.recipe.validation.watch;
                 let value = scores.values.get(watched).copied().ok_or_else(|| scores.unknown(watched))?;
                 // nor is it the best of what learns while steps are left out
-                if left_out == 0 && entry.best.is_none_or(|(best, _)| better(watched, value, best)) {
+                if sound && entry.best.is_none_or(|(best, _)| better(watched, value, best)) {
                     entry.best = Some((value, entry.step));
                     folder.write_weights("best.safetensors", self, ema.as_ref(), entry.step)?;
                 }
             }
             log.iter_mut().try_for_each(|log| log.add(line.clone()))?;
             stopping = group.any(stop.load(Ordering::Relaxed))?;
-            if last || due(self.recipe.checkpoint.every) || stopping {
+            if last || stopping || (sound && due(self.recipe.checkpoint.every)) {
                 self.compare(&trained, entry.step, &folder.digest)?;
                 if let Some(log) = &log {
                     store.save(&self.saved(&entry, &optimiser, ema.as_ref())?)?;
@@ -332,7 +335,13 @@ impl Run {
         if let Some(ema) = &mut ema {
             ema.load_state(&saved.state)?;
         }
-        note(&format!("going on from step {} of {}", saved.entry.step, length.steps));
+        match saved.entry.step >= length.steps {
+            false => note(&format!("going on from step {} of {}", saved.entry.step, length.steps)),
+            true => note(&format!(
+                "nothing is left to do: the run has {} steps, and `length` is {}",
+                saved.entry.step, length.steps
+            )),
+        }
         let entry = Entry { digests: Default::default(), ..saved.entry };
         Ok(Begun { folder, store, trained, optimiser, ema, entry, fresh: false })
     }

@@ -69,7 +69,8 @@ pub(super) fn step(
             Ok(losses) => Some(losses),
             // what is left of a batch may be too little for a batch norm
             Err(error) if few && !norms_together => {
-                problem = Some(error);
+                let left = format!("only {} can be used of a batch, which is too little: {error}", names.join(", "));
+                problem = Some(TrainError::Run { path: "the data".into(), problem: left });
                 None
             }
             Err(error) => return Err(error),
