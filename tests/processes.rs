@@ -11,37 +11,7 @@ use std::process::Output;
 use training::{Folder, SMALL, done, text};
 
 /// A training of seconds, with batch norms over all processes.
-///
-/// Adam's `eps` is large: with the usual one, a gradient that is nothing but rounding would move its weight as far as any other.
-const RECIPE: &str = r#"
-system = "sam2-unet"
-length = { steps = 6 }
-clip = 1.0
-ema = 0.9
-sync_batch_norm = true
-[model]
-trunk = { embed_dim = 8, num_heads = 1, stages = [1, 1, 2, 1], global_att_blocks = [3], window_spec = [8, 4, 8, 4], window_pos_embed_bkg_spatial_size = 7 }
-image_size = 64
-channels = 8
-[rules]
-thaw = ["encoder.*"]
-[data]
-batch = 2
-[optimizer]
-eps = 1e-3
-[schedule]
-lr = 1e-2
-warm_up = 2
-curve = { kind = "cosine" }
-[validation]
-every = 0
-examples = 2
-pictures = 1
-[checkpoint]
-every = 2
-[probe]
-without_gradient = ["up4.*"]
-"#;
+const RECIPE: &str = include_str!("../crates/seg-train/tests/toy.toml");
 
 fn new() -> Folder {
     Folder::with(&[("r.toml", RECIPE), ("spec.toml", SMALL)])
