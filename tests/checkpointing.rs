@@ -60,7 +60,8 @@ fn check_nearly(recipe: &str, most: f32) {
     assert!(kept.len() > 100 && kept.keys().eq(again.keys()), "{recipe}");
     for (name, bits) in kept.iter().filter(|(name, _)| kept[*name] != again[*name]) {
         assert!(name.starts_with("gradient of "), "{recipe}: {name}");
-        let [kept, again] = [bits, &again[name]].map(|bits| bits.iter().map(|bits| f32::from_bits(*bits)).collect::<Vec<_>>());
+        let [kept, again] =
+            [bits, &again[name]].map(|bits| bits.iter().map(|bits| f32::from_bits(*bits)).collect::<Vec<_>>());
         let largest = kept.iter().fold(0f32, |most, value| most.max(value.abs()));
         let furthest = kept.iter().zip(&again).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(furthest <= most * largest, "{recipe}: {name}: {furthest} of {largest}");

@@ -57,6 +57,19 @@ pub struct Terms {
     pub total: Tensor,
 }
 
+impl Terms {
+    /// The sums of these and `others`.
+    pub(crate) fn plus(self, others: &Self) -> Result<Self> {
+        Ok(Self {
+            mask: (self.mask + &others.mask)?,
+            dice: (self.dice + &others.dice)?,
+            iou: (self.iou + &others.iou)?,
+            class: (self.class + &others.class)?,
+            total: (self.total + &others.total)?,
+        })
+    }
+}
+
 impl Objective {
     /// That of the published fine-tuning (`sam2.1_hiera_b+_MOSE_finetune.yaml`).
     pub const SAM2: Self = Self {

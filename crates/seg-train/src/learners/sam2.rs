@@ -185,13 +185,7 @@ impl Learner for Sam2Learner {
                 let terms = self.objective.forward(&prediction.clicks, &masks.narrow(0, t, 1)?.squeeze(1)?)?;
                 sum = Some(match sum {
                     None => terms,
-                    Some(sum) => Terms {
-                        mask: (sum.mask + terms.mask)?,
-                        dice: (sum.dice + terms.dice)?,
-                        iou: (sum.iou + terms.iou)?,
-                        class: (sum.class + terms.class)?,
-                        total: (sum.total + terms.total)?,
-                    },
+                    Some(sum) => sum.plus(&terms)?,
                 });
             }
         }

@@ -10,6 +10,16 @@ use std::collections::HashMap;
 pub struct Gradients(HashMap<TensorId, Tensor>);
 
 impl Gradients {
+    /// What one backward pass found for `vars`.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn of<'v>(pass: &GradStore, vars: impl IntoIterator<Item = &'v Var>) -> Result<Self> {
+        let mut gradients = Self::default();
+        gradients.add(pass, vars)?;
+        Ok(gradients)
+    }
+
     /// Adds what a backward pass found for `vars`; the rest of it is not looked at.
     ///
     /// # Errors

@@ -158,7 +158,7 @@ fn writable(out: &Path) -> Result<()> {
     let there = out.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
     match tempfile::Builder::new().prefix(".hrseg-").tempfile_in(there) {
         Ok(_) => Ok(()),
-        Err(error) => Err(TrainError::io(there, "write into it")(error)),
+        Err(error) => Err(TrainError::io(there, "write into it")(error.kind().into())),
     }
 }
 
