@@ -34,17 +34,27 @@ use super::segment::watch_interrupts;
 use super::{Common, DeviceArg, DtypeArg, Outcome, ToldElsewhere, UsageError};
 use watch::Onlooker;
 
-/// The recipe with files in the place of what it starts from by name: what `hrseg weights list` prints, or a file of the hub.
+/// Whether it names what is fetched: what `hrseg weights list` prints, or a file of the hub.
+fn is_name(start: &str) -> bool {
+    let named = start.starts_with("hub:") || seg_checkpoints::find(start).is_some();
+    named && !std::path::Path::new(start).exists()
+}
+
+/// The recipe with files in the place of what it starts from by name.
 fn with_files(recipe: &Recipe) -> anyhow::Result<Recipe> {
     let mut recipe = recipe.clone();
     let progress = Progress::new(0, false);
-    for start in recipe.start.values_mut() {
-        let named = start.starts_with("hub:") || seg_checkpoints::find(start).is_some();
-        if named && !std::path::Path::new(start).exists() {
-            *start = find("weights", Some(start), &progress)?.to_string_lossy().into_owned();
-        }
+    for start in recipe.start.values_mut().filter(|start| is_name(start)) {
+        *start = find("weights", Some(start), &progress)?.to_string_lossy().into_owned();
     }
     Ok(recipe)
+}
+
+/// The recipe without what would have to be fetched: sizes and times are the same without.
+fn without_names(recipe: &Recipe) -> Recipe {
+    let mut recipe = recipe.clone();
+    recipe.start.retain(|_, start| !is_name(start));
+    recipe
 }
 
 /// Runs the verb.
@@ -116,7 +126,8 @@ fn made_of(args: &TrainArgs, common: &Common, device: &Device, group: &Arc<dyn A
     if data.is_empty() {
         return Err(UsageError(format!("{}: no pairs of an image and a mask to learn from", args.data)).into());
     }
-    let learner = learner_among(&with_files(&recipe)?, device, group).map_err(|error| match error {
+    let begun = if args.dry_run { without_names(&recipe) } else { with_files(&recipe)? };
+    let learner = learner_among(&begun, device, group).map_err(|error| match error {
         TrainError::Recipe { .. } | TrainError::Setting { .. } => UsageError(error.to_string()).into(),
         error => anyhow::Error::from(error).context("the model cannot be built"),
     })?;
