@@ -51,7 +51,7 @@ impl Group {
             return Ok(Self::of(nccl::join(launch, device)?));
         }
         #[cfg(feature = "mpi")]
-        if launch.starter != Some(Starter::Torchrun) && launch.told {
+        if launch.starter != Some(Starter::Torchrun) {
             return Ok(Self::of(mpi::join(launch)?));
         }
         Err(launch.refused(unable(launch, device)))
@@ -88,9 +88,6 @@ fn unable(launch: &Launch, device: &Device) -> String {
         ),
         (_, _, true) => format!(
             "{started}; torchrun starts processes for NCCL alone (`--device cuda`, a build with `--features nccl`): on the CPU use mpirun, or srun --mpi=pmix"
-        ),
-        (true, _, false) if !launch.told => format!(
-            "{started}, and srun has told MPI nothing of the others: start it by srun --mpi=pmix (srun --mpi=list prints what there is), or by mpirun"
         ),
         _ => format!(
             "{started}; this build has no back end for them: build it with `--features mpi` for the CPU, `nccl` for GPUs"
