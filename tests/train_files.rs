@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use candle_core::Device;
 use hrseg::prelude::{LoadOptions, ModelName};
 use hrseg::seg_checkpoints::{Checkpoint, write_safetensors};
+use hrseg::seg_models::registry::Architecture;
 use serde_json::Value;
 use training::{Folder, done, text};
 
@@ -136,7 +137,7 @@ fn what_is_said_wrong_is_refused(folder: &Folder) {
         let metadata = Checkpoint::open(&path).unwrap().metadata().clone();
         let tensors: BTreeMap<_, _> =
             candle_core::safetensors::load(&path, &Device::Cpu).unwrap().into_iter().collect();
-        let said: Value = serde_json::from_str(&metadata["model"]).unwrap();
+        let said: Value = serde_json::from_str(&metadata[Architecture::KEY]).unwrap();
         let (mut leaves, mut refused) = (0, 0);
         let other = folder.path().join(recipe).join("other.safetensors");
         while changed(&mut said.clone(), &mut leaves.clone(), 0) {
@@ -145,7 +146,7 @@ fn what_is_said_wrong_is_refused(folder: &Folder) {
             let mut said = said.clone();
             changed(&mut said, &mut leaves.clone(), number);
             let mut metadata = metadata.clone();
-            metadata.insert("model".into(), said.to_string());
+            metadata.insert(Architecture::KEY.into(), said.to_string());
             write_safetensors(&other, &tensors, &metadata).unwrap();
             if let Err(error) = open(&other) {
                 assert!(!error.to_string().contains('\n'), "{error}");
@@ -153,6 +154,13 @@ fn what_is_said_wrong_is_refused(folder: &Folder) {
             }
             leaves += 1;
         }
+        // what others say in their metadata is their own
+        let mut metadata = metadata.clone();
+        metadata.remove(Architecture::KEY);
+        metadata.insert("model".into(), "ours".into());
+        write_safetensors(&other, &tensors, &metadata).unwrap();
+        let error = open(&other).unwrap_err().to_string();
+        assert!(!error.contains("metadata"), "{error}");
         assert!(leaves > 5 && refused > leaves / 2, "{recipe}: {leaves} numbers, {refused} refused");
     }
 }

@@ -215,7 +215,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// What a file of our own training says of its model cannot be.
-    #[error("{}: its metadata `model` says what cannot be: {problem}", path.display())]
+    #[error("{}: its metadata `hrseg_model` says what cannot be: {problem}", path.display())]
     Said {
         /// The file.
         path: std::path::PathBuf,

@@ -60,7 +60,8 @@ pub fn time(recipe: &str, changes: &[String], steps: u32, common: &Common) -> an
         let system = recipe.system.as_str();
         return Err(UsageError(format!("{system} learns from clips: time it by `hrseg train … --dry-run`")).into());
     }
-    let learner = learner(&super::without_names(&recipe), &common.device.open()?).context("the model cannot be built")?;
+    let learner =
+        learner(&super::without_names(&recipe), &common.device.open()?).context("the model cannot be built")?;
     let data = Source::Pictures(Arc::new(Still::new(learner.image_size() as u32)?));
     let as_it_is = Transforms { steps: Vec::new() };
     let (system, batch) = (recipe.system.as_str(), recipe.data.batch * recipe.data.accumulate);

@@ -75,7 +75,7 @@ const MAY_BE_ZERO: [&str; 13] = [
 
 impl Architecture {
     /// The key of a file's metadata.
-    pub const KEY: &str = "model";
+    pub const KEY: &str = "hrseg_model"; // others have `model`
 
     /// As the metadata of a file has it.
     ///

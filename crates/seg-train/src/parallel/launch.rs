@@ -61,7 +61,7 @@ pub struct Launch {
     pub starter: Option<Starter>,
     /// The variable that says how many there are, for messages.
     pub variable: &'static str,
-    /// Whether MPI can find the others: Slurm tells it only where it is asked to.
+    /// Whether the starter tells MPI of the others: Slurm does where it is asked to.
     pub told: bool,
     /// Host and port at which the first process can be met, where they are known.
     pub meeting: Option<(String, u16)>,

@@ -13,6 +13,15 @@ use std::time::{Duration, Instant};
 
 /// Joins the processes that `launch` tells of.
 pub(super) fn join(launch: &Launch) -> Result<Speaker> {
+    // Open MPI would end the process with a page of its own; others know more ways to find each other
+    let open_mpi = || mpi::environment::library_version().is_ok_and(|version| version.contains("Open MPI"));
+    if !launch.told && open_mpi() {
+        let Launch { rank, ranks, variable, .. } = launch;
+        return Err(launch.refused(format!(
+            "this is process {} of {ranks} ({variable} is {ranks}), and srun has told Open MPI nothing of the others: start it by srun --mpi=pmix (srun --mpi=list prints what there is), or by mpirun",
+            rank + 1
+        )));
+    }
     let launch = launch.clone();
     Speaker::start(move || {
         // the thread that starts MPI is the only one that uses it
