@@ -137,7 +137,8 @@ fn what_is_made_on_the_fly_can_be_kept() {
     let prompts: Value = serde_json::from_slice(&std::fs::read(sandbox.path("made/prompts.json")).unwrap()).unwrap();
     let mask = load_image(sandbox.path("made/gt/0001.png"), &Default::default()).unwrap().image;
     let inside = |x: f64, y: f64| mask.get_pixel(x as u32, y as u32).0[0] > 127;
-    let corners: Vec<f64> = prompts["0001.png"]["box"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    let corners: Vec<f64> =
+        prompts["0001.png"]["box"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
     let (x, y) = ((corners[0] + corners[2]) / 2., (corners[1] + corners[3]) / 2.);
     assert!(inside(x, y), "the box is around the disc: {corners:?}");
     // nothing is replaced unless asked for, and the same place gives the same picture

@@ -78,8 +78,8 @@ impl Hiera {
         self.one_by_one = one_by_one;
     }
 
-    /// Whether the backward pass computes again, instead of keeping it, what lies within a block's attention and the hook before it, and in the first two stages within
-    /// its perceptron: less memory, more time, the same gradients ([`seg_ops::checkpoint`], [`seg_ops::FeedForward::keep`]).
+    /// Whether the backward pass computes again, instead of keeping it, what lies within the hook before a block, in the first two stages what lies within the block, and in
+    /// the others its queries, keys and values: less memory, more time, the same gradients ([`seg_ops::checkpoint`], [`seg_ops::Attend::keep`], [`seg_ops::FeedForward::keep`]).
     pub fn set_checkpointing(&mut self, checkpointing: bool) {
         self.checkpointing = checkpointing;
     }
@@ -115,10 +115,18 @@ impl Hiera {
                 let _block = trace::part("blocks", i);
                 x = match &shared {
                     Some(hook) => {
-                        let (hook, again) = (Arc::clone(hook), block.clone());
-                        let attend = move |x: &[Tensor], _| again.attend(hook.before_block(i, x[0].clone())?);
                         // the first two stages have the largest maps and the least to compute
-                        block.feed_forward(seg_ops::checkpoint(&[&x], attend)?, stages >= 2)?
+                        let large = stages < 2;
+                        let hook = Arc::clone(hook);
+                        let x = if large || !block.attends_at_once() {
+                            let again = block.clone();
+                            let half = move |x: &[Tensor], _| again.attend(hook.before_block(i, x[0].clone())?);
+                            seg_ops::checkpoint(&[&x], half)?
+                        } else {
+                            let hooked = seg_ops::checkpoint(&[&x], move |x, _| hook.before_block(i, x[0].clone()))?;
+                            block.attend_kept(&hooked, false)?
+                        };
+                        block.feed_forward(x, !large)?
                     }
                     None => {
                         let x = hook.before_block(i, x)?;

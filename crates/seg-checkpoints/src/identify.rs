@@ -64,7 +64,7 @@ impl fmt::Display for Identity {
 }
 
 /// Every name that [`identify`] can give.
-const KNOWN: [&str; 24] = [
+const KNOWN: [&str; 25] = [
     "mobile-sam",
     "sam-vit-b",
     "sam-vit-l",

@@ -186,7 +186,9 @@ impl ModelName {
             Self::IsNet | Self::SamIsNet => {
                 Architecture::IsNet(DichotomousSizes { net: IsNetConfig::is_net(), image_size })
             }
-            Self::DisSam | Self::DisSamSmall => Architecture::DisSam(DichotomousSizes { net: IsNetConfig::dis_sam(), image_size }),
+            Self::DisSam | Self::DisSamSmall => {
+                Architecture::DisSam(DichotomousSizes { net: IsNetConfig::dis_sam(), image_size })
+            }
             Self::Sam2Unet => {
                 Architecture::Sam2Unet(Box::new(Sam2UnetConfig { image_size, ..Sam2UnetConfig::large() }))
             }

@@ -5,6 +5,16 @@ use crate::error::Result;
 use candle_core::{DType, Device, Error, Tensor};
 use std::sync::{Arc, Mutex};
 
+/// A weight and perhaps a bias, detached and contiguous: what a backward pass brings along.
+pub(super) struct Detached(pub Tensor, pub Option<Tensor>);
+
+impl Detached {
+    pub fn of((weight, bias): (&Tensor, Option<&Tensor>)) -> Result<Self> {
+        let plain = |t: &Tensor| t.detach().contiguous();
+        Ok(Self(plain(weight)?, bias.map(plain).transpose()?))
+    }
+}
+
 /// Gradients on their way from the function to those that they belong to.
 type Kept = Arc<Mutex<Vec<Option<Tensor>>>>;
 

@@ -1,21 +1,11 @@
 //! A transformer block's second half as one step of a training.
 
 use super::product::{column_sums, gradients, value};
-use super::{Wanted, attach_many, norm, pointwise};
+use super::{Detached, Wanted, attach_many, norm, pointwise};
 use crate::error::Result;
 use crate::{Activation, Epilogue, FeedForward};
 use candle_core::Tensor;
 use std::sync::Mutex;
-
-/// A weight and perhaps a bias, detached.
-struct Pair(Tensor, Option<Tensor>);
-
-impl Pair {
-    fn of((weight, bias): (&Tensor, Option<&Tensor>)) -> Result<Self> {
-        let plain = |t: &Tensor| t.detach().contiguous();
-        Ok(Self(plain(weight)?, bias.map(plain).transpose()?))
-    }
-}
 
 /// See [`crate::feed_forward`].
 pub(crate) fn feed_forward(x: &Tensor, f: &FeedForward<'_>) -> Result<Tensor> {
@@ -31,8 +21,8 @@ pub(crate) fn feed_forward(x: &Tensor, f: &FeedForward<'_>) -> Result<Tensor> {
     let there = there.map(|t| t.is_some());
 
     let (input, eps) = (x.detach().contiguous()?, f.eps);
-    let (scales, up, down) = (Pair::of(f.norm)?, Pair::of(f.up)?, Pair::of(f.down)?);
-    let rise = move |normed: &Tensor, up: &Pair, e| crate::linear(normed, &up.0, up.1.as_ref(), e);
+    let (scales, up, down) = (Detached::of(f.norm)?, Detached::of(f.up)?, Detached::of(f.down)?);
+    let rise = move |normed: &Tensor, up: &Detached, e| crate::linear(normed, &up.0, up.1.as_ref(), e);
     let normed = crate::layer_norm(&input, &scales.0, scales.1.as_ref(), eps)?;
     let (kept, active) = if f.keep {
         let hidden = rise(&normed, &up, Epilogue::NONE)?;

@@ -8,6 +8,7 @@ mod alloc;
 pub(crate) mod assembly;
 mod attach;
 mod attach_many;
+pub(crate) mod attend;
 pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod binary_cross_entropy;
@@ -63,6 +64,7 @@ mod winograd;
 
 pub(crate) use alloc::written;
 pub(crate) use attach::{Value, Wanted, attach_weighted, attach1, attach2, attach3};
+use attach_many::Detached;
 pub(crate) use attach_many::attach_many;
 pub(crate) use view::{Data, tracked};
 
