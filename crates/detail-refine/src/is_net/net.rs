@@ -108,7 +108,7 @@ impl IsNet {
             let name = format!("stage{}d", i + 1);
             let _span = trace::module(&name);
             let skip = maps.pop().ok_or_else(none)?;
-            x = run(stage, Input::Beside(x, skip), self.encoder.checkpointing, train)?;
+            x = run(stage, (Input::Beside, vec![x, skip]), self.encoder.checkpointing, train)?;
             observe_nhwc(observer, &name, &x)?;
             each(&x);
         }

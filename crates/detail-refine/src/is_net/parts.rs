@@ -49,8 +49,8 @@ impl Encoder {
             let name = format!("stage{}", i + 1);
             let _span = trace::module(&name);
             let map = match (stem.take(), maps.last()) {
-                (Some(x), _) => run(stage, Input::Stem(x), self.checkpointing, train)?,
-                (None, Some(above)) => run(stage, Input::Above(above.clone()), self.checkpointing, train)?,
+                (Some(x), _) => run(stage, (Input::Stem, vec![x]), self.checkpointing, train)?,
+                (None, Some(above)) => run(stage, (Input::Above, vec![above.clone()]), self.checkpointing, train)?,
                 (None, None) => break,
             };
             observe_nhwc(observer, &name, &map)?;
@@ -61,41 +61,45 @@ impl Encoder {
 }
 
 /// What a stage reads.
+#[derive(Clone, Copy)]
 pub(super) enum Input {
     /// The stem.
-    Stem(Tensor),
+    Stem,
     /// The stage above, which is halved.
-    Above(Tensor),
+    Above,
     /// The deeper stage of the decoder, and the encoder's map of the stage's own size.
-    Beside(Tensor, Tensor),
+    Beside,
 }
 
 impl Input {
-    fn forward(self, stage: &Rsu, train: Statistics<'_>) -> Result<Tensor> {
-        match self {
-            Self::Stem(x) => stage.forward_t(x, train),
-            Self::Above(x) => {
+    /// `maps` are one, or [`Self::Beside`] two.
+    fn forward(self, stage: &Rsu, mut maps: Vec<Tensor>, train: Statistics<'_>) -> Result<Tensor> {
+        match (self, maps.pop(), maps.pop()) {
+            (Self::Stem, Some(x), None) => stage.forward_t(x, train),
+            (Self::Above, Some(x), None) => {
                 let half = halve(&x)?;
                 drop(x);
                 stage.forward_t(half, train)
             }
-            Self::Beside(x, skip) => stage.forward_beside(x, skip, train),
+            (Self::Beside, Some(skip), Some(x)) => stage.forward_beside(x, skip, train),
+            _ => candle_core::bail!("IS-Net: a stage with other maps than it reads"),
         }
     }
 }
 
 /// `stage` of its input. With `checkpointing` only the maps that it is made of and the output are kept for the backward pass.
-pub(super) fn run(stage: &Rsu, input: Input, checkpointing: bool, train: Statistics<'_>) -> Result<Tensor> {
+pub(super) fn run(
+    stage: &Rsu,
+    (input, maps): (Input, Vec<Tensor>),
+    checkpointing: bool,
+    train: Statistics<'_>,
+) -> Result<Tensor> {
     if !checkpointing {
-        return input.forward(stage, train);
+        return input.forward(stage, maps, train);
     }
     let (stage, train) = (stage.clone(), KeptStatistics::from(train));
-    let (maps, again): (Vec<Tensor>, fn(&[Tensor]) -> Input) = match input {
-        Input::Stem(x) => (vec![x], |maps| Input::Stem(maps[0].clone())),
-        Input::Above(x) => (vec![x], |maps| Input::Above(maps[0].clone())),
-        Input::Beside(x, skip) => (vec![x, skip], |maps| Input::Beside(maps[0].clone(), maps[1].clone())),
-    };
-    seg_ops::checkpoint(&maps.iter().collect::<Vec<_>>(), move |maps, pass| again(maps).forward(&stage, train.on(pass)))
+    let again = move |maps: &[Tensor], pass| input.forward(&stage, maps.to_vec(), train.on(pass));
+    seg_ops::checkpoint(&maps.iter().collect::<Vec<_>>(), again)
 }
 
 /// `side1` to `side6`: a 3×3 convolution to one channel, bilinear to the input's size, sigmoid.

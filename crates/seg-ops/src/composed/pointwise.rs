@@ -1,6 +1,6 @@
+use super::widen;
 use crate::error::Result;
 use crate::{Activation, Epilogue};
-use super::widen;
 use candle_core::Tensor;
 
 /// See [`crate::activate`].
