@@ -20,6 +20,9 @@ pub enum Statistics<'a> {
     BatchAgain,
     /// As [`Self::Across`], likewise.
     AcrossAgain(&'a Arc<dyn AllReduce>),
+    /// The running ones. Norms that learn and are the identity, because a file has folded them into their convolutions, become norms of the batches of all processes
+    /// together that change nothing: the same answers, from which train mode can go on.
+    Unfold(Option<&'a Arc<dyn AllReduce>>),
 }
 
 /// [`Statistics`] to keep for a pass that is made again.
@@ -48,7 +51,7 @@ impl KeptStatistics {
 impl Statistics<'_> {
     /// Whether they are those of batches.
     pub fn of_batch(self) -> bool {
-        !matches!(self, Self::Running)
+        !matches!(self, Self::Running | Self::Unfold(_))
     }
 }
 
@@ -57,7 +60,8 @@ impl<'a> Statistics<'a> {
     fn group(self) -> Option<&'a Arc<dyn AllReduce>> {
         match self {
             Self::Across(group) | Self::AcrossAgain(group) => Some(group),
-            _ => None,
+            Self::Unfold(group) => group,
+            Self::Running | Self::Batch | Self::BatchAgain => None,
         }
     }
 }
@@ -147,6 +151,50 @@ impl BatchNorm {
             bias: Some((wide(&self.bias)? + (shift * scale)?)?.to_dtype(dtype)?),
             params: conv.params,
         })
+    }
+
+    /// Whether mean and scale are those of no norm at all.
+    fn is_identity(&self) -> Result<bool> {
+        let (scale, mean) = self.scale_and_mean()?;
+        let most = |t: Tensor| t.to_dtype(DType::F64)?.abs()?.max_all()?.to_scalar::<f64>();
+        // a fresh norm's scale is 5e-6 below 1
+        Ok(most(mean)? == 0. && most((scale - 1.)?)? < 1e-6)
+    }
+
+    /// The convolution of `x` with this norm behind it by the running statistics, and what follows; a norm that learns and is the identity becomes one of the statistics of
+    /// what it is given, with which it gives the same. No gradient comes of it.
+    pub(crate) fn unfold_behind(
+        &self,
+        conv: &Conv2d,
+        x: &Tensor,
+        epilogue: Epilogue<'_>,
+        train: Statistics<'_>,
+    ) -> Result<Tensor> {
+        let [weight, gamma, beta] = [&conv.weight, &self.weight, &self.bias].map(Tensor::detach);
+        let plain = Conv2d { weight, bias: conv.bias.as_ref().map(Tensor::detach), params: conv.params };
+        let x = x.detach();
+        if self.weight.is_variable() && self.bias.is_variable() && self.is_identity()? {
+            let parts = ConvBatchNorm {
+                weight: &plain.weight,
+                bias: plain.bias.as_ref(),
+                gamma: &gamma,
+                beta: &beta,
+                eps: Self::EPS,
+                params: &conv.params,
+                epilogue: Epilogue::NONE,
+                across: train.group(),
+            };
+            let BatchNormed { mean, variance, .. } = seg_ops::conv_batch_norm(&x, None, &parts)?;
+            let scale = (wide(&gamma)? * (wide(&self.running_var())? + Self::EPS)?.sqrt()?.recip()?)?;
+            let set = |weight: &Tensor, value: Tensor| Var::from_tensor(weight)?.set(&value.to_dtype(weight.dtype())?);
+            set(&self.bias, (wide(&beta)? + (&scale * wide(&mean)?)?)?)?;
+            set(&self.weight, (scale * (wide(&variance)? + Self::EPS)?.sqrt()?)?)?;
+            self.running_mean.set(&mean)?;
+            self.running_var.set(&variance)?;
+        }
+        let folded = self.fold_into(&plain)?;
+        let folded = Conv2d { weight: folded.weight.detach(), bias: folded.bias.map(|b| b.detach()), ..folded };
+        folded.forward_with(&x, epilogue)
     }
 
     /// `[..., C]` normalised: with the running statistics, or in train mode, unless it is frozen, with its own, which move the running ones by a tenth.

@@ -94,6 +94,9 @@ impl Conv2dBn {
     ) -> Result<Tensor> {
         let train = train.into();
         let (conv, norm) = match &self.0 {
+            Parts::Apart(conv, norm) if matches!(train, Statistics::Unfold(_)) => {
+                return norm.unfold_behind(conv, x, epilogue, train);
+            }
             Parts::Apart(conv, norm) if train.of_batch() && norm.follows_batches() => (conv, norm),
             _ => return self.forward_with(x, epilogue),
         };
@@ -121,7 +124,7 @@ impl Conv2dBn {
         }
         let both = seg_ops::resize_concat(&x, &skip)?;
         drop((x, skip));
-        self.forward_with(&both, epilogue)
+        self.forward_t(&both, epilogue, train)
     }
 
     /// Whether convolution and norm are kept apart: the weights are variables, or train mode was asked for.

@@ -11,10 +11,13 @@ use candle_core::{Device, Tensor};
 use detail_refine::{IsNet, IsNetConfig, IsNetGtConfig, IsNetGtEncoder};
 use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeights, Treatment};
 use seg_data::training::transform::Prepared;
+use seg_layers::Statistics;
 use seg_models::dis_sam::box_channel;
 use seg_models::is_net::transforms::INPUT_SIZE;
 use seg_models::registry::{Architecture, DichotomousSizes};
+use seg_ops::AllReduce;
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// What a recipe may say about the model.
 #[derive(Debug, Default, Deserialize)]
@@ -188,6 +191,13 @@ impl Learner for DichotomousLearner {
         let mut parts = vec![("first", terms.first), ("outputs", terms.outputs)];
         parts.extend(terms.orthogonality.map(|term| ("orthogonality", term)));
         Ok(Losses { total: terms.total, parts })
+    }
+
+    fn unfold(&self, inputs: &[Tensor], group: &Arc<dyn AllReduce>) -> Result<()> {
+        let mut net = self.net.clone();
+        net.set_checkpointing(false);
+        net.forward_t(&inputs[0], Statistics::Unfold(Some(group)))?;
+        Ok(())
     }
 
     fn predict(&self, inputs: &[Tensor]) -> Result<Tensor> {

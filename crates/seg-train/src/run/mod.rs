@@ -6,6 +6,7 @@ mod folder;
 mod measure;
 mod pictures;
 mod step;
+mod unfold;
 
 pub use feed::Feed;
 pub use measure::{Scores, better};
@@ -21,7 +22,7 @@ use crate::recipe::{LengthPart, Recipe};
 use crate::schedule::Length;
 use crate::store::{Entry, Saved, Store};
 use crate::{Result, TrainError};
-use candle_core::Var;
+use candle_core::{Tensor, Var};
 use folder::Folder;
 use seg_data::output::{Overwrite, write_png};
 use seg_data::training::Source;
@@ -166,6 +167,26 @@ impl Run {
     /// # Errors
     /// Weights that no gradient reaches, frozen ones that one does; what the batch itself fails with.
     pub fn prove(&self) -> Result<Proof> {
+        let inputs = self.first_batch()?;
+        probe(self.learner.weights(), &self.recipe.probe, || Ok(self.learner.loss(&inputs)?.total))
+    }
+
+    /// Norms that the file of the beginning has folded into their convolutions learn by statistics of batches from here on: their names. Nothing is answered otherwise.
+    ///
+    /// # Errors
+    /// Those of the first batch.
+    pub fn unfold(&self) -> Result<Vec<String>> {
+        let before = unfold::folded(self.learner.weights())?;
+        if before.is_empty() || !self.recipe.batch_norm_trains {
+            return Ok(Vec::new());
+        }
+        self.learner.unfold(&self.first_batch()?, &self.group)?;
+        let after = unfold::folded(self.learner.weights())?;
+        Ok(before.into_iter().filter(|name| !after.contains(name)).collect())
+    }
+
+    /// The inputs of the run's first batch.
+    fn first_batch(&self) -> Result<Vec<Tensor>> {
         let mut notes = Vec::new();
         let mut feed = Feed::new(self, 0)?;
         let mut batch = feed.next(&mut notes)?;
@@ -182,7 +203,7 @@ impl Run {
             false => Ok(()),
         };
         agree(self.group.as_ref(), usable)?;
-        probe(self.learner.weights(), &self.recipe.probe, || Ok(self.learner.loss(&batch.inputs)?.total))
+        Ok(batch.inputs)
     }
 
     /// The first steps of the run, as [`Run::train`] takes them, without proof, log and checkpoints: seconds of each, waiting for its pictures included.
@@ -218,7 +239,14 @@ impl Run {
             agree(group, self.begin(resume, length, watch))?;
         self.compare(&trained, entry.step, &folder.digest)?;
         if fresh {
+            let unfolded = agree(group, self.unfold())?;
             let proof = agree(group, self.prove())?;
+            if first && !unfolded.is_empty() {
+                watch.note(&format!(
+                    "{} batch norms were folded into their convolutions: they are norms of the first batch now, which changes no answer",
+                    unfolded.len()
+                ));
+            }
             if first {
                 watch.note(&proof.to_string());
             }
