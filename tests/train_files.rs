@@ -149,7 +149,8 @@ fn what_is_said_wrong_is_refused(folder: &Folder) {
             metadata.insert(Architecture::KEY.into(), said.to_string());
             write_safetensors(&other, &tensors, &metadata).unwrap();
             if let Err(error) = open(&other) {
-                assert!(!error.to_string().contains('\n'), "{error}");
+                // candle's errors bring the calls along where they are asked for
+                assert!(std::env::var_os("RUST_BACKTRACE").is_some() || !error.to_string().contains('\n'), "{error}");
                 refused += 1;
             }
             leaves += 1;

@@ -8,6 +8,11 @@ pub fn peak_rss_bytes() -> Option<u64> {
     status("VmHWM:")
 }
 
+/// Has the system measure [`peak_rss_bytes`] anew from here on; whether it does (Linux does).
+pub fn forget_peak() -> bool {
+    std::fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
 /// Seconds that processors have spent on this process until now; `None` where the system does not say (Linux does, in `/proc/self/stat`).
 pub fn processor_seconds() -> Option<f64> {
     /// Linux counts in hundredths for programs, whatever its own clock.

@@ -64,7 +64,7 @@ impl fmt::Display for Identity {
 }
 
 /// Every name that [`identify`] can give.
-const KNOWN: [&str; 25] = [
+const KNOWN: [&str; 24] = [
     "mobile-sam",
     "sam-vit-b",
     "sam-vit-l",
@@ -79,7 +79,6 @@ const KNOWN: [&str; 25] = [
     "sam2.1-large",
     "is-net",
     "dis-sam",
-    "dis-sam-small",
     "mgd-sam2",
     "sam2-unet",
     "sam2-unext",
@@ -207,7 +206,7 @@ fn is_net(keys: &Keys<'_>) -> Option<Identity> {
     }
     match keys.dim("conv_in.weight", 1)? {
         3 => Identity::one("is-net", "IS-Net"),
-        5 => Some(Identity { candidates: vec!["dis-sam", "dis-sam-small"], detail: "DIS-SAM's IS-Net", part: None }),
+        5 => Identity::one("dis-sam", "DIS-SAM's IS-Net"),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ use seg_train::run::Run;
 
 use crate::cli::UsageError;
 use crate::cli::common::say;
-use crate::cli::memory::{free_bytes, own_bytes};
+use crate::cli::memory::{forget_peak, free_bytes, own_bytes, peak_rss_bytes, rss_bytes};
 
 /// How often the guard looks.
 const LOOKS_EVERY: Duration = Duration::from_millis(10);
@@ -84,6 +84,7 @@ impl Guard {
         let Some(before) = own_bytes() else { return Ok(()) };
         let measured = |count: usize| {
             self.seen.peak.store(0, Ordering::Relaxed);
+            let forgotten = forget_peak();
             let recipe = Recipe { data: DataPart { batch: count, ..data }, ..run.recipe.clone() };
             let few = Run {
                 recipe,
@@ -99,7 +100,13 @@ impl Guard {
             // what else is wrong is found, and told, with the whole batch; a batch norm may ask for two
             match few.prove() {
                 Err(TrainError::Candle(_)) => None,
-                _ => Some(self.seen.peak.load(Ordering::Relaxed).max(own_bytes().unwrap_or(0)).saturating_sub(before)),
+                _ => {
+                    // the system's own mark, where it can be set back: the guard looks now and then only
+                    let files = rss_bytes().zip(own_bytes()).map_or(0, |(all, own)| all.saturating_sub(own));
+                    let marked = forgotten.then(peak_rss_bytes).flatten().map(|peak| peak.saturating_sub(files));
+                    let mark = marked.or_else(own_bytes).unwrap_or(0);
+                    Some(self.seen.peak.load(Ordering::Relaxed).max(mark).saturating_sub(before))
+                }
             }
         };
         // the proof has the gradients and a copy of what moves; a step the gradients, two means, perhaps a third
