@@ -159,7 +159,7 @@ def main():
     for system in a.systems.split(","):
         ours, theirs = [], []
         for _ in range(a.rounds):
-            sets = [word for value in ["data.batch=1", *a.set] for word in ("--set", value)]
+            sets = [word for value in ["data.batch=1", "data.accumulate=1", *a.set] for word in ("--set", value)]
             ours.append(last([a.ours, "bench", "--train", system, "--runs", str(a.runs), "--threads", str(a.threads), "--json", *sets]))
             theirs.append(last([sys.executable, __file__, a.official, "--child", system, "--threads", str(a.threads), "--runs", str(a.runs)]))
         cells = []
