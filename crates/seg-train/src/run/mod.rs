@@ -166,15 +166,19 @@ impl Run {
     /// # Errors
     /// Weights that no gradient reaches, frozen ones that one does; what the batch itself fails with.
     pub fn prove(&self) -> Result<Proof> {
-        let inputs = self.first_batch()?;
-        probe(self.learner.weights(), &self.recipe.probe, || Ok(self.learner.loss(&inputs)?.total))
+        self.prove_on(&self.first_batch()?)
     }
 
-    /// Norms that the file of the beginning has folded into their convolutions learn by statistics of batches from here on: how many. Nothing is answered otherwise.
-    fn unfold(&self) -> Result<usize> {
+    fn prove_on(&self, inputs: &[Tensor]) -> Result<Proof> {
+        probe(self.learner.weights(), &self.recipe.probe, || Ok(self.learner.loss(inputs)?.total))
+    }
+
+    /// Norms that the file of the beginning has folded into their convolutions learn by statistics of batches from here on, first of all of this one: how many. Nothing is
+    /// answered otherwise.
+    fn unfold(&self, inputs: &[Tensor]) -> Result<usize> {
         // without a file nothing is folded
         match self.recipe.batch_norm_trains && self.learner.begun().is_some() {
-            true => self.learner.unfold(&self.first_batch()?, &self.group),
+            true => self.learner.unfold(inputs, &self.group),
             false => Ok(0),
         }
     }
@@ -233,8 +237,10 @@ impl Run {
             agree(group, self.begin(resume, length, watch))?;
         self.compare(&trained, entry.step, &folder.digest)?;
         if fresh {
-            let unfolded = agree(group, self.unfold())?;
-            let proof = agree(group, self.prove())?;
+            let inputs = agree(group, self.first_batch())?;
+            let unfolded = agree(group, self.unfold(&inputs))?;
+            let proof = agree(group, self.prove_on(&inputs))?;
+            drop(inputs);
             if first && unfolded > 0 {
                 watch.note(&format!(
                     "{unfolded} batch norms were folded into their convolutions: they are norms of the first batch now, which changes no answer"
