@@ -135,20 +135,6 @@ fn shuffled<T: Vector>(
     Ok(Value::new(y, &layout.shape(g.batch, g.inputs, g.input.0, g.input.1)[..]))
 }
 
-pub(super) fn channels_first(x: &Tensor, layout: Layout) -> Result<Tensor> {
-    match layout {
-        Layout::Nchw => x.contiguous(),
-        Layout::Nhwc => x.permute((0, 3, 1, 2))?.contiguous(),
-    }
-}
-
-fn from_channels_first(x: &Tensor, layout: Layout) -> Result<Tensor> {
-    match layout {
-        Layout::Nchw => Ok(x.clone()),
-        Layout::Nhwc => x.permute((0, 2, 3, 1))?.contiguous(),
-    }
-}
-
 /// The sum over all axes but the channels: the gradient of a bias.
 pub(super) fn channel_sums(dy: &Tensor, layout: Layout) -> Result<Tensor> {
     match layout {
@@ -241,8 +227,8 @@ fn input_gradient<T: Vector>(dy: &Tensor, weight: &Tensor, g: Geometry, layout: 
         return shuffled::<T>(dy, weight, None, Epilogue::NONE, g, layout);
     }
     if kh != kw || g.stride != 1 || g.padding > reach {
-        let dx = scattered::<T>(&channels_first(dy, layout)?, weight, g)?.tensor()?;
-        let dx = from_channels_first(&dx, layout)?;
+        let dx = scattered::<T>(&layout.to_nchw(dy)?.contiguous()?, weight, g)?.tensor()?;
+        let dx = layout.of_nchw(dx)?;
         return Ok(Value::new(Data::<T>::contiguous(&dx)?.to_vec(), dx.dims()));
     }
     // with stride 1 it is a convolution with the taps in reverse, inputs and outputs exchanged
