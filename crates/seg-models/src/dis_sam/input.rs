@@ -50,14 +50,45 @@ pub fn training_input(
 /// # Errors
 /// When the image is empty, the mask is empty, or its size is not the image's.
 pub fn demo_input(image: &RgbImage, mask: &GrayImage, size: usize, device: &Device) -> Result<Tensor> {
+    // there the mask is 0 or 1, so that nothing of it counts in the box's last row and column
+    let inside: Vec<u8> = mask.as_raw().iter().map(|&v| u8::from(v != 0)).collect();
+    boxed_input(image, mask, &inside, size, device)
+}
+
+/// The same with the `bbox` that the user has drawn, left, top, right, bottom in pixels within the image, in place of the coarse mask's.
+///
+/// # Errors
+/// When the image is empty, the box is, or the mask's size is not the image's.
+pub(super) fn input_within(
+    image: &RgbImage,
+    mask: &GrayImage,
+    bbox: [f32; 4],
+    size: usize,
+    device: &Device,
+) -> Result<Tensor> {
+    let (width, height) = image.dimensions();
+    let [x0, y0, x1, y1] = bbox;
+    let pixels = |from: f32, to: f32, size: u32| {
+        (from.floor() as usize).min(size as usize)..(to.ceil() as usize).min(size as usize)
+    };
+    let columns = pixels(x0, x1, width);
+    let mut inside = vec![0u8; width as usize * height as usize];
+    for row in inside.chunks_exact_mut((width as usize).max(1)).take(y1.ceil() as usize).skip(y0.floor() as usize) {
+        if let Some(row) = row.get_mut(columns.clone()) {
+            row.fill(1);
+        }
+    }
+    boxed_input(image, mask, &inside, size, device)
+}
+
+/// The input with the box of what is not 0 in `inside`.
+fn boxed_input(image: &RgbImage, mask: &GrayImage, inside: &[u8], size: usize, device: &Device) -> Result<Tensor> {
     if mask.dimensions() != image.dimensions() {
         return Err(Error::MaskSize { mask: mask.dimensions(), image: image.dimensions() });
     }
     let (width, height) = image.dimensions();
     let rgb = centred(&squash(&rgb_levels(image, device)?, size)?)?;
-    // there the mask is 0 or 1, so that nothing of it counts in the box's last row and column
-    let inside: Vec<u8> = mask.as_raw().iter().map(|&v| u8::from(v != 0)).collect();
-    let channel = box_channel(&inside, width, height)?;
+    let channel = box_channel(inside, width, height)?;
     let channel = GrayImage::from_raw(width, height, channel).ok_or(Error::EmptyImage { width, height })?;
     let channel = squash(&grey_levels(&channel, device)?, size)?.gt(127.)?.to_dtype(rgb.dtype())?;
     let mask = (squash(&grey_levels(mask, device)?, size)? / 255.)?;
@@ -88,5 +119,22 @@ mod tests {
         assert_eq!(box_channel(&[0, 0, 255, 0], 2, 2).unwrap(), [0, 0, 255, 0]);
         let text = box_channel(&[0; 4], 2, 2).unwrap_err().to_string();
         assert!(text.contains("empty"), "{text}");
+    }
+
+    #[test]
+    fn the_users_box_counts_in_place_of_the_masks() {
+        let image = RgbImage::new(6, 4);
+        let mut mask = GrayImage::new(6, 4);
+        mask.put_pixel(5, 3, image::Luma([255]));
+        let channel = |bbox| {
+            let input = input_within(&image, &mask, bbox, 8, &Device::Cpu)?;
+            let rows = input.get(0)?.get(4)?.to_dtype(candle_core::DType::F32)?.to_vec2::<f32>()?;
+            Ok::<_, Error>(rows.into_iter().map(|row| row.iter().sum::<f32>()).collect::<Vec<f32>>())
+        };
+        // columns 1 to 4 and rows 0 to 2, of which the last of each does not count: 3 of 6 columns and 2 of 4 rows, at 8 of each
+        assert_eq!(channel([1.2, 0., 4.7, 3.]).unwrap(), [4., 4., 4., 4., 0., 0., 0., 0.]);
+        for empty in [[2., 2., 2., 2.], [7., 0., 9., 3.], [4., 3., 2., 1.]] {
+            assert!(channel(empty).is_err(), "{empty:?}");
+        }
     }
 }

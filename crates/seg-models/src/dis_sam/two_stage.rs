@@ -9,7 +9,7 @@ use super::stand_in::StandIn;
 use super::verdict::Verdict;
 use crate::error::{Error, Result};
 use crate::is_net::{IsNetPredictor, ProbabilityMap};
-use crate::promptable::{ImageEmbedding, MASK_THRESHOLD, Point, Prediction, PromptableSegmenter, Prompts};
+use crate::promptable::{ImageEmbedding, MASK_THRESHOLD, Prediction, PromptableSegmenter, Prompts};
 
 /// Which of the first stage's masks goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,6 +128,16 @@ impl Refinement {
     }
 }
 
+/// Which box DIS-SAM's second stage is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BoxChoice {
+    /// That of the coarse mask, as the authors have it.
+    #[default]
+    OfMask,
+    /// The one that the user has drawn, where there is one: it holds where the coarse mask is wrong.
+    OfUser,
+}
+
 #[derive(Clone, Debug)]
 enum Second {
     DisSam(DisSamRefiner),
@@ -139,23 +149,30 @@ enum Second {
 pub struct TwoStage {
     second: Second,
     choice: MaskChoice,
+    boxes: BoxChoice,
 }
 
 impl TwoStage {
     /// DIS-SAM: its own second stage, and of the first stage's masks the first, as the authors have it.
     pub fn dis_sam(refiner: DisSamRefiner) -> Self {
-        Self { second: Second::DisSam(refiner), choice: MaskChoice::First }
+        Self { second: Second::DisSam(refiner), choice: MaskChoice::First, boxes: BoxChoice::OfMask }
     }
 
     /// `sam+isnet`: the original IS-Net on the surroundings of the coarse mask, counted near that mask only; of the candidates the
     /// one that it sees, too. Not a published system: it stands in where no checkpoint of DIS-SAM is at hand.
     pub fn sam_is_net(net: IsNetPredictor, surroundings: Surroundings) -> Self {
-        Self { second: Second::SamIsNet(StandIn::new(net, surroundings)), choice: MaskChoice::Agreeing }
+        let second = Second::SamIsNet(StandIn::new(net, surroundings));
+        Self { second, choice: MaskChoice::Agreeing, boxes: BoxChoice::OfMask }
     }
 
     /// The same with another choice among the first stage's masks.
     pub fn with_choice(self, choice: MaskChoice) -> Self {
         Self { choice, ..self }
+    }
+
+    /// The same with another box for DIS-SAM's second stage.
+    pub fn with_box(self, boxes: BoxChoice) -> Self {
+        Self { boxes, ..self }
     }
 
     /// Both stages: `model` answers to `prompts`, whose `multimask` the choice of masks overrides.
@@ -178,7 +195,7 @@ impl TwoStage {
         if let (Second::SamIsNet(stand_in), MaskChoice::Agreeing) = (&self.second, self.choice) {
             return stand_in.predict(model, embedding, image, prompts);
         }
-        self.refine_clicked(image, self.find(model, embedding, prompts)?, &prompts.points)
+        self.refine_asked(image, self.find(model, embedding, prompts)?, prompts)
     }
 
     /// The first stage alone.
@@ -210,20 +227,23 @@ impl TwoStage {
     /// # Errors
     /// When the mask's size is not the image's.
     pub fn refine(&self, image: &RgbImage, coarse: CoarseMask) -> Result<Refinement> {
-        self.refine_clicked(image, coarse, &[])
+        self.refine_asked(image, coarse, &Prompts::default())
     }
 
-    /// The same where the user has clicked, too.
-    fn refine_clicked(&self, image: &RgbImage, coarse: CoarseMask, points: &[Point]) -> Result<Refinement> {
+    /// The same where the user has clicked or drawn a box, too.
+    fn refine_asked(&self, image: &RgbImage, coarse: CoarseMask, prompts: &Prompts) -> Result<Refinement> {
         if coarse.mask.dimensions() != image.dimensions() {
             return Err(Error::MaskSize { mask: coarse.mask.dimensions(), image: image.dimensions() });
         }
         match &self.second {
             Second::DisSam(refiner) => {
-                let probability = refiner.refine(image, &coarse.mask)?;
+                let probability = match (self.boxes, prompts.bbox) {
+                    (BoxChoice::OfUser, Some(bbox)) => refiner.refine_within(image, &coarse.mask, bbox)?,
+                    _ => refiner.refine(image, &coarse.mask)?,
+                };
                 Ok(Refinement { coarse, probability, verdict: None })
             }
-            Second::SamIsNet(stand_in) => stand_in.refine(image, points, coarse),
+            Second::SamIsNet(stand_in) => stand_in.refine(image, &prompts.points, coarse),
         }
     }
 }

@@ -13,7 +13,7 @@ use detail_refine::IsNet;
 use seg_checkpoints::{Checkpoint, LoadPolicy, LoadReport, ParameterRules, load_strict};
 
 use crate::dense::DensePredictor;
-use crate::dis_sam::{DisSamRefiner, Surroundings, TwoStage};
+use crate::dis_sam::{BoxChoice, DisSamRefiner, MaskChoice, Surroundings, TwoStage};
 use crate::error::{Error, Result};
 use crate::is_net::IsNetPredictor;
 use crate::mgd_sam2::{MgdSam2, MgdSam2Predictor, TestTimeAugmentation, ViewOrder};
@@ -89,7 +89,12 @@ impl ModelName {
             }
             Architecture::DisSam(cfg) => {
                 let net = IsNet::new(&cfg.net, vb)?;
-                Segmenter::TwoStage(TwoStage::dis_sam(DisSamRefiner::new(net, image_size, dtype, &device)))
+                let two = TwoStage::dis_sam(DisSamRefiner::new(net, image_size, dtype, &device));
+                Segmenter::TwoStage(match self {
+                    // it has learnt from all candidates, and from the user's boxes
+                    Self::DisSamSmall => two.with_choice(MaskChoice::Best).with_box(BoxChoice::OfUser),
+                    _ => two,
+                })
             }
             Architecture::Sam2Unet(cfg) => {
                 Segmenter::PromptFree(Box::new(DensePredictor::new(Sam2Unet::new(&cfg, vb)?, dtype, &device)))

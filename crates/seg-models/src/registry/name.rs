@@ -25,7 +25,7 @@ pub enum ModelName {
     IsNet,
     /// `dis-sam`: a promptable model's mask made exact by a network trained for it.
     DisSam,
-    /// `dis-sam-small`: the same, learnt here on two cores from IS-Net's weights, at 512 pixels; the first stage is MobileSAM.
+    /// `dis-sam-small`: the same, learnt here on two cores from IS-Net's weights; the first stage is MobileSAM.
     DisSamSmall,
     /// `sam+isnet`: the same with the original IS-Net, of which weights are within reach.
     SamIsNet,
@@ -190,7 +190,7 @@ impl ModelName {
     pub fn image_size(self) -> usize {
         match self {
             Self::Sam2Unet => Sam2UnetConfig::IMAGE_SIZE,
-            Self::DisSamSmall | Self::PiSam(PiSamSize::Mobile) => 512,
+            Self::PiSam(PiSamSize::Mobile) => 512,
             _ => 1024,
         }
     }

@@ -130,6 +130,8 @@ const LEFT_OUT_AT_MOST: u32 = 10;
 
 /// Batches that are looked at for a whole one to prove the gradients on.
 const PROVEN_AMONG: usize = 10;
+/// Examples that cannot be used of which an error tells.
+const TOLD: usize = 3;
 
 impl Run {
     /// A run of one process, with the recipe's transforms, that keeps no embeddings.
@@ -195,7 +197,10 @@ impl Run {
             }
             batch = feed.next(&mut notes)?;
         }
-        let problem = format!("no example of the first batch can be used: {}", notes.join("; "));
+        // they are mostly of one kind
+        let more = if notes.len() > TOLD { format!("; and {} more", notes.len() - TOLD) } else { String::new() };
+        notes.truncate(TOLD);
+        let problem = format!("no example of the first batches can be used: {}{more}", notes.join("; "));
         let usable = match batch.inputs.is_empty() {
             true => Err(TrainError::Run { path: "the data".into(), problem }),
             false => Ok(()),

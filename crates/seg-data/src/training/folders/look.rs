@@ -12,6 +12,8 @@ use crate::inputs::{Folder, stem, text};
 
 /// What masks are often called beside the stem of their picture.
 const SUFFIXES: [&str; 8] = ["", "_mask", "-mask", ".mask", "_gt", "_segmentation", "_label", "_matte"];
+/// The folder, beside pictures and masks, of coarse masks: what a promptable model is told, as `hrseg data make` writes them.
+const COARSE: &str = "coarse";
 /// How deep parts are looked for below the root.
 const DEPTH: usize = 3;
 /// With more folders side by side than these, only those that are called like pictures or masks are looked at.
@@ -42,7 +44,11 @@ fn visit(root: &Path, folder: &Path, depth: usize, found: &mut Vec<Found>, undec
         each.split.name = name(root, folder, &each.split.name);
         each.split.part = part(&each.split.name);
     }
-    let taken: HashSet<PathBuf> = found.iter().flat_map(|f| [f.images.clone(), f.masks.clone()]).collect();
+    let taken: HashSet<PathBuf> = found
+        .iter()
+        .flat_map(|f| [Some(f.images.clone()), Some(f.masks.clone()), f.prompts.clone()])
+        .flatten()
+        .collect();
     for name in folders.iter().filter(|_| depth > 0) {
         let below = folder.join(name);
         if !taken.contains(&below) {
@@ -81,7 +87,9 @@ fn siblings(folder: &Path, names: &[String], undecided: &mut Undecided) -> Resul
     }
     let mut stems = Vec::with_capacity(names.len());
     for name in names {
-        stems.push(stems_of(&folder.join(name))?);
+        // coarse masks are no pictures, and no truths
+        let coarse = plain(name) == COARSE;
+        stems.push(if coarse { HashSet::new() } else { stems_of(&folder.join(name))? });
     }
     let mut candidates: Vec<(usize, usize, usize, usize, &str)> = Vec::new(); // rank, shared, picture, mask, suffix
     for (i, image) in kinds.iter().enumerate() {
@@ -134,8 +142,14 @@ fn siblings(folder: &Path, names: &[String], undecided: &mut Undecided) -> Resul
         let shared = if kinds[i].1 == kinds[k].1 { kinds[i].1.as_str() } else { "" };
         let common =
             names[i].get(..shared.len()).filter(|spelled| plain(spelled) == shared).unwrap_or(shared).to_owned();
-        let split = Split { name: common, mask_suffix: suffix.to_owned(), ..Split::default() };
-        found.push(Found { split, images, masks, prompts: None });
+        let prompts = names.iter().find(|name| plain(name) == COARSE).map(|name| folder.join(name));
+        let split = Split {
+            name: common,
+            mask_suffix: suffix.to_owned(),
+            prompts: prompts.iter().map(|_| COARSE.to_owned()).collect(),
+            ..Split::default()
+        };
+        found.push(Found { split, images, masks, prompts });
     }
     found.sort_by(|a, b| a.images.cmp(&b.images));
     Ok(found)

@@ -243,6 +243,18 @@ fn coarse_masks_are_prompts() {
 }
 
 #[test]
+fn coarse_masks_are_found_by_looking() {
+    let set = Set::new();
+    set.pairs("im", "gt", &["a", "b"]);
+    set.mask("coarse/a.png", 4);
+    set.mask("coarse/b.png", 2);
+    let folder = PairedFolder::open(set.0.path(), None, None).unwrap();
+    assert_eq!(folder.pairs().pairs.len(), 2);
+    let coarse = folder.example(place(1)).unwrap().prompt.unwrap().coarse.unwrap();
+    assert_eq!(coarse.as_raw().iter().filter(|v| **v == 255).count(), 2 * 8);
+}
+
+#[test]
 fn some_are_held_out() {
     let set = Set::new();
     set.pairs("im", "gt", &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]);
