@@ -1,7 +1,7 @@
 // Masks as something to look at: tints, edges, holes in a background. Everything is made for the part of the picture that
 // is on the screen, at one cell for a pixel of the picture or of the screen, whichever is larger.
 
-const KEPT = 24;
+const KEPT = 160;
 
 /** The grid of what a view shows: `{x0, y0, step, columns, rows}` in pixels of the picture. */
 export function gridOf(view) {
@@ -79,33 +79,33 @@ export class Layers {
   }
 }
 
-/** The borders between inside and outside, joined along rows and columns. The picture's own border counts. */
+/** The borders between inside and outside, joined along rows and columns. What goes on beyond the grid has none there. */
 function edgePath(levels, { columns, rows }) {
   const path = new Path2D();
-  const inside = (i, j) => i >= 0 && j >= 0 && i < columns && j < rows && levels[j * columns + i] > 127;
-  for (let j = 0; j <= rows; j++) {
-    for (let i = 0, from = -1; i <= columns; i++) {
-      const border = i < columns && inside(i, j) !== inside(i, j - 1);
-      if (border && from < 0) from = i;
-      if (!border && from >= 0) {
-        path.moveTo(from, j);
-        path.lineTo(i, j);
-        from = -1;
-      }
-    }
-  }
-  for (let i = 0; i <= columns; i++) {
-    for (let j = 0, from = -1; j <= rows; j++) {
-      const border = j < rows && inside(i, j) !== inside(i - 1, j);
-      if (border && from < 0) from = j;
-      if (!border && from >= 0) {
-        path.moveTo(i, from);
-        path.lineTo(i, j);
-        from = -1;
-      }
-    }
-  }
+  const inside = (i, j) => levels[j * columns + i] > 127;
+  trace(rows, columns, (j, i) => inside(i, j) !== inside(i, j - 1), (j, from, to) => {
+    path.moveTo(from, j);
+    path.lineTo(to, j);
+  });
+  trace(columns, rows, (i, j) => inside(i, j) !== inside(i - 1, j), (i, from, to) => {
+    path.moveTo(i, from);
+    path.lineTo(i, to);
+  });
   return path;
+}
+
+/** Finds the stretches of borders on each line between two rows (or columns). */
+function trace(lines, length, isBorder, found) {
+  for (let line = 1; line < lines; line++) {
+    for (let at = 0, from = -1; at <= length; at++) {
+      const border = at < length && isBorder(line, at);
+      if (border && from < 0) from = at;
+      if (!border && from >= 0) {
+        found(line, from, at);
+        from = -1;
+      }
+    }
+  }
 }
 
 /** `#rrggbb` as three numbers. */

@@ -3,9 +3,13 @@
 
 export const COLOURS = ['#2f8fff', '#ff8a1f', '#12b886', '#e5487f', '#9b6bff', '#d9b310', '#1fb6c9', '#ff6b5e'];
 
-/** Prompts of one object on one frame. `fixed` is a mask that came from elsewhere, `chosen` the candidate (null: best). */
+/**
+ * Prompts of one object on one frame. `fixed` is an answer that was picked, not asked for; `start` the tracked mask that
+ * the first click corrects; `chosen` the candidate (null: best).
+ */
 export const NO_PROMPTS = Object.freeze({
-  points: [], box: null, brush: null, refine: [], exact: false, chosen: null, fixed: null, subject: false,
+  points: [], box: null, brush: null, refine: [], exact: false, chosen: null, fixed: null,
+  start: null, subject: false,
 });
 
 export const EMPTY = Object.freeze({
@@ -74,13 +78,17 @@ export function changePrompts(doc, frame, patch) {
   return changeObject(base, object.id, { frames: any ? { ...others, [frame]: prompts } : others });
 }
 
-/** A click more. What was picked or tracked gives way to a mask of clicks that starts from it. */
+/** A click more. What was picked or tracked is what the clicks start from. */
 export function withPoint(doc, frame, x, y, label) {
-  return changePrompts(doc, frame, (p) => ({ points: [...p.points, [x, y, label]], chosen: null, refine: [] }));
+  const tracked = doc.tracks[frame]?.[doc.current] ?? null;
+  return changePrompts(doc, frame, (p) => ({
+    points: [...p.points, [x, y, label]], chosen: null, refine: [], subject: false,
+    start: hasPrompts(p) ? p.start : tracked,
+  }));
 }
 
 export function withBox(doc, frame, box) {
-  return changePrompts(doc, frame, () => ({ box, chosen: null, refine: [], fixed: null }));
+  return changePrompts(doc, frame, () => ({ box, chosen: null, refine: [], fixed: null, subject: false }));
 }
 
 export function withCorrection(doc, frame, x, y, label) {

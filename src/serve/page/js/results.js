@@ -105,11 +105,11 @@ export class Results {
 
   #clicksBody(prompts) {
     if (prompts.subject) return this.#models.subject ? { model: this.#models.subject } : null;
-    const { points, box, brush, fixed } = prompts;
-    const body = { model: this.#models.click, points, multimask: points.length === 1 && !box && !brush && !fixed };
+    const { points, box, brush, fixed, start: tracked } = prompts;
+    const body = { model: this.#models.click, points, multimask: points.length === 1 && !box && !brush && !fixed && !tracked };
     if (box) body.box = box;
-    const start = brush ?? fixed?.masks?.[0];
-    if (start) body.mask = start.result ? { result: start.result } : { rle: start.rle };
+    const start = brush ?? fixed?.masks[0] ?? tracked;
+    if (start) body.mask = reference(start);
     return this.#models.click ? body : null;
   }
 
