@@ -68,7 +68,7 @@ function anywhere(app, event) {
   const { ui, doc } = store;
   const { key } = event;
   if (key === '?') return run(commands.help);
-  if (!doc.source) return false;
+  if (!doc.source || (!ui.singleKeys && key.length === 1)) return false;
   const tool = Object.entries(TOOLS).find(([, { key: of }]) => of === key.toLowerCase());
   if (tool) return run(() => commands.tool(tool[0]));
   switch (key.length === 1 ? key.toLowerCase() : key) {
