@@ -2,7 +2,7 @@
 
 import { fill, h, icon } from './dom.js';
 
-const SHOWN_MS = 6000;
+const SHOWN_MS = 4500;
 
 export class Live {
   #region;
@@ -22,7 +22,7 @@ export class Live {
     clearTimeout(this.#timer);
     const close = h('button', { class: 'quiet', type: 'button', 'aria-label': 'Close this message', onclick: () => fill(this.#toasts) }, icon('close'));
     fill(this.#toasts, h('div', { class: `toast ${kind}` }, h('span', {}, text), close));
-    if (kind !== 'error') this.#timer = setTimeout(() => fill(this.#toasts), kind === 'note' ? 2 * SHOWN_MS : SHOWN_MS);
+    if (kind !== 'error') this.#timer = setTimeout(() => fill(this.#toasts), kind === 'note' ? 3 * SHOWN_MS : SHOWN_MS);
   }
 
   /** Says it to screen readers alone. */

@@ -91,6 +91,6 @@ export class Pictures {
   }
 
   #fetch(source, frame, query) {
-    return this.#remote.onFrame(source, frame, (path) => this.#api.pixels(source.video ? path : `${path}/pixels`, query));
+    return this.#remote.onFrame(source, frame, (path) => this.#api.pixels(`${path}/pixels`, query));
   }
 }

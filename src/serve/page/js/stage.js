@@ -88,7 +88,7 @@ export class Stage {
         layers.tint(context, view, grid, levels, rgb(object.colour), doc.look.opacity);
       }
     }
-    if (doc.look.outline) {
+    if (doc.look.outline && doc.look.mode === 'tint') {
       const dpr = devicePixelRatio || 1;
       for (const { object, cells: one } of cells) layers.outline(context, view, grid, one, object.colour, dpr);
     }

@@ -33,11 +33,12 @@ export function bars(app) {
     document.title = store.doc.source ? `${store.doc.source.name} – hrseg` : 'hrseg: cut anything out';
   }));
 
-  store.subscribe(whenChanged(() => [store.ui.tool, store.ui.label, store.ui.brush, store.ui.everything, store.ui.chosenModels, store.ui.panel], () => {
+  store.subscribe(whenChanged(() => [store.ui.tool, store.ui.label, store.ui.brush, store.ui.everything, store.ui.compare, store.ui.chosenModels, store.ui.panel], () => {
     const { tool, label, brush, everything, chosenModels, panel } = store.ui;
     byId(`tool-${tool}`).checked = true;
     byId(`label-${label}`).checked = true;
     byId('brush-row').hidden = tool !== 'brush';
+    byId('labels').hidden = Boolean(everything) || Boolean(store.ui.compare) || tool === 'hand' || tool === 'box';
     byId('brush-size').value = String(brush);
     byId('tool-correct').closest('label').hidden = !chosenModels?.correct;
     byId('everything').setAttribute('aria-pressed', String(Boolean(everything)));

@@ -39,7 +39,7 @@ export function lookPanel({ store, live }) {
     byId('outline').checked = outline;
     byId(`background-${background}`).checked = true;
     byId('colour').value = colour;
-    byId('opacity-row').hidden = mode !== 'tint';
+    byId('opacity-row').hidden = byId('outline-row').hidden = mode !== 'tint';
     byId('background-row').hidden = mode !== 'cutout';
   }));
 }

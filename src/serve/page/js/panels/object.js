@@ -25,19 +25,20 @@ export function objectPanel(app) {
       return;
     }
     const chosen = promptsOf(object, store.ui.frame).chosen ?? 0;
+    const { source } = store.doc;
     const bySize = [...masks].sort((a, b) => a.area - b.area);
     fill(box, masks.map((record, n) => {
-      const canvas = h('canvas', { width: SIZE, height: SIZE, 'aria-hidden': 'true' });
+      const canvas = h('canvas', { width: 2 * SIZE, height: Math.round(2 * SIZE * Math.min(1.25, Math.max(0.6, source.height / source.width))), 'aria-hidden': 'true' });
       thumbnail(canvas, record, object.colour);
       const size = masks.length === 3 ? SIZES[bySize.indexOf(record)] : '';
       return h('label', { class: 'candidate' },
         h('input', {
           type: 'radio', name: 'candidate', checked: n === chosen, 'data-key': `candidate-${n}`, class: 'visually-hidden',
-          'aria-label': `Candidate ${n + 1}, ${size}: ${percent(share(record, store.doc.source))} of the picture`,
+          'aria-label': `Candidate ${n + 1}, ${size}: ${percent(share(record, source))} of the picture`,
           onchange: () => commands.candidate(n),
         }),
         canvas,
-        h('span', {}, `${n + 1} · ${percent(share(record, store.doc.source))}`));
+        h('span', {}, `${n + 1} · ${percent(share(record, source))}`));
     }));
   }
 
@@ -46,9 +47,11 @@ export function objectPanel(app) {
     const base = pictures.base(source, store.ui.frame);
     const context = canvas.getContext('2d');
     if (!base) return;
-    const scale = Math.min(SIZE / source.width, SIZE / source.height);
+    const { width, height } = canvas;
+    const scale = Math.min(width / source.width, height / source.height);
     const [w, hh] = [Math.max(1, Math.round(source.width * scale)), Math.max(1, Math.round(source.height * scale))];
-    const view = { scale, x: (SIZE - w) / 2, y: (SIZE - hh) / 2, size: { width: SIZE, height: SIZE }, toScreen(px, py) { return [px * scale + this.x, py * scale + this.y]; } };
+    const [x, y] = [(width - w) / 2, (height - hh) / 2];
+    const view = { scale, x, y, size: { width, height }, toScreen: (px, py) => [px * scale + x, py * scale + y] };
     const grid = { x0: 0, y0: 0, step: 1 / scale, columns: w, rows: hh };
     context.drawImage(base, view.x, view.y, w, hh);
     context.fillStyle = 'rgb(0 0 0 / 0.45)';
