@@ -25,6 +25,11 @@ export class Live {
     if (kind !== 'error') this.#timer = setTimeout(() => fill(this.#toasts), kind === 'note' ? 3 * SHOWN_MS : SHOWN_MS);
   }
 
+  /** Takes away what is only a hint: the person goes on. */
+  calm() {
+    if (this.#toasts.querySelector('.info')) fill(this.#toasts);
+  }
+
   /** Says it to screen readers alone. */
   whisper(text) {
     this.#region.textContent = text;

@@ -24,7 +24,7 @@ export class Loupe {
   #draw() {
     const { store, pictures, stage, layers } = this.#app;
     const { doc, ui } = store;
-    const wanted = Boolean(doc.source && this.#place && (ui.tool === 'correct' || ui.loupe) && !ui.compare);
+    const wanted = Boolean(doc.source && this.#place && (ui.tool === 'correct' || ui.loupe) && !ui.compare && !ui.everything);
     this.#canvas.hidden = !wanted;
     if (!wanted) return;
     const side = this.#canvas.width;

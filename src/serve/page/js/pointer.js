@@ -21,6 +21,7 @@ export function followPointers(app, canvas) {
     if (!store.doc.source) return;
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
+    app.live.calm();
     store.set({ cursor: null });
     const at = place(event);
     fingers.set(event.pointerId, at);

@@ -64,7 +64,7 @@ export class Stage {
     if (!ui.compare) {
       if (ui.hover) this.#preview(context, grid, ui.hover);
       const object = currentObject(doc);
-      if (object?.visible && doc.look.mode !== 'cutout') drawPrompts(context, view, promptsOf(object, ui.frame), dpr);
+      if (object?.visible && doc.look.mode !== 'cutout' && !ui.everything) drawPrompts(context, view, promptsOf(object, ui.frame), dpr);
       drawDrag(context, view, tools.drag, dpr);
     }
     if (ui.cursor) drawCrosshair(context, view, ui.cursor, dpr);

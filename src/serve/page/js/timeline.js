@@ -25,7 +25,10 @@ export class Timeline {
       if (text) app.tracker.describe(text);
       else app.live.say('Type what to look for, such as: the dog on the left.');
     });
-    new ResizeObserver(() => this.#strip()).observe(byId('thumbs'));
+    new ResizeObserver(() => {
+      this.#strip();
+      this.#lanes();
+    }).observe(byId('thumbs'));
     store.subscribe(whenChanged(() => [store.doc.source], () => this.#open()));
     store.subscribe(whenChanged(() => [store.doc.source, store.ui.frame], () => this.#place()));
     store.subscribe(whenChanged(() => [store.doc.objects, store.doc.tracks, store.doc.source, store.doc.current], () => this.#lanes()));
@@ -103,10 +106,13 @@ export class Timeline {
     const { doc } = this.#app.store;
     if (!doc.source?.video) return;
     const { frames } = doc.source;
+    const dpr = devicePixelRatio || 1;
+    const width = Math.max(50, byId('lanes').clientWidth - 16);
     fill(byId('lanes'), doc.objects.map((object) => {
-      const canvas = h('canvas', { class: 'lane', width: Math.min(2000, frames * 8), height: 10, role: 'img' });
+      const canvas = h('canvas', { class: 'lane', width: Math.round(width * dpr), height: 10 * dpr, role: 'img' });
       const context = canvas.getContext('2d');
-      const cell = canvas.width / frames;
+      context.scale(dpr, dpr);
+      const cell = width / frames;
       context.fillStyle = object.colour;
       let known = 0;
       for (let n = 0; n < frames; n++) {
@@ -119,7 +125,7 @@ export class Timeline {
       const prompted = Object.entries(object.frames).filter(([, p]) => hasPrompts(p)).map(([n]) => Number(n));
       for (const n of prompted) {
         context.beginPath();
-        context.arc(Math.max(5, Math.min(canvas.width - 5, (n + 0.5) * cell)), 5, 5, 0, 2 * Math.PI);
+        context.arc(Math.max(5, Math.min(width - 5, (n + 0.5) * cell)), 5, 5, 0, 2 * Math.PI);
         context.fill();
       }
       const on = prompted.length > 0 ? `, prompts on ${prompted.map((n) => n + 1).join(', ')}` : '';
