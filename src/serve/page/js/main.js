@@ -96,6 +96,9 @@ store.subscribe(whenChanged(() => [store.doc.source], () => {
   canvas.setAttribute('aria-label', `${source.name}, ${source.width} by ${source.height} pixels`);
   canvas.focus({ preventScroll: true });
 }));
+addEventListener('beforeunload', (event) => {
+  if (store.doc.objects.some((object) => Object.keys(object.frames).length > 0)) event.preventDefault();
+});
 store.touch();
 
 try {

@@ -14,6 +14,7 @@ export class Pictures {
   #changed;
   #bases = new Map();
   #tiles = new Map();
+  #last = { source: null, base: null };
 
   constructor(api, remote, changed) {
     this.#api = api;
@@ -44,11 +45,13 @@ export class Pictures {
     return createImageBitmap(await this.#fetch(source, frame, query));
   }
 
-  /** Draws what the view shows of the frame. */
+  /** Draws what the view shows of the frame; until its pixels have come, the frame before. */
   draw(context, view, source, frame) {
-    const base = this.base(source, frame);
+    const known = this.base(source, frame);
     const { width, height } = source;
-    if (!base) return false;
+    if (known) this.#last = { source, base: known };
+    const base = known ?? (this.#last.source === source ? this.#last.base : null);
+    if (!base || base.width === 0) return false; // it was closed to make room
     context.imageSmoothingEnabled = view.scale * (width / base.width) < 2;
     context.imageSmoothingQuality = 'high';
     context.drawImage(base, view.x, view.y, width * view.scale, height * view.scale);

@@ -70,13 +70,22 @@ export class Tracker {
       if (found.length === 0 || store.doc.source !== source) return;
       store.change(label, (doc) => found.reduce((d, [frame, masks]) => withTracked(d, frame, masks), doc), { merge: step });
     };
+    // a frame is shown when its pixels are here; those that come in between are passed by
+    let loading = false;
+    const follow = async (frame) => {
+      if (loading) return;
+      loading = true;
+      await this.#app.pictures.load(source, frame).catch(() => {});
+      loading = false;
+      if (!abort.signal.aborted && store.ui.job && store.doc.source === source) store.set({ frame, hover: null });
+    };
     const onEvent = (event, data) => {
       if (event === 'stage') show({ done: data.done ?? 0, of: data.of ?? 0 });
       if (event !== 'frame') return;
       told++;
       show({ done: data.done, of: data.of, left: data.seconds_left });
       waiting[data.frame] = Object.fromEntries(data.objects.map((found) => [found.object, { ...found, source, frame: data.frame }]));
-      store.set({ frame: data.frame, hover: null });
+      follow(data.frame);
       if (Date.now() - last > EVERY_MS) lay();
     };
     store.set({ playing: false, everything: null, compare: null });
@@ -84,13 +93,15 @@ export class Tracker {
     try {
       await remote.onWhole(source, (path) => ask(path, { signal: abort.signal, onEvent }));
       lay();
-      live.say(`Done: masks on ${told} frames. Look through them; where it is wrong, click and track again.`);
+      live.say(`Done: masks on ${count(told)}. Look through them; where it is wrong, click and track again.`);
     } catch (error) {
       lay();
-      if (isAbort(error)) live.say(`Stopped; the ${told} frames that were done are kept.`);
-      else live.say(`Tracking stopped: ${error.message} The ${told} frames that were done are kept.`, 'error');
+      if (isAbort(error)) live.say(`Stopped; ${count(told)} are done and kept.`);
+      else live.say(`Tracking stopped: ${error.message} ${count(told)} are done and kept.`, 'error');
     } finally {
       store.set({ job: null });
     }
   }
 }
+
+const count = (frames) => (frames === 1 ? 'one frame' : `${frames} frames`);

@@ -12,12 +12,14 @@ export function objectsPanel(app) {
   });
 
   const row = (object) => {
-    const { doc, ui } = store;
+    const { doc } = store;
     const current = object.id === doc.current;
-    const found = results.shown(object, ui.frame);
     const change = (label, patch, merge) => store.change(label, (d) => changeObject(d, object.id, patch), { merge });
-    const select = () => store.set({ everything: null }) ?? store.change('other object', (d) => ({ ...d, current: object.id }), { merge: 'select' });
-    return h('li', { class: current ? 'object current' : 'object' },
+    const select = () => store.change('other object', (d) => ({ ...d, current: object.id }), { merge: 'select' });
+    return h('li', {
+      class: current ? 'object current' : 'object',
+      onclick: (event) => { if (!current && !event.target.closest('button, input, label')) select(); },
+    },
       h('label', { class: 'swatch', title: `Colour of ${object.name}` },
         h('input', {
           type: 'color', value: object.colour, 'aria-label': `Colour of ${object.name}`, 'data-key': `colour-${object.id}`,
@@ -28,7 +30,7 @@ export function objectsPanel(app) {
         onfocus: () => { if (store.doc.current !== object.id) select(); },
         onchange: (event) => change('name', { name: event.target.value.trim() || object.name }),
       }),
-      h('span', { class: 'share' }, status(app, object, found)),
+      h('span', { class: 'share' }),
       h('button', {
         type: 'button', class: 'quiet', 'data-key': `eye-${object.id}`, 'aria-pressed': String(object.visible), 'aria-label': `Show ${object.name}`,
         title: object.visible ? 'Hide' : 'Show', onclick: () => change(object.visible ? 'hide' : 'show', { visible: !object.visible }),
@@ -43,10 +45,24 @@ export function objectsPanel(app) {
   };
 
   store.subscribe(whenChanged(
-    () => [store.doc.objects, store.doc.current, store.ui.frame, ...store.doc.objects.map((o) => `${results.shown(o, store.ui.frame)?.number} ${results.busy(o, store.ui.frame)}`)],
+    () => [store.doc.current, ...store.doc.objects.map(({ id, name, visible }) => `${id} ${visible} ${name}`)],
+    () => fill(list, store.doc.objects.map(row)),
+  ));
+  // colours apart: a chooser that is open must not lose the field that it belongs to
+  store.subscribe(whenChanged(() => [store.doc.objects, store.doc.current], () => {
+    list.querySelectorAll('.swatch').forEach((swatch, i) => {
+      const { colour } = store.doc.objects[i];
+      swatch.style.setProperty('--colour', colour);
+      if (swatch.firstChild.value !== colour) swatch.firstChild.value = colour;
+    });
+  }));
+  // what changes from frame to frame is but a number in each row
+  const shown = () => store.doc.objects.map((object) => results.shown(object, store.ui.frame));
+  store.subscribe(whenChanged(
+    () => [store.doc.objects, store.doc.current, store.ui.frame, ...shown().map((found, i) => `${found?.number} ${results.busy(store.doc.objects[i], store.ui.frame)}`)],
     () => {
-      fill(list, store.doc.objects.map(row));
-      list.querySelectorAll('.swatch').forEach((swatch, i) => swatch.style.setProperty('--colour', store.doc.objects[i].colour));
+      const found = shown();
+      list.querySelectorAll('.share').forEach((cell, i) => fill(cell, status(app, store.doc.objects[i], found[i])));
     },
   ));
 }
