@@ -125,7 +125,17 @@ test('the mask under the pointer comes before a click, and goes when the pointer
   const answer = await (await preview).json();
   assert.ok(answer.masks[0].area > 0);
   assert.equal(answer.masks[0].result, undefined, 'a preview is not kept');
+  // one that takes its time is taken back when the pointer moves on
+  await page.route('**/masks', async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    await route.continue().catch(() => {});
+  });
+  const cancelled = page.waitForEvent('requestfailed', (request) => request.url().endsWith('/masks'));
+  const slow = page.waitForRequest('**/masks');
+  await page.mouse.move(...await onScreen(page, TURNED, 60, 60));
+  await slow;
   await page.mouse.move(5, 5);
+  assert.match((await cancelled).failure().errorText, /ABORTED/);
   await settled(page);
   assert.ok(!(await covers(page)).includes('%'), 'nothing was clicked');
   assert.deepEqual(seen.errors, []);
@@ -205,7 +215,22 @@ test('a picture that the server has forgotten is sent again', { skip }, async ()
   assert.equal((await fetch(new URL(`v1/images/${id}`, BASE), { method: 'DELETE' })).status, 204);
   await page.mouse.click(...await onScreen(page, TURNED, ...TURNED.cup));
   await settled(page);
-  assert.match(await covers(page), /covers [\d.]+ %/);
+  const first = await covers(page);
+  assert.match(first, /covers [\d.]+ %/);
+
+  // and so are the results that were asked for, when something is made of them
+  await page.click('#exact');
+  await settled(page);
+  const exact = await covers(page);
+  const now = /\/images\/([^/]+)\/masks/.exec(seen.urls.findLast((url) => url.endsWith('/masks')))[1];
+  assert.notEqual(now, id);
+  assert.equal((await fetch(new URL(`v1/images/${now}`, BASE), { method: 'DELETE' })).status, 204);
+  await page.click('#download');
+  const [download] = await Promise.all([page.waitForEvent('download'), page.click('#save')]);
+  const { data } = readPng(await bytes(download));
+  assert.ok(data.some((v, i) => i % 4 === 3 && v > 0 && v < 255), 'its edges are still soft');
+  await settled(page);
+  assert.equal(await covers(page), exact);
 });
 
 test('nothing leaves the server, and the content security policy holds', { skip }, async () => {

@@ -28,6 +28,9 @@ export class Api {
   info = (options) => this.#json('GET', 'info', options);
   models = (options) => this.#json('GET', 'models', options);
 
+  /** A file of the page itself. */
+  sample = async (href) => (await this.#send('GET', href, '*/*', { base: '' })).blob();
+
   /** Sends a picture's bytes. */
   uploadImage = (blob, options) => this.#json('POST', 'images', { ...options, body: blob, type: 'application/octet-stream' });
 
@@ -82,13 +85,13 @@ export class Api {
     throw new Problem({ title: 'the server stopped in the middle of its answer' });
   }
 
-  async #send(method, path, accept, { json, body, type, signal } = {}) {
+  async #send(method, path, accept, { json, body, type, signal, base = 'v1/' } = {}) {
     for (let attempt = 1; ; attempt++) {
       const headers = { Accept: accept };
       if (json !== undefined) headers['Content-Type'] = 'application/json';
       else if (type) headers['Content-Type'] = type;
       if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
-      const response = await reach(`v1/${path}`, {
+      const response = await reach(`${base}${path}`, {
         method, headers, signal, body: json === undefined ? body : JSON.stringify(json), credentials: 'omit',
       });
       if (response.ok) return response;

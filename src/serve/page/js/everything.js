@@ -16,7 +16,7 @@ export class Everything {
 
   /** Looks for them, or shows those that were found before. */
   async show() {
-    const { store, api, remote, live } = this.#app;
+    const { store, api, remote, results, live } = this.#app;
     const { source } = store.doc;
     if (!source || this.#abort) return;
     const known = this.#kept.get(source)?.[store.ui.frame];
@@ -35,7 +35,7 @@ export class Everything {
         onEvent: (_, { done, of }) => tell(done ?? 0, of ?? 0),
       }));
       const found = answer.masks
-        .map((record, n) => ({ record: { ...record, source, frame }, mask: RleMask.fromCoco(record.rle), number: `all-${source.key}-${frame}-${n}` }))
+        .map((record, n) => ({ record: results.own(record, source, frame), mask: RleMask.fromCoco(record.rle), number: `all-${source.key}-${frame}-${n}` }))
         .sort((a, b) => b.record.area - a.record.area);
       this.#kept.set(source, { ...this.#kept.get(source), [frame]: found });
       if (store.doc.source === source) this.#open(found);

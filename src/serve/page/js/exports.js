@@ -1,7 +1,6 @@
 // From what is shown to a file.
 
 import { save } from './dom.js';
-import { reference } from './results.js';
 import { covering } from './stage.js';
 
 export const FORMATS = {
@@ -22,17 +21,21 @@ export const VIDEO_FORMATS = {
 export async function exportFrame(app, { format, all, soft, freed, crop, background }) {
   const { store, results, remote, api } = app;
   const { doc, ui } = store;
-  const objects = doc.objects
-    .filter((object) => (all ? object.visible : object.id === doc.current))
-    .map((object) => ({ object, found: results.shown(object, ui.frame) }))
-    .filter(({ found }) => found);
-  if (objects.length === 0) throw new Error('there is no mask yet');
-  const body = { format, objects: objects.map(({ object, found }) => ({ name: object.name, mask: reference(found.record) })) };
+  const body = { format };
   if (format === 'mask' || format === 'cutout') body.edges = soft ? 'soft' : 'hard';
   if (format === 'cutout') Object.assign(body, { colours: freed ? 'freed' : 'photo', crop });
   const behind = format === 'cutout' && background && doc.look.background !== 'checker';
   if (behind && doc.look.background === 'colour') body.background = doc.look.colour;
-  let blob = await remote.onFrame(doc.source, ui.frame, (path) => api.exportFile(path, body));
+  let blob = await remote.onFrame(doc.source, ui.frame, async (path) => {
+    // had the picture to be sent again, its masks are made again first
+    await results.settled();
+    const objects = doc.objects
+      .filter((object) => (all ? object.visible : object.id === doc.current))
+      .map((object) => ({ name: object.name, record: results.shown(object, ui.frame)?.record }))
+      .filter(({ record }) => record);
+    if (objects.length === 0) throw new Error('there is no mask yet');
+    return api.exportFile(path, { ...body, objects: objects.map(({ name, record }) => ({ name, mask: results.reference(record) })) });
+  });
   if (behind && doc.look.background === 'picture' && doc.look.picture) blob = await over(doc.look.picture, blob);
   const number = doc.source.video ? `.${String(ui.frame).padStart(5, '0')}` : '';
   save(blob, `${stem(doc.source.name)}${number}.${FORMATS[format].file}`);

@@ -50,7 +50,10 @@ app.view = new View({ width: 1, height: 1 }, () => {
   app.stage?.redraw();
   app.showZoom?.();
 });
-app.pictures = new Pictures(app.api, app.remote, () => store.touch());
+app.pictures = new Pictures(app.api, app.remote, {
+  changed: () => store.touch(),
+  failed: (error) => app.live.say(`The picture could not be shown: ${error.message}`, 'error'),
+});
 app.hover = new Hover(app);
 app.everything = new Everything(app);
 app.tools = new Tools(app);

@@ -56,9 +56,7 @@ export class Opener {
   /** One of the samples that the server has. */
   async sample({ href, title }) {
     try {
-      const response = await fetch(href, { credentials: 'omit' });
-      if (!response.ok) throw new Error(`the server answered ${response.status}`);
-      const blob = await response.blob();
+      const blob = await this.#app.api.sample(href);
       await this.open([new File([blob], href.split('/').at(-1), { type: blob.type })], { name: title });
     } catch (error) {
       this.#app.live.say(`The sample could not be opened: ${error.message}`, 'error');

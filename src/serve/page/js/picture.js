@@ -7,16 +7,20 @@ const BASE = 2048;
 const TILE = 1024;
 const TILES_KEPT = 48;
 const BASES_KEPT = 40;
+const AGAIN_MS = 3000;
 
 export class Pictures {
   #api;
   #remote;
   #changed;
+  #failed;
   #bases = new Map();
   #tiles = new Map();
   #last = { source: null, base: null };
 
-  constructor(api, remote, changed) {
+  /** `changed()` when pixels have come, `failed(error)` when they have not. */
+  constructor(api, remote, { changed, failed }) {
+    this.#failed = failed;
     this.#api = api;
     this.#remote = remote;
     this.#changed = changed;
@@ -83,7 +87,12 @@ export class Pictures {
     begun.promise = this.#fetch(source, frame, query)
       .then((blob) => createImageBitmap(blob))
       .then((bitmap) => { begun.bitmap = bitmap; this.#changed(); })
-      .catch((error) => { begun.error = error; if (isAbort(error)) kept.delete(key); });
+      .catch((error) => {
+        begun.error = error;
+        if (!isAbort(error)) this.#failed(error);
+        // looked at again, it is asked for again
+        setTimeout(() => { if (kept.get(key) === begun) kept.delete(key); }, AGAIN_MS);
+      });
     kept.set(key, begun);
     for (const [oldest, { bitmap }] of kept) {
       if (kept.size <= most) break;

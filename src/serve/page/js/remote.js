@@ -6,10 +6,16 @@ import { Api, isAbort } from './api.js';
 export class Remote {
   #api;
   #ids = new Map();
+  #sent = new Map();
 
-  constructor(api) {
+  /** `renewed(source)` is told when one had to be sent again: results of before have other names now. */
+  constructor(api, renewed = () => {}) {
     this.#api = api;
+    this.renewed = renewed;
   }
+
+  /** How often it was sent. What an answer named is good for as long as this stays the same. */
+  generation = (source) => this.#sent.get(source.key) ?? 1;
 
   /** Sends files; the source that they are: what the document keeps. */
   async open(files, name, { video, signal }) {
@@ -51,7 +57,8 @@ export class Remote {
   #again(source) {
     const id = this.#upload(source.files, source.video).then((answer) => answer.id);
     this.#ids.set(source.key, id);
-    id.catch(() => this.#ids.delete(source.key));
+    this.#sent.set(source.key, this.generation(source) + 1);
+    id.then(() => this.renewed(source), () => this.#ids.delete(source.key));
     return id;
   }
 

@@ -6,6 +6,7 @@ import { currentObject, hasPrompts, promptsOf } from './model.js';
 import { LevelMask, RleMask } from './rle.js';
 
 const KEPT = 400;
+const NO_MODEL = new Error('The server has no model for this.');
 
 /** What a person sees of a stage. */
 export const STAGES = { clicks: 'Clicks', corrected: 'Corrected', exact: 'Exact' };
@@ -23,6 +24,7 @@ export class Results {
     this.#api = api;
     this.#remote = remote;
     store.subscribe(() => this.#follow());
+    remote.renewed = (source) => this.#forget(source);
   }
 
   /** The models in use: `{click, exact, correct, subject}`, null where there is none. */
@@ -35,7 +37,7 @@ export class Results {
     const stages = [];
     if (!source || !hasPrompts(prompts)) return stages;
     const push = (stage, body) => {
-      const kept = body ? this.#answers.get(this.#key(source, frame, body)) : null;
+      const kept = body ? this.#answers.get(this.#key(source, frame, body)) : { error: NO_MODEL };
       const found = { stage, body, state: kept?.error ? 'failed' : kept ? 'ready' : 'busy', answer: kept?.answer ?? null, error: kept?.error ?? null };
       stages.push(found);
       return found;
@@ -53,7 +55,7 @@ export class Results {
     }
     if (prompts.exact && last().answer && this.#models.exact) {
       const best = maskOf(last().answer, last().stage === 'clicks' ? prompts.chosen : null);
-      if (best) push('exact', { model: this.#models.exact, mask: reference(best) });
+      if (best) push('exact', { model: this.#models.exact, mask: this.reference(best) });
     }
     return stages;
   }
@@ -63,7 +65,7 @@ export class Results {
     const known = this.stages(object, frame).findLast((stage) => stage.answer);
     if (known) return this.ofStage(object, frame, known);
     const tracked = this.#store.doc.tracks[frame]?.[object.id];
-    return tracked && !hasPrompts(promptsOf(object, frame)) ? { ...this.#record(tracked), stage: 'tracked' } : null;
+    return tracked ? { ...this.#record(tracked), stage: 'tracked' } : null;
   }
 
   /** The same of one stage. */
@@ -103,13 +105,35 @@ export class Results {
     this.#store.touch();
   }
 
+  /** How a mask is named to the server: by its result, or, where the server has forgotten that, by its pixels. */
+  reference(record) {
+    const known = record.result && record.generation === this.#remote.generation(record.source);
+    return known ? { result: record.result } : { rle: record.rle };
+  }
+
+  /** A mask of an answer learns where it belongs. */
+  own = (record, source, frame) => Object.assign(record, { source, frame, generation: this.#remote.generation(source) });
+
+  /** Waits until all that is wanted on the frame that is shown has come. */
+  async settled() {
+    const store = this.#store;
+    const open = () => store.doc.objects.some((object) => this.stages(object, store.ui.frame).some((stage) => stage.state === 'busy'));
+    while (open()) await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+
+  /** The picture was sent again: its results are asked for again, too, so that soft ones stay soft. */
+  #forget(source) {
+    for (const key of this.#answers.keys()) if (key.startsWith(`${source.key}/`)) this.#answers.delete(key);
+    this.#store.touch();
+  }
+
   #clicksBody(prompts) {
     if (prompts.subject) return this.#models.subject ? { model: this.#models.subject } : null;
     const { points, box, brush, fixed, start: tracked } = prompts;
     const body = { model: this.#models.click, points, multimask: points.length === 1 && !box && !brush && !fixed && !tracked };
     if (box) body.box = box;
     const start = brush ?? fixed?.masks[0] ?? tracked;
-    if (start) body.mask = reference(start);
+    if (start) body.mask = this.reference(start);
     return this.#models.click ? body : null;
   }
 
@@ -142,7 +166,7 @@ export class Results {
     this.#asked.set(key, abort);
     try {
       const answer = await this.#remote.onFrame(source, frame, (path) => this.#api.masks(path, body, { signal: abort.signal }));
-      answer.masks.forEach((mask) => Object.assign(mask, { source, frame }));
+      answer.masks.forEach((mask) => this.own(mask, source, frame));
       this.#keep(key, { answer });
     } catch (error) {
       if (!isAbort(error)) this.#keep(key, { error });
@@ -174,9 +198,6 @@ export class Results {
 
 /** The candidate that counts: the chosen one, else the best. */
 export const maskOf = (answer, chosen) => answer.masks[chosen ?? 0] ?? answer.masks[0] ?? null;
-
-/** How a mask is named to the server. */
-export const reference = (record) => (record.result ? { result: record.result } : { rle: record.rle });
 
 const corners = ([x, y, width, height]) => (width > 0 && height > 0 ? [x, y, x + width, y + height] : null);
 

@@ -3,7 +3,6 @@
 import { isAbort } from '../api.js';
 import { byId, fill, h, percent, whenChanged } from '../dom.js';
 import { currentObject } from '../model.js';
-import { reference } from '../results.js';
 
 export function measurePanel(app) {
   const { store, api, remote, results, live } = app;
@@ -47,7 +46,7 @@ export function measurePanel(app) {
     const { source } = store.doc;
     try {
       const { scores } = await remote.onFrame(source, truth.frame, async (path) => {
-        const body = { truth: truth.ids[source.key], mask: reference(found.record) };
+        const body = { truth: truth.ids[source.key], mask: results.reference(found.record) };
         try {
           return await api.scores(path, body, { signal: own.signal });
         } catch (error) {
