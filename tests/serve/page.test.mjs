@@ -36,8 +36,8 @@ test('a turned photo: click, negative click, undo, exact, download', { skip }, a
   await page.mouse.click(...await onScreen(page, TURNED, ...TURNED.cup));
   await settled(page);
   const first = await covers(page);
-  assert.match(first, /covers [\d.]+ %/);
-  assert.match(await page.locator('#live').textContent(), /covers [\d.]+ % of the picture/);
+  assert.match(first, /covers [\d.]+\s%/);
+  assert.match(await page.locator('#live').textContent(), /covers [\d.]+\s% of the picture/);
   const [mask] = seen.masks.at(-1).masks;
   assert.deepEqual(mask.rle.size, [240, 360]);
   const three = await page.locator('#candidates input').count();
@@ -208,6 +208,24 @@ test('a file that is no picture is refused in words, and nothing is lost', { ski
   assert.deepEqual(seen.errors, []);
 });
 
+test('a click that fails is told where it failed, and can be tried again', { skip }, async () => {
+  const { page } = await open();
+  await openFile(page, TURNED.file);
+  await page.route('**/masks', (route) => route.abort('connectionrefused'));
+  await page.mouse.click(...await onScreen(page, TURNED, ...TURNED.cup));
+  await page.waitForSelector('#trouble button');
+  assert.match(await page.locator('#trouble').textContent(), /does not answer/);
+  await page.unroute('**/masks');
+  // the server is back, and busy: it says when to come again
+  let busy = 1;
+  await page.route('**/masks', (route) => (busy-- > 0
+    ? route.fulfill({ status: 503, headers: { 'Retry-After': '1', 'Content-Type': 'application/problem+json' }, body: '{"code": "busy"}' })
+    : route.continue()));
+  await page.click('#trouble button');
+  await page.waitForFunction(() => document.getElementById('covers').textContent.includes('%'), null, { timeout: 60_000 });
+  assert.equal(await page.locator('#trouble').isVisible(), false);
+});
+
 test('a picture that the server has forgotten is sent again', { skip }, async () => {
   const { page, seen } = await open();
   await openFile(page, TURNED.file);
@@ -216,7 +234,7 @@ test('a picture that the server has forgotten is sent again', { skip }, async ()
   await page.mouse.click(...await onScreen(page, TURNED, ...TURNED.cup));
   await settled(page);
   const first = await covers(page);
-  assert.match(first, /covers [\d.]+ %/);
+  assert.match(first, /covers [\d.]+\s%/);
 
   // and so are the results that were asked for, when something is made of them
   await page.click('#exact');

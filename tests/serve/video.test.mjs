@@ -29,7 +29,7 @@ test('an object through a clip: click, track, undo, stop, download', { skip }, a
   await page.locator('#stage').focus();
   await page.keyboard.press('j');
   await settled(page);
-  assert.match(await covers(page), /covers [\d.]+ %/);
+  assert.match(await covers(page), /covers [\d.]+\s%/);
   await page.keyboard.press('Control+z');
   assert.match(await lane(), /masks on 0 of 8 frames/, 'tracking is one step');
   await page.keyboard.press('Control+Shift+Z');

@@ -114,7 +114,7 @@ async function reach(url, init) {
     return await fetch(url, init);
   } catch (error) {
     if (error.name === 'AbortError') throw error;
-    throw new Problem({ title: 'The server does not answer. Is `hrseg serve` still running? Nothing here is lost: try again when it is.' });
+    throw new Problem({ title: 'The server does not answer. Is hrseg still running there? Nothing here is lost: try again when it is.' });
   }
 }
 

@@ -56,4 +56,4 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-export const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 2 : 1)} %`;
+export const percent = (share) => (share > 0 && share < 5e-5 ? 'under 0.01\u00a0%' : `${(100 * share).toFixed(share < 0.1 ? 2 : 1)}\u00a0%`);

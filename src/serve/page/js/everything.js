@@ -50,7 +50,8 @@ export class Everything {
   #open(found) {
     this.#app.store.set({ everything: { found, at: null } });
     const many = found.length === 1 ? 'one thing' : `${found.length} things`;
-    this.#app.live.say(`${many} found. Click on what you want, or step through them with comma and full stop, and press Enter.`);
+    const keys = matchMedia('(pointer: coarse)').matches ? '' : ' Or step through them with comma and full stop, and press Enter.';
+    this.#app.live.say(`${many} found: choose what you want.${keys}`);
   }
 
   close() {

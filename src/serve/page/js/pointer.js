@@ -115,6 +115,18 @@ export function followPointers(app, canvas) {
     view.zoom(Math.exp(-delta), ...place(event));
   }, { passive: false });
 
+  // pinching on a touchpad in Safari
+  let scale = 1;
+  canvas.addEventListener('gesturestart', (event) => {
+    event.preventDefault();
+    scale = 1;
+  });
+  canvas.addEventListener('gesturechange', (event) => {
+    event.preventDefault();
+    if (store.doc.source && fingers.size === 0) view.zoom(event.scale / scale, ...place(event));
+    scale = event.scale;
+  });
+
   function endPress() {
     clearTimeout(press?.timer);
     press = null;

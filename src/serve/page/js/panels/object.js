@@ -9,7 +9,7 @@ const SIZE = 96;
 const SIZES = ['smallest', 'middle', 'largest'];
 
 export function objectPanel(app) {
-  const { store, results, commands, pictures, layers } = app;
+  const { store, results, commands, pictures, layers, live } = app;
   byId('exact').addEventListener('click', commands.exact);
   byId('correct').addEventListener('click', () => commands.tool(store.ui.tool === 'correct' ? 'click' : 'correct'));
   byId('subject').addEventListener('click', commands.subject);
@@ -62,10 +62,15 @@ export function objectPanel(app) {
   }
 
   /** What went wrong, where it did, with a way on. */
+  let told = null;
   function trouble(stages) {
     const failed = stages.find((stage) => stage.state === 'failed');
     byId('trouble').hidden = !failed;
+    const seen = told === failed?.error;
+    told = failed?.error ?? null;
     if (!failed) return;
+    // on a narrow screen the options may be away
+    if (!seen && !byId('panel').checkVisibility()) live.say(failed.error.message, 'error');
     fill(byId('trouble'), h('p', {}, failed.error.message),
       h('button', { type: 'button', 'data-key': 'retry', onclick: () => results.retry() }, 'Try again'));
   }
