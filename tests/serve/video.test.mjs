@@ -1,6 +1,7 @@
 // Videos, and the server's token.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { BASE, bytes, closeAll, covers, onScreen, open, openFile, settled, skip } from './browser.mjs';
@@ -51,6 +52,14 @@ test('an object through a clip: click, track, undo, stop, download', { skip }, a
   await settled(page);
   assert.match(await page.locator('#toasts').textContent(), /Stopped; .+ done and kept|Done/);
   assert.deepEqual(seen.errors, []);
+});
+
+test('pictures that are chosen together are the frames of a video', { skip }, async () => {
+  const { page } = await open();
+  const buffer = readFileSync(join(import.meta.dirname, 'turned.jpg'));
+  await openFile(page, ['10.jpg', '9.jpg', '1.jpg'].map((name) => ({ name, mimeType: 'image/jpeg', buffer })));
+  assert.match(await page.locator('#frame-number').textContent(), /1 \/ 3/);
+  assert.match(await covers(page), /360 × 240/);
 });
 
 test('a video by a sentence', { skip }, async (t) => {

@@ -3,7 +3,7 @@
 import { isAbort } from './api.js';
 import { COLOURS, withObject, changePrompts, currentObject, hasPrompts, promptsOf } from './model.js';
 import { RleMask } from './rle.js';
-import { rgb } from './layer.js';
+import { Layers, rgb } from './layer.js';
 
 export class Everything {
   #app;
@@ -107,16 +107,22 @@ export class Everything {
   }
 }
 
+/** All of it as one picture, for the grid that was drawn last. */
+const drawn = { found: null, key: '', canvas: null };
+
 /** Draws what was found: all of it faintly, the one that is meant strongly. */
 export function drawFound({ view, layers, store }, context, grid) {
   const { found, at } = store.ui.everything;
-  found.forEach(({ mask, number }, n) => {
-    const { levels } = layers.cells(mask, number, grid, store.doc.source);
-    layers.tint(context, view, grid, levels, rgb(COLOURS[n % COLOURS.length]), n === at ? 0.75 : 0.3);
-  });
+  const key = Object.values(grid).join();
+  if (drawn.found !== found || drawn.key !== key) {
+    const coloured = found.map(({ mask }, n) => ({ mask, colour: rgb(COLOURS[n % COLOURS.length]) }));
+    Object.assign(drawn, { found, key, canvas: Layers.compose(coloured, grid, store.doc.source, 0.45) });
+  }
+  layers.put(context, view, grid, drawn.canvas);
   const meant = found[at];
   if (meant) {
     const cells = layers.cells(meant.mask, meant.number, grid, store.doc.source);
+    layers.tint(context, view, grid, cells, rgb(COLOURS[at % COLOURS.length]), 0.6);
     layers.outline(context, view, grid, cells, '#ffffff', devicePixelRatio || 1);
   }
 }

@@ -38,7 +38,7 @@ export class Loupe {
     const grid = gridOf(view);
     for (const { object, found } of stage.shown()) {
       const cells = layers.cells(found.mask, found.number, grid, doc.source);
-      layers.tint(context, view, grid, cells.levels, rgb(object.colour), 0.45);
+      layers.tint(context, view, grid, cells, rgb(object.colour), 0.45);
     }
     context.strokeStyle = 'rgb(128 128 128 / 0.4)';
     context.lineWidth = 1;

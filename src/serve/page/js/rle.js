@@ -1,6 +1,9 @@
 // COCO's run lengths: what masks travel as. Runs go down the columns, left to right, and begin with one of zeros. A mask
 // is never unpacked whole: it is asked for the part and at the step that is looked at, so that its size does not matter.
 
+/** Most samples of a cell, across and down, where cells are larger than pixels. */
+const FINEST = 4;
+
 export class RleMask {
   #runs;
   #first;
@@ -73,24 +76,55 @@ export class RleMask {
   }
 
   /**
-   * Writes the larger of what is there and 255 (inside) into `grid`, `columns` wide: its cell (i, j) shows the pixel
-   * below (x0 + (i + ½)·dx, y0 + (j + ½)·dy).
+   * Writes the larger of what is there and of the mask's level (0..255) into `grid`, `columns` wide: its cell (i, j)
+   * shows what lies between (x0 + i·dx, y0 + j·dy) and (x0 + (i + 1)·dx, y0 + (j + 1)·dy). Where cells are larger than
+   * pixels the level is the share that is inside, so that a wire stays in sight.
    */
   sample(grid, columns, rows, x0, y0, dx, dy) {
     this.#index();
+    if (dx <= 1 && dy <= 1) {
+      for (let i = 0; i < columns; i++) this.#cover(grid, i, columns, rows, Math.floor(x0 + (i + 0.5) * dx), y0, dy);
+      return;
+    }
+    const each = Math.min(FINEST, Math.ceil(dx));
+    const shares = new Float32Array(rows);
     for (let i = 0; i < columns; i++) {
-      const x = Math.floor(x0 + (i + 0.5) * dx);
-      if (x < 0 || x >= this.width) continue;
-      const top = x * this.height;
-      for (let run = this.#first[x]; run < this.#ends.length; run++) {
-        const start = run === 0 ? 0 : this.#ends[run - 1];
-        if (start >= top + this.height) break;
-        if (run % 2 === 0) continue;
-        const from = Math.max(0, Math.ceil((Math.max(start - top, 0) - y0) / dy - 0.5));
-        const to = Math.min(rows, Math.ceil((Math.min(this.#ends[run] - top, this.height) - y0) / dy - 0.5));
-        for (let j = from, at = from * columns + i; j < to; j++, at += columns) grid[at] = 255;
+      shares.fill(0);
+      for (let part = 0; part < each; part++) this.#share(shares, Math.floor(x0 + (i + (part + 0.5) / each) * dx), y0, dy);
+      for (let j = 0, at = i; j < rows; j++, at += columns) {
+        const level = Math.round((255 * shares[j]) / each);
+        if (level > grid[at]) grid[at] = level;
       }
     }
+  }
+
+  /** The runs inside in one column: `told(first row, row behind the last)`. */
+  #runsIn(x, told) {
+    if (x < 0 || x >= this.width) return;
+    const top = x * this.height;
+    for (let run = this.#first[x]; run < this.#ends.length; run++) {
+      const start = run === 0 ? 0 : this.#ends[run - 1];
+      if (start >= top + this.height) return;
+      if (run % 2 === 1) told(Math.max(start - top, 0), Math.min(this.#ends[run] - top, this.height));
+    }
+  }
+
+  /** Column `x` into column `i` of a grid whose cells are no larger than pixels. */
+  #cover(grid, i, columns, rows, x, y0, dy) {
+    this.#runsIn(x, (start, end) => {
+      const from = Math.max(0, Math.ceil((start - y0) / dy - 0.5));
+      const to = Math.min(rows, Math.ceil((end - y0) / dy - 0.5));
+      for (let j = from, at = from * columns + i; j < to; j++, at += columns) grid[at] = 255;
+    });
+  }
+
+  /** Adds how much of each cell is inside in column `x`. */
+  #share(shares, x, y0, dy) {
+    this.#runsIn(x, (start, end) => {
+      const from = Math.max(0, (start - y0) / dy);
+      const to = Math.min(shares.length, (end - y0) / dy);
+      for (let j = Math.floor(from); j < to; j++) shares[j] += Math.min(to, j + 1) - Math.max(from, j);
+    });
   }
 }
 
@@ -105,13 +139,19 @@ export class LevelMask {
   }
 
   sample(grid, columns, rows, x0, y0, dx, dy) {
+    const [m, n] = [dx, dy].map((step) => Math.min(FINEST, Math.ceil(step)));
     for (let j = 0, at = 0; j < rows; j++) {
-      const y = Math.floor(y0 + (j + 0.5) * dy);
-      const inside = y >= 0 && y < this.height;
       for (let i = 0; i < columns; i++, at++) {
-        const x = Math.floor(x0 + (i + 0.5) * dx);
-        if (!inside || x < 0 || x >= this.width) continue;
-        const level = this.levels[y * this.width + x];
+        let sum = 0;
+        for (let v = 0; v < n; v++) {
+          const y = Math.floor(y0 + (j + (v + 0.5) / n) * dy);
+          if (y < 0 || y >= this.height) continue;
+          for (let u = 0; u < m; u++) {
+            const x = Math.floor(x0 + (i + (u + 0.5) / m) * dx);
+            if (x >= 0 && x < this.width) sum += this.levels[y * this.width + x];
+          }
+        }
+        const level = Math.round(sum / (m * n));
         if (level > grid[at]) grid[at] = level;
       }
     }

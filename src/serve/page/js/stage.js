@@ -84,8 +84,8 @@ export class Stage {
       context.drawImage(scratch.canvas, 0, 0);
     } else {
       pictures.draw(context, view, doc.source, ui.frame);
-      for (const { object, cells: { levels } } of cells) {
-        layers.tint(context, view, grid, levels, rgb(object.colour), doc.look.opacity);
+      for (const { object, cells: one } of cells) {
+        layers.tint(context, view, grid, one, rgb(object.colour), doc.look.opacity);
       }
     }
     if (doc.look.outline && doc.look.mode === 'tint') {
@@ -117,7 +117,7 @@ export class Stage {
     const { view, layers, store } = this.#app;
     const colour = currentObject(store.doc)?.colour ?? '#2f8fff';
     const cells = layers.cells(mask, number, grid, store.doc.source);
-    layers.tint(context, view, grid, cells.levels, rgb(colour), 0.28);
+    layers.tint(context, view, grid, cells, rgb(colour), 0.28);
     layers.outline(context, view, grid, cells, colour, (devicePixelRatio || 1) * 0.6);
   }
 

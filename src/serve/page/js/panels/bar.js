@@ -30,9 +30,9 @@ export function bars(app) {
     byId('history').hidden = !store.doc.source && store.next.undo === null && store.next.redo === null;
     document.body.classList.toggle('has-picture', Boolean(store.doc.source));
     byId('start').hidden = Boolean(store.doc.source);
-    // messages lie over the picture, not over what is below it
+    // messages and progress lie over the picture, not over what is below it
     const under = store.doc.source ? byId('stage').parentElement : document.querySelector('main');
-    if (byId('toasts').parentElement !== under) under.append(byId('toasts'));
+    if (byId('toasts').parentElement !== under) under.append(byId('job'), byId('toasts'));
     byId('file-name').textContent = store.doc.source?.name ?? '';
     document.title = store.doc.source ? `${store.doc.source.name} – hrseg` : 'hrseg: cut anything out';
   }));

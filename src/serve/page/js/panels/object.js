@@ -58,7 +58,7 @@ export function objectPanel(app) {
     context.fillRect(view.x, view.y, w, hh);
     const cells = layers.cells(results.maskFor(record), results.numberFor(record), grid, source);
     const colours = [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16));
-    layers.tint(context, view, grid, cells.levels, colours, 0.85);
+    layers.tint(context, view, grid, cells, colours, 0.85);
   }
 
   /** What went wrong, where it did, with a way on. */
