@@ -49,6 +49,13 @@ test('a turned photo: click, negative click, undo, exact, download', { skip }, a
   assert.notEqual(await covers(page), first);
   assert.deepEqual(seen.asked.findLast((asked) => !asked.preview).points.map((point) => point[2]), [1, 0]);
 
+  await page.mouse.click(...await onScreen(page, TURNED, ...wrong));
+  await settled(page);
+  assert.equal(await covers(page), first, 'a click on a mark takes it away');
+  await page.keyboard.press('Control+z');
+  await settled(page);
+  assert.notEqual(await covers(page), first);
+
   await page.keyboard.press('Control+z');
   await settled(page);
   assert.equal(await covers(page), first, 'undo brings the mask back');

@@ -95,6 +95,11 @@ export function withCorrection(doc, frame, x, y, label) {
   return changePrompts(doc, frame, (p) => ({ refine: [...p.refine, [x, y, label]] }));
 }
 
+/** Takes one click, or one correction, away again. */
+export function withoutPoint(doc, frame, kind, n) {
+  return changePrompts(doc, frame, (p) => ({ [kind]: p[kind].filter((_, at) => at !== n), chosen: null, ...(kind === 'points' && { refine: [] }) }));
+}
+
 export const changeLook = (doc, patch) => ({ ...doc, look: { ...doc.look, ...patch } });
 
 /** Frames on which anything was prompted, in order. */

@@ -1,10 +1,12 @@
 // What pointing at the picture does, for each tool. Pointer and keyboard end up here, in pixels of the picture.
 
-import { changePrompts, currentObject, promptsOf, withBox, withCorrection, withPoint } from './model.js';
+import { changePrompts, currentObject, promptsOf, withBox, withCorrection, withoutPoint, withPoint } from './model.js';
 import { RleMask } from './rle.js';
 
 /** Longest side of a painted mask: coarse is what it is for. */
 const BRUSH_SIDE = 1024;
+/** A click so near to a mark, in CSS pixels, takes it away. */
+const ON_MARK = 9;
 
 export const TOOLS = {
   click: { label: 'Click', key: 'c', hint: 'Click on what you want. Right click, or Alt and click, leaves something out.' },
@@ -42,6 +44,7 @@ export class Tools {
     }
     [x, y] = [round(x), round(y)];
     hover.stop();
+    if (this.#takeMark(x, y)) return;
     if (this.tool === 'correct') {
       store.change('correction', (d) => withCorrection(d, ui.frame, x, y, label));
     } else if (this.tool === 'box') {
@@ -56,6 +59,18 @@ export class Tools {
       }
       store.change(label ? 'click' : 'click that leaves out', (d) => withPoint(d, ui.frame, x, y, label));
     }
+  }
+
+  /** Takes the mark away that is at a place; false where there is none. */
+  #takeMark(x, y) {
+    const { store, view } = this.#app;
+    const kind = { click: 'points', correct: 'refine' }[this.tool];
+    const marks = kind ? promptsOf(currentObject(store.doc), store.ui.frame)[kind] : [];
+    const reach = (ON_MARK * (devicePixelRatio || 1)) / view.scale;
+    const n = marks.findLastIndex(([mx, my]) => Math.hypot(mx - x, my - y) <= reach);
+    if (n < 0) return false;
+    store.change('click taken away', (d) => withoutPoint(d, store.ui.frame, kind, n));
+    return true;
   }
 
   /** The pointer moved without a button; null when it left. */
