@@ -34,6 +34,10 @@ examples:
 peak:
     cargo run --release -p seg-ops --example fma_peak
 
+# trainings in two processes (needs Open MPI with its headers, and libclang)
+mpi:
+    cargo test --workspace --release --features mpi --test processes
+
 # type-check the CUDA code on a machine without a CUDA toolkit
 cuda:
     scripts/check-cuda.sh

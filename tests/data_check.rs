@@ -1,4 +1,4 @@
-//! `hrseg data check`, run as a user runs it.
+//! `hrseg data`, run as a user runs it.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
@@ -107,4 +107,48 @@ fn wrong_use_exits_with_2() {
     std::fs::create_dir(sandbox.path("blank")).unwrap();
     sandbox.hrseg(&["data", "check", "blank"]).refuses(&["blank", "no picture and mask of the same stem"]);
     sandbox.hrseg(&["data", "check", "blank", "--layout", "duts"]).refuses(&["blank", "DUTS-TR/DUTS-TR-Image"]);
+}
+
+#[test]
+fn what_is_made_on_the_fly_can_be_looked_at() {
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.path("spec.toml"), "task = \"prompted\"\nsize = 48\n[kinds]\ndisc = 1\n").unwrap();
+    let check = ["data", "check", "procedural:spec.toml", "-o", "sheet.png", "--draw", "4"];
+    let run = sandbox.hrseg(&check).exits(0);
+    assert!(run.stdout.contains("of the first 4") && run.stdout.contains("with a coarse mask"), "{}", run.stdout);
+    let sheet = load_image(sandbox.path("sheet.png"), &Default::default()).unwrap().image;
+    assert!(sheet.width() > 1000 && sheet.pixels().any(|p| p.0[0] > 200 && p.0[1] < 90), "an outline is drawn");
+    assert!(sandbox.hrseg(&check).exits(2).stderr.contains("--force"));
+    let run = sandbox.hrseg(&["data", "check", "procedural:plain", "--draw", "2", "--json"]).exits(0);
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&json["pictures"], json["inside"].as_array().unwrap().len()), (&2.into(), 5));
+    assert!(sandbox.hrseg(&["data", "check", "procedural", "--layout", "dis5k"]).exits(2).stderr.contains("--layout"));
+}
+
+#[test]
+fn what_is_made_on_the_fly_can_be_kept() {
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.path("spec.toml"), "task = \"prompted\"\nsize = 48\n[kinds]\ndisc = 1\n").unwrap();
+    let make = ["data", "make", "procedural:spec.toml", "-o", "made", "--count", "3"];
+    let run = sandbox.hrseg(&make).exits(0);
+    assert!(run.stderr.contains("made: 3 pictures in im, their masks in gt, coarse, prompts.json"), "{}", run.stderr);
+    // a folder like any other
+    assert!(sandbox.hrseg(&["data", "check", "made"]).exits(0).stdout.contains("a training can use 3"));
+    let prompts: Value = serde_json::from_slice(&std::fs::read(sandbox.path("made/prompts.json")).unwrap()).unwrap();
+    let mask = load_image(sandbox.path("made/gt/0001.png"), &Default::default()).unwrap().image;
+    let inside = |x: f64, y: f64| mask.get_pixel(x as u32, y as u32).0[0] > 127;
+    let corners: Vec<f64> =
+        prompts["0001.png"]["box"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    let (x, y) = ((corners[0] + corners[2]) / 2., (corners[1] + corners[3]) / 2.);
+    assert!(inside(x, y), "the box is around the disc: {corners:?}");
+    // nothing is replaced unless asked for, and the same place gives the same picture
+    let before = std::fs::read(sandbox.path("made/im/0001.png")).unwrap();
+    sandbox.hrseg(&make).refuses(&["made/im/0000.png"]);
+    sandbox.hrseg(&[&make[..], &["--force"]].concat()).exits(0);
+    assert_eq!(std::fs::read(sandbox.path("made/im/0001.png")).unwrap(), before);
+    sandbox.hrseg(&[&make[..], &["--force", "--seed", "1"]].concat()).exits(0);
+    assert_ne!(std::fs::read(sandbox.path("made/im/0001.png")).unwrap(), before);
+    assert!(sandbox.hrseg(&["data", "make", "made", "-o", "x"]).exits(2).stderr.contains("expected procedural"));
+    let plain = sandbox.hrseg(&["data", "make", "procedural:plain", "-o", "plain", "--count", "1"]).exits(0);
+    assert!(plain.stderr.contains("1 pictures in im, their masks in gt\n"), "{}", plain.stderr);
 }

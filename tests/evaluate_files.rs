@@ -257,3 +257,26 @@ fn a_link_keeps_its_name() {
     let (json, _) = evaluate(&folder.path().join("pred"), &folder.path().join("gt"), ["--metrics", "mae"], 0);
     assert_eq!(json["dataset"], "gt");
 }
+
+/// What a reader of a protocol takes as it is, and truths that leave nothing outside, are told as what they are.
+#[test]
+fn notes_on_truths_of_small_levels_and_without_background() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |side: &str, name: &str, levels: &dyn Fn(u32) -> u8| {
+        std::fs::create_dir_all(folder.path().join(side)).unwrap();
+        GrayImage::from_fn(24, 16, |x, _| [levels(x)].into()).save(folder.path().join(side).join(name)).unwrap();
+    };
+    write("pred", "a.png", &|x| if x > 9 { 255 } else { 0 });
+    write("ones", "a.png", &|x| u8::from(x > 9));
+    write("full", "a.png", &|x| 254 + u8::from(x > 9));
+    write("grey", "a.png", &|x| if x > 9 { 200 } else { 40 * u8::from(x > 3) });
+    let notes = |gt: &str, protocol: &str| {
+        let (json, _) = evaluate(&folder.path().join("pred"), &folder.path().join(gt), ["--protocol", protocol], 0);
+        json["notes"].clone()
+    };
+    let small = "1 of 1 ground truths have levels up to 1 alone, which this protocol's reader takes as they are";
+    assert_eq!(notes("ones", "mvanet"), serde_json::json!([small]));
+    assert_eq!(notes("full", "default"), serde_json::json!(["1 of 1 ground truths have every pixel inside"]));
+    let grey = "1 of 1 ground truths have 3 levels up to 200: taken as grey, not as labels";
+    assert_eq!(notes("grey", "default"), serde_json::json!([grey]));
+}

@@ -1,8 +1,13 @@
 //! `hrseg train` as a user runs it.
 #![allow(clippy::unwrap_used)] // in helpers too, not in `#[test]` functions alone
 
-use std::path::Path;
+mod training;
+
 use std::process::{Command, Output};
+
+use hrseg::prelude::Device;
+use hrseg::seg_checkpoints::Checkpoint;
+use training::{Folder, SMALL, done, text};
 
 /// A training of seconds: a toy on pictures that are made on the fly.
 const RECIPE: &str = r#"
@@ -31,50 +36,22 @@ every = 2
 without_gradient = ["*.conv_s1.bias"]
 "#;
 
-/// Small pictures.
-const SPEC: &str = "size = 48\n[kinds]\ndisc = 1\n";
-
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("r.toml"), RECIPE).unwrap();
-        std::fs::write(dir.path().join("spec.toml"), SPEC).unwrap();
-        Self(dir)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
-        command.current_dir(self.path()).args(["train", "r.toml", "--data", "procedural:spec.toml"]).args(arguments);
-        command
-    }
-
-    fn train(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn bytes(&self, file: &str) -> Vec<u8> {
-        std::fs::read(self.path().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
-    }
+fn new() -> Folder {
+    Folder::with(&[("r.toml", RECIPE), ("spec.toml", SMALL)])
 }
 
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+fn command(folder: &Folder, arguments: &[&str]) -> Command {
+    folder.command(&[], &[&["train", "r.toml", "--data", "procedural:spec.toml"], arguments].concat())
 }
 
-fn done(output: &Output) {
-    assert!(output.status.success(), "{}", text(output));
+fn train(folder: &Folder, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
 }
 
 #[test]
 fn a_run_leaves_what_it_says() {
-    let folder = Folder::new();
-    let output = folder.train(&["--out", "run"]);
+    let folder = new();
+    let output = train(&folder, &["--out", "run"]);
     done(&output);
     let said = text(&output);
     assert!(said.contains("gradients reach") && said.contains("best.safetensors"), "{said}");
@@ -86,20 +63,20 @@ fn a_run_leaves_what_it_says() {
     assert_eq!(lines.lines().count(), 6);
     assert!(lines.contains("val/smeasure.sm") && lines.contains("train/lr"), "{lines}");
     // a second run does not overwrite the first
-    let again = folder.train(&["--out", "run"]);
+    let again = train(&folder, &["--out", "run"]);
     assert!(!again.status.success() && text(&again).contains("--resume"), "{}", text(&again));
 }
 
 #[test]
 fn a_resumed_run_is_the_undisturbed_one_to_the_bit() {
-    let folder = Folder::new();
-    done(&folder.train(&["--out", "straight"]));
-    done(&folder.train(&["--out", "broken"]));
+    let folder = new();
+    done(&train(&folder, &["--out", "straight"]));
+    done(&train(&folder, &["--out", "broken"]));
     // as if it had been killed behind step 4 and before the end
     let broken = folder.path().join("broken");
     std::fs::remove_dir_all(broken.join("checkpoints/00000006")).unwrap();
     std::fs::remove_file(broken.join("last.safetensors")).unwrap();
-    let resumed = folder.train(&["--out", "broken", "--resume"]);
+    let resumed = train(&folder, &["--out", "broken", "--resume"]);
     done(&resumed);
     assert!(text(&resumed).contains("going on from step 4 of 6"), "{}", text(&resumed));
     for file in [
@@ -116,15 +93,14 @@ fn a_resumed_run_is_the_undisturbed_one_to_the_bit() {
 #[test]
 fn kills_at_random_moments_lose_nothing() {
     let kills: u32 = std::env::var("HRSEG_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
-    let folder = Folder::new();
+    let folder = new();
     let often = ["--set", "checkpoint.every=1", "--set", "length={steps=40}", "--set", "validation.every=0"];
-    done(&folder.train(&[&["--out", "straight"][..], &often].concat()));
+    done(&train(&folder, &[&["--out", "straight"][..], &often].concat()));
     let mut done_before = 0;
     let mut random = 12345u64;
     for kill in 0..kills {
         let out = format!("killed{}", done_before);
-        let mut child = folder
-            .command(&[&["--out", &out, "--resume"][..], &often].concat())
+        let mut child = command(&folder, &[&["--out", &out, "--resume"][..], &often].concat())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()
@@ -142,7 +118,7 @@ fn kills_at_random_moments_lose_nothing() {
         if !name.starts_with("killed") {
             continue;
         }
-        done(&folder.train(&[&["--out", &name, "--resume"][..], &often].concat()));
+        done(&train(&folder, &[&["--out", &name, "--resume"][..], &often].concat()));
         for file in ["last.safetensors", "log.jsonl", "checkpoints/00000040/state.safetensors"] {
             assert_eq!(
                 folder.bytes(&format!("straight/{file}")),
@@ -159,15 +135,15 @@ fn kills_at_random_moments_lose_nothing() {
 
 #[test]
 fn a_damaged_checkpoint_falls_back_and_says_so() {
-    let folder = Folder::new();
-    done(&folder.train(&["--out", "run"]));
+    let folder = new();
+    done(&train(&folder, &["--out", "run"]));
     let right = folder.bytes("run/last.safetensors");
     let damaged = folder.path().join("run/checkpoints/00000006/state.safetensors");
     let mut bytes = std::fs::read(&damaged).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     std::fs::write(&damaged, bytes).unwrap();
-    let resumed = folder.train(&["--out", "run", "--resume"]);
+    let resumed = train(&folder, &["--out", "run", "--resume"]);
     done(&resumed);
     let said = text(&resumed);
     assert!(said.contains("00000006 is damaged") && said.contains("going on from step 4 of 6"), "{said}");
@@ -176,7 +152,7 @@ fn a_damaged_checkpoint_falls_back_and_says_so() {
 
 #[test]
 fn what_cannot_be_is_one_line() {
-    let folder = Folder::new();
+    let folder = new();
     for (arguments, expected) in [
         (&["--out", "run", "--set", "schedule.lrr=1"][..], "did you mean `lr`"),
         (&["--out", "run", "--set", "data.batch=0"], "data.batch is 0"),
@@ -186,15 +162,25 @@ fn what_cannot_be_is_one_line() {
         (&["--out", "run", "--set", "optimizer.eps=-1"], "optimizer.eps is -1"),
         (&["--out", "run", "--set", "validation.examples=0"], "validation.examples is 0"),
         (&["--out", "run", "--set", "rules.thaw=[\"nothing.*\"]"], "\"nothing.*\", which is the name of no weight"),
+        (
+            &["--out", "run", "--set", "rules.freeze=[\"nobody\"]"],
+            "freeze has \"nobody\", which is the name of no weight",
+        ),
         (&["--out", "run", "--set", "model.image_sice=4"], "did you mean `image_size`"),
         (&["--out", "run", "--set", "start.weights=nowhere.pt"], "nowhere.pt"),
         (&["--out", "run", "--set", "start.sam2=x"], "does not start from `sam2`"),
         (&["--out", "run", "--set", "validation.protocol=dsi"], "protocol is \"dsi\""),
+        (&["--out", "run", "--set", "loss.bec=1"], "did you mean `bce`"),
+        (&["--out", "run", "--set", "loss.iou=-1"], "iou is -1, expected at least 0"),
+        (&["--out", "run", "--set", "length=10"], "length is 10, expected { steps = 1000 }"),
+        (&["--out", "run", "--set", "model.image_size=0"], "model.image_size is 0, expected a number of pixels"),
+        (&["--out", "run", "--set", "probe.without_gradient=[\"*\"]"], "which excuses every weight"),
         (&["--out", "run", "--set", "validation.watch=iou"], "watch is \"iou\", expected one of"),
         (&[], "--out DIR is missing"),
     ] {
-        let output = folder.train(arguments);
+        let output = train(&folder, arguments);
         assert!(!output.status.success() && text(&output).contains(expected), "{arguments:?}: {}", text(&output));
+        assert!(!text(&output).contains("cannot be built") || arguments.iter().any(|a| a.contains("start.weights")));
         assert!(!folder.path().join("run").exists(), "{arguments:?}");
     }
     let output = Command::new(env!("CARGO_BIN_EXE_hrseg")).args(["train", "is-nut"]).output().unwrap();
@@ -204,18 +190,18 @@ fn what_cannot_be_is_one_line() {
 
 #[test]
 fn a_run_is_not_gone_on_with_by_another_recipe() {
-    let folder = Folder::new();
-    done(&folder.train(&["--out", "run"]));
-    let output = folder.train(&["--out", "run", "--resume", "--set", "schedule.lr=2e-3"]);
+    let folder = new();
+    done(&train(&folder, &["--out", "run"]));
+    let output = train(&folder, &["--out", "run", "--resume", "--set", "schedule.lr=2e-3"]);
     assert!(!output.status.success() && text(&output).contains("another recipe"), "{}", text(&output));
     std::fs::write(folder.path().join("spec.toml"), "size = 40\n[kinds]\ndisc = 1\n").unwrap();
-    let output = folder.train(&["--out", "run", "--resume"]);
+    let output = train(&folder, &["--out", "run", "--resume"]);
     assert!(!output.status.success() && text(&output).contains("other data"), "{}", text(&output));
 }
 
 #[test]
 fn gradients_reach_all_that_the_recipes_train() {
-    let folder = Folder::new();
+    let folder = new();
     std::fs::write(
         folder.path().join("prompted.toml"),
         "task = \"prompted\"\nsize = 64\nobjects = [2, 3]\n[kinds]\ndisc = 1\n",
@@ -227,6 +213,7 @@ fn gradients_reach_all_that_the_recipes_train() {
         ("mgd-sam2-small", "spec"),
         ("is-net-small", "spec"),
         ("dis-sam-small", "prompted"),
+        ("pi-sam-small", "prompted"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
         command.current_dir(folder.path()).args(["train", recipe, "--dry-run", "--set", "data.batch=2", "--json"]);
@@ -239,7 +226,7 @@ fn gradients_reach_all_that_the_recipes_train() {
 
 #[test]
 fn a_folder_trains_with_a_picture_that_cannot_be_read() {
-    let folder = Folder::new();
+    let folder = new();
     for (name, inside) in [("a", 10), ("b", 20), ("c", 30)] {
         let image =
             image::RgbImage::from_fn(40, 40, |x, _| if x < inside { [200, 80, 40] } else { [30, 60, 90] }.into());
@@ -257,17 +244,80 @@ fn a_folder_trains_with_a_picture_that_cannot_be_read() {
         command.current_dir(folder.path()).args(["train", "r.toml", "--data", "set", "--out", "run"]).output().unwrap();
     done(&output);
     let said = text(&output);
-    assert!(said.contains("b.png") && said.contains("left out of its batch"), "{said}");
+    assert!(said.contains("b.png") && said.matches("left out of its batch").count() == 1, "{said}");
+    assert!(said.contains("no --val: nothing is measured"), "{said}");
+    let train = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
+        command.current_dir(folder.path()).args(["train", "r.toml"]).args(arguments).output().unwrap()
+    };
+    // neither into the pictures' folder, nor measured on them without a word
+    for out in ["set", "set/im", "./set/../set/gt"] {
+        let output = train(&["--data", "set", "--out", out]);
+        assert!(output.status.code() == Some(2) && text(&output).contains("that is the folder of --data"), "{out}");
+    }
+    let short = ["--set", "length={steps=3}", "--set", "schedule.warm_up=9"];
+    let output = train(&[&["--data", "set", "--val", "./set", "--out", "same"][..], &short].concat());
+    assert!(text(&output).contains("warm_up is 9, and the run has 3 steps"), "{}", text(&output));
+    assert!(text(&output).contains("--val has the pictures of --data"), "{}", text(&output));
+    // parts of a set
+    std::fs::remove_file(broken).unwrap();
+    std::fs::remove_file(folder.path().join("set/gt/b.png")).unwrap();
+    std::fs::create_dir_all(folder.path().join("parts/train")).unwrap();
+    for part in ["im", "gt"] {
+        std::fs::rename(folder.path().join("set").join(part), folder.path().join("parts/train").join(part)).unwrap();
+        let held_out = folder.path().join("parts/val").join(part);
+        std::fs::create_dir_all(&held_out).unwrap();
+        std::fs::rename(folder.path().join("parts/train").join(part).join("c.png"), held_out.join("c.png")).unwrap();
+    }
+    let output = train(&["--data", "parts", "--out", "parted", "--set", "length={steps=3}"]);
+    assert!(text(&output).contains("has a part to validate on: --val parts/val"), "{}", text(&output));
+}
+
+#[test]
+fn a_run_of_a_constant_rate_can_be_made_longer() {
+    let folder = new();
+    let run = |out: &str, steps: u64, more: &[&str]| {
+        let length = format!("length={{steps={steps}}}");
+        let arguments = ["--out", out, "--set", "schedule.curve={kind=\"constant\"}", "--set", &length];
+        train(&folder, &[&arguments[..], more].concat())
+    };
+    done(&run("straight", 6, &[]));
+    done(&run("longer", 4, &[]));
+    done(&run("longer", 6, &["--resume"]));
+    assert!(folder.bytes("straight/last.safetensors") == folder.bytes("longer/last.safetensors"));
+    assert!(String::from_utf8(folder.bytes("longer/recipe.toml")).unwrap().contains("steps = 6"));
+    // where rates depend on the length it is told why not
+    done(&train(&folder, &["--out", "cosine"]));
+    let output = train(&folder, &["--out", "cosine", "--resume", "--set", "length={steps=9}"]);
+    assert!(!output.status.success() && text(&output).contains("can be made longer"), "{}", text(&output));
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_saves_the_step() {
+    let folder = new();
+    let long = ["--out", "run", "--set", "length={steps=100000}", "--set", "checkpoint.every=100000"];
+    let mut child = command(&folder, &long).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let log = folder.path().join("run/log.jsonl");
+    while std::fs::metadata(&log).map_or(0, |about| about.len()) == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(child.try_wait().unwrap().is_none(), "the run ended");
+    }
+    let signal = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let steps = String::from_utf8(folder.bytes("run/log.jsonl")).unwrap().lines().count();
+    assert!(folder.path().join(format!("run/checkpoints/{steps:08}/checkpoint.json")).exists());
 }
 
 #[test]
 fn held_out_pictures_that_cannot_be_read_cost_no_steps() {
-    let folder = Folder::new();
+    let folder = new();
     for part in ["im", "gt"] {
         std::fs::create_dir_all(folder.path().join("val").join(part)).unwrap();
         std::fs::write(folder.path().join("val").join(part).join("a.png"), b"broken").unwrap();
     }
-    let output = folder.train(&["--out", "run", "--val", "val", "--set", "checkpoint.every=1000"]);
+    let output = train(&folder, &["--out", "run", "--val", "val", "--set", "checkpoint.every=1000"]);
     assert!(!output.status.success() && text(&output).contains("none of the held-out"), "{}", text(&output));
     assert!(folder.path().join("run/checkpoints/00000003/checkpoint.json").exists());
     assert_eq!(String::from_utf8(folder.bytes("run/log.jsonl")).unwrap().lines().count(), 3);
@@ -275,26 +325,63 @@ fn held_out_pictures_that_cannot_be_read_cost_no_steps() {
 
 #[test]
 fn one_training_a_folder() {
-    let folder = Folder::new();
+    let folder = new();
     let long = ["--out", "run", "--resume", "--set", "length={steps=100000}"];
-    let mut first = folder.command(&long).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut first = command(&folder, &long).stderr(std::process::Stdio::null()).spawn().unwrap();
     let begun = folder.path().join("run/log.jsonl");
     while !begun.exists() {
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert!(first.try_wait().unwrap().is_none(), "the first run ended");
     }
-    let second = folder.train(&long);
+    let second = train(&folder, &long);
     assert!(!second.status.success() && text(&second).contains("at work in this folder"), "{}", text(&second));
     first.kill().unwrap();
     first.wait().unwrap();
 }
 
 #[test]
+fn what_is_frozen_stays_and_what_moved_is_a_small_file() {
+    let folder = new();
+    done(&train(&folder, &["--out", "base"]));
+    let of_base = ["--set", "start.weights=base/last.safetensors", "--set", "rules.freeze=[\"*\"]"];
+    let moved = ["--set", "rules.thaw=[\"side1.*\"]", "--set", "batch_norm_trains=false", "--set", "ema=0.0"];
+    let output = train(&folder, &[&["--out", "run"][..], &of_base, &moved].concat());
+    done(&output);
+    assert!(text(&output).contains("gradients reach 2 weights"), "{}", text(&output));
+    let weights = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
+        command.current_dir(folder.path()).arg("weights").args(arguments).output().unwrap()
+    };
+    let output =
+        weights(&["difference", "run/last.safetensors", "--base", "base/last.safetensors", "-o", "small.safetensors"]);
+    done(&output);
+    assert!(text(&output).contains("2 tensors that moved"), "{}", text(&output));
+    done(&weights(&["apply", "small.safetensors", "--base", "base/last.safetensors", "-o", "whole.safetensors"]));
+    let (whole, run) = ("whole.safetensors", "run/last.safetensors");
+    let open = |file: &str| Checkpoint::open(folder.path().join(file)).unwrap();
+    let (whole, run) = (open(whole), open(run));
+    assert!(whole.keys().eq(run.keys()));
+    for name in run.keys() {
+        let values =
+            |of: &Checkpoint| of.tensor(name, &Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(values(&whole), values(&run), "{name}");
+    }
+    // nothing is written over, and another base is told
+    let again = weights(&["apply", "small.safetensors", "--base", "base/last.safetensors", "-o", "whole.safetensors"]);
+    assert!(!again.status.success() && text(&again).contains("--force"), "{}", text(&again));
+    let output = train(&folder, &["--out", "other", "--set", "seed=7"]);
+    done(&output);
+    let wrong = weights(&["apply", "small.safetensors", "--base", "other/last.safetensors", "-o", "wrong.safetensors"]);
+    assert!(!wrong.status.success() && text(&wrong).contains("learnt from"), "{}", text(&wrong));
+    assert!(!folder.path().join("wrong.safetensors").exists());
+}
+
+#[test]
 fn weights_are_used_at_the_size_that_they_have_learnt_at() {
     // the published sizes of IS-Net, at 64 pixels, without a step that matters
-    let folder = Folder::new();
+    let folder = new();
     let small = ["--set", "model={image_size=128}", "--set", "length={steps=1}", "--set", "validation.every=0"];
-    done(&folder.train(&[&["--out", "run"][..], &small].concat()));
+    done(&train(&folder, &[&["--out", "run"][..], &small].concat()));
     image::RgbImage::from_pixel(90, 70, [9, 80, 200].into()).save(folder.path().join("p.png")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_hrseg"));
     let arguments = ["segment", "p.png", "--model", "is-net", "--weights", "run/last.safetensors"];
@@ -305,8 +392,8 @@ fn weights_are_used_at_the_size_that_they_have_learnt_at() {
 
 #[test]
 fn a_dry_run_writes_nothing() {
-    let folder = Folder::new();
-    let output = folder.train(&["--out", "run", "--dry-run"]);
+    let folder = new();
+    let output = train(&folder, &["--out", "run", "--dry-run"]);
     done(&output);
     let said = text(&output);
     for expected in ["is-net", "endless", "moves", "gradients", "6 steps", "memory"] {

@@ -84,13 +84,28 @@ def windows(qkv, pad, p, tables=None, bias=None):
 def torch_op(op, p):
     back = p.get("backward", 0) == 1
     r = lambda *s: torch.rand(*s).mul_(2).sub_(1).requires_grad_(back)
-    if op in ("conv2d", "conv_transpose2d", "layer_norm_2d", "resize", "max_pool2d"):
+    if op in ("conv2d", "conv_batch_norm", "conv_transpose2d", "layer_norm_2d", "resize", "max_pool2d"):
         x = r(p["b"], p["c"], p["h"], p["w"])
     if op == "conv2d":
         g = p.get("groups", 1)
         w, bias = r(p["o"], p["c"] // g, p["k"], p["k"]), r(p["o"])
         leaves = [x, w, bias]
         f = lambda: F.conv2d(x, w, bias, p.get("stride", 1), p.get("pad", 0), p.get("dil", 1), g)
+    elif op == "conv_batch_norm":
+        w, bias, gamma, beta = r(p["o"], p["c"], p["k"], p["k"]), r(p["o"]), r(p["o"]), r(p["o"])
+        leaves = [x, w, bias, gamma, beta]
+        f = lambda: F.relu(F.batch_norm(F.conv2d(x, w, bias, padding=p.get("pad", 0)), None, None, gamma, beta, training=True))
+    elif op == "feed_forward":
+        n, c = p["n"], p["c"]
+        x, scale, shift = r(n, c), r(c), r(c)
+        up, up_bias, down, down_bias = r(4 * c, c), r(4 * c), r(c, 4 * c), r(c)
+        leaves = [x, scale, shift, up, up_bias, down, down_bias]
+        f = lambda: x + F.linear(F.gelu(F.linear(F.layer_norm(x, (c,), scale, shift, 1e-6), up, up_bias)), down, down_bias)
+    elif op == "binary_cross_entropy":
+        x = torch.rand(p["b"], p["c"], p["h"], p["w"]).requires_grad_(back)
+        target = torch.rand(p["b"], p["c"], p["h"], p["w"])
+        leaves = [x]
+        f = lambda: F.binary_cross_entropy(x, target)
     elif op == "conv_transpose2d":
         w, bias = r(p["c"], p["o"], p["k"], p["k"]), r(p["o"])
         leaves = [x, w, bias]

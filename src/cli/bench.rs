@@ -18,21 +18,32 @@ use super::trace::Trace;
 use super::{Common, Outcome, UsageError};
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   hrseg bench --model sam2-tiny --size 1024 --threads 2 --json
+  hrseg bench --train is-net --set data.batch=1 --runs 3
 
 A run encodes one image of --size x --size pixels and decodes one click in it (Pi-SAM: a box), pre- and post-processing
 included; the first, warming run is not counted. Models without prompts have no decoding; of two-stage models the second
 stage is timed, on a given mask. Times are in seconds, memory in bytes.
-Without --weights the parameters are made up: the time does not depend on their values.";
+Without --weights the parameters are made up: the time does not depend on their values.
+
+Of a training, steps of the optimiser are timed, on made-up pictures of the network's size; the first one, which is slower, is not counted.";
 
 /// Time a model on this machine: encoding an image, decoding a click, and the most memory it took.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
     /// Model; `hrseg weights list` shows all names
-    #[arg(long, value_name = "NAME", value_parser = ModelName::from_str)]
-    pub model: ModelName,
+    #[arg(long, value_name = "NAME", value_parser = ModelName::from_str, required_unless_present = "train")]
+    pub model: Option<ModelName>,
+
+    /// A recipe in place of a model: how long a step of its training takes
+    #[arg(long, value_name = "RECIPE", conflicts_with_all = ["model", "size", "weights"])]
+    pub train: Option<String>,
+
+    /// Change a value of the recipe: data.batch=1
+    #[arg(long, value_name = "KEY=VALUE", requires = "train")]
+    pub set: Vec<String>,
 
     /// Side of the square network input, in pixels: a multiple of 32; by default that of the model's checkpoints
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(64..=4096))]
@@ -69,7 +80,11 @@ struct Report {
 
 /// Runs the verb.
 pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::Result<Outcome> {
-    let official = args.model.image_size() as u32;
+    if let Some(recipe) = &args.train {
+        return super::train::time(recipe, &args.set, args.runs, common);
+    }
+    let name = args.model.context("--model or --train is missing")?;
+    let official = name.image_size() as u32;
     let size = args.size.unwrap_or(official);
     if !size.is_multiple_of(32) {
         return Err(UsageError(format!("--size {size}: expected a multiple of 32")).into());
@@ -77,17 +92,17 @@ pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::
     if args.weights.is_some() && size != official {
         return Err(UsageError(format!("--weights with --size {size}: checkpoints are for {official} pixels")).into());
     }
-    args.mgd.check(args.model).map_err(UsageError)?;
-    if args.model.kind() == ModelKind::Referring {
-        let message = format!("{} segments videos, not images: time it with `hrseg track --trace FILE`", args.model);
+    args.mgd.check(name).map_err(UsageError)?;
+    if name.kind() == ModelKind::Referring {
+        let message = format!("{} segments videos, not images: time it with `hrseg track --trace FILE`", name);
         return Err(UsageError(message).into());
     }
     let device = common.device.open()?;
-    let model = model(args, size, common, &device)?;
+    let model = model(name, args, size, common, &device)?;
     let loaded_rss_bytes = rss_bytes();
     let image = pattern(size);
     let at = |part: f32| size as f32 * part;
-    let prompts = match args.model {
+    let prompts = match name {
         ModelName::PiSam(_) => Prompts::bbox([at(0.2), at(0.2), at(0.8), at(0.8)]),
         _ => Prompts::point(at(0.4), at(0.4)),
     };
@@ -106,7 +121,7 @@ pub fn run(args: &BenchArgs, common: &Common, trace: Option<&Trace>) -> anyhow::
     }
     let runs_s: Vec<f64> = encode.iter().zip(&decode).map(|(e, d)| e + d).collect();
     let report = Report {
-        model: args.model.to_string(),
+        model: name.to_string(),
         size,
         threads: common.threads_used(),
         dtype: common.dtype.name(),
@@ -151,20 +166,20 @@ fn once(model: &Segmenter, image: &RgbImage, prompts: &Prompts, device: &Device)
 }
 
 /// A mask in the middle of a square image.
-fn disc(size: u32) -> seg_data::Result<GrayImage> {
+pub(super) fn disc(size: u32) -> seg_data::Result<GrayImage> {
     let side = size as usize;
     let inside = seg_golden::inputs::ellipse((0.5, 0.5), (1. / 3., 1. / 3.), side, side);
     seg_data::mask::from_binary(&inside, size, size)
 }
 
-fn model(args: &BenchArgs, size: u32, common: &Common, device: &Device) -> anyhow::Result<Segmenter> {
+fn model(name: ModelName, args: &BenchArgs, size: u32, common: &Common, device: &Device) -> anyhow::Result<Segmenter> {
     let dtype = common.dtype.dtype();
     let options = LoadOptions { dtype, device: device.clone(), ..args.mgd.options() };
     match &args.weights {
-        Some(path) => Ok(args.model.open(path, None, &options)?.0),
+        Some(path) => Ok(name.open(path, None, &options)?.0),
         None => {
             let vb = seg_golden::GeneratedWeights::new("bench").var_builder(dtype, device);
-            args.model.build(size as usize, &options, vb).context("cannot build the model")
+            name.build(size as usize, &options, vb).context("cannot build the model")
         }
     }
 }
@@ -197,7 +212,7 @@ fn device_name(device: &Device) -> String {
 }
 
 /// A picture with something in it, so that no code path is skipped.
-fn pattern(size: u32) -> RgbImage {
+pub(super) fn pattern(size: u32) -> RgbImage {
     RgbImage::from_fn(size, size, |x, y| {
         let inside = (x / 32 + y / 32) % 2 == 0;
         let shade = (x * 255 / size) as u8;
@@ -206,7 +221,7 @@ fn pattern(size: u32) -> RgbImage {
 }
 
 /// The middle value, or the mean of the two middle ones; 0 for none.
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {

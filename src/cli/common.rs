@@ -1,6 +1,6 @@
 //! Options that every verb has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context as _;
@@ -198,5 +198,13 @@ impl DtypeArg {
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
         }
+    }
+}
+
+/// Refuses to write over a file without `--force`.
+pub fn refuse_to_replace(out: &Path, force: bool) -> Result<(), UsageError> {
+    match out.exists() && !force {
+        true => Err(UsageError(format!("{} is there already; --force replaces it", out.display()))),
+        false => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ mod memory;
 mod mgd;
 mod photo;
 mod progress;
+mod recipe;
 mod segment;
 mod trace;
 mod track;
@@ -34,6 +35,11 @@ pub enum Outcome {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
+
+/// An error that another process of the same job tells: exit code 1, and no message.
+#[derive(Debug, thiserror::Error)]
+#[error("told by another process")]
+pub struct ToldElsewhere;
 
 /// Cut out any object, down to the wires and hairs: from a click, a box or a coarse mask.
 #[derive(Debug, Parser)]
@@ -63,6 +69,8 @@ enum Verb {
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Train a system on your own pictures, or on made-up ones
     Train(Box<train::TrainArgs>),
+    /// Recipes for `train`, made of other programs' configurations
+    Recipe(recipe::RecipeArgs),
     /// What a training would see of a data set, and what is wrong with it
     Data(data::DataArgs),
     /// List, fetch, inspect and convert checkpoints
@@ -81,6 +89,7 @@ impl Cli {
             Verb::Track(args) => track::run(args, &self.common),
             Verb::Evaluate(args) => evaluate::run(args, &self.common),
             Verb::Train(args) => train::run(args, &self.common),
+            Verb::Recipe(args) => recipe::run(args, &self.common),
             Verb::Data(args) => data::run(args, &self.common),
             Verb::Weights(args) => weights::run(args, &self.common),
             Verb::Verify(args) => verify::run(args, &self.common),
@@ -125,6 +134,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeFailed) => ExitCode::from(1),
         Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ToldElsewhere>() => ExitCode::from(1),
         Err(error) => {
             common::say(format_args!("error: {}", common::in_one_line(&error)));
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })

@@ -4,8 +4,8 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_layers::{
-    Activation, BatchNorm, Conv2d, Conv2dBn, ConvBnKeys, DepthwisePair, Epilogue, Observer, Unobserved, bands,
-    conv::nhwc, observe_nhwc, trace,
+    Activation, BatchNorm, Conv2d, Conv2dBn, ConvBnKeys, DepthwisePair, Epilogue, KeptStatistics, Observer, Statistics,
+    Unobserved, bands, conv::nhwc, observe_nhwc, trace,
 };
 use seg_ops::Resize;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,7 @@ pub struct DetailRefinement {
     feature_upsample3: Conv2dBn,
     fusion_conv: [Conv2dBn; 2],
     out_conv: Conv2d,
+    checkpointing: bool,
 }
 
 /// Three kernel sizes side by side, with a residual.
@@ -81,7 +82,7 @@ impl MultiScaleEdges {
         })
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, train: Statistics<'_>) -> Result<Tensor> {
         let narrow = self.linear.forward(x)?;
         let relu = Epilogue::act(Activation::Relu);
         let maps = self.convs.iter().map(|conv| conv.forward_t(&narrow, relu, train)).collect::<Result<Vec<_>>>()?;
@@ -109,25 +110,39 @@ impl DetailRefinement {
                 conv_bn(dim, out_dim, 3, keys("3", "4", false), fusion)?,
             ],
             out_conv: Conv2d::new(out_dim, 1, 1, nhwc(1, 0), vb.pp("out_conv"))?,
+            checkpointing: false,
         })
+    }
+
+    /// Whether what lies between images and features at the images' size is computed again in the backward pass, not kept ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.checkpointing = checkpointing;
     }
 
     /// `image` `[B, 3, H, W]`, normalised, with the decoder's features of the local views, put together, `[B, H/4, W/4, C]`, and of the global one,
     /// `[B, h, w, C]`, whatever its size: logits `[B, 1, H, W]`. With `train` batch norms use the batch's statistics and move the running ones.
-    pub fn forward_t(&self, image: &Tensor, locals: &Tensor, global: &Tensor, train: bool) -> Result<Tensor> {
+    pub fn forward_t<'a>(
+        &self,
+        image: &Tensor,
+        locals: &Tensor,
+        global: &Tensor,
+        train: impl Into<Statistics<'a>>,
+    ) -> Result<Tensor> {
+        let train = train.into();
         self.forward_observed(image, locals, global, train, &mut Unobserved)
     }
 
     /// As [`DetailRefinement::forward_t`], with an observer of the intermediate maps, channels first. Large images go in bands, unless somebody looks
     /// or gradients are wanted: at the image's size only the result exists whole.
-    pub fn forward_observed(
+    pub fn forward_observed<'a>(
         &self,
         image: &Tensor,
         locals: &Tensor,
         global: &Tensor,
-        train: bool,
+        train: impl Into<Statistics<'a>>,
         observer: &mut dyn Observer,
     ) -> Result<Tensor> {
+        let train = train.into();
         let _module = trace::module("detail_enhance");
         let (b, _, height, width) = image.dims4()?;
         let (lb, lh, lw, _) = locals.dims4()?;
@@ -139,19 +154,22 @@ impl DetailRefinement {
             );
         }
         let image = image.permute((0, 2, 3, 1))?.contiguous()?;
-        let banded = !train
+        let banded = !train.of_batch()
             && !observer.active()
             && !self.out_conv.weight().track_op()
             && !self.img_in_conv.is_trained()
             && bands::rows(&image, 4)?.is_some();
+        let again = self.checkpointing && !observer.active();
         let feature = self.fuse(locals, global, train, observer)?; // [B, H/4, W/4, C]
         let relu = Epilogue::act(Activation::Relu);
 
         let [half, quarter] = if banded {
             bands::maps_with_margin(image, ROWS, IMAGE_REACH, |band, rows| {
-                let maps = self.edges(&band, false, &mut Unobserved)?;
+                let maps = self.edges(&band, Statistics::Running, &mut Unobserved)?;
                 reductions(&maps.narrow(1, rows.start, rows.len())?)
             })?
+        } else if again {
+            self.edges_again(&image, train)?
         } else {
             let edges = self.edges(&image, train, observer)?;
             [reduced(&edges, 2)?, reduced(&edges, 4)?]
@@ -164,8 +182,13 @@ impl DetailRefinement {
         let feature = (feature + half)?;
         let logits = if banded {
             bands::map_with_margin(feature, ROWS / 2, TAIL_REACH, |band, rows| {
-                let logits = self.finish(band, false, &mut Unobserved)?;
+                let logits = self.finish(band, Statistics::Running, &mut Unobserved)?;
                 logits.narrow(1, 2 * rows.start, 2 * rows.len())
+            })?
+        } else if again {
+            let (drm, train) = (self.clone(), KeptStatistics::from(train));
+            seg_ops::checkpoint(&[&feature], move |feature, pass| {
+                drm.finish(feature[0].clone(), train.on(pass), &mut Unobserved)
             })?
         } else {
             self.finish(feature, train, observer)?
@@ -174,7 +197,13 @@ impl DetailRefinement {
     }
 
     /// Local and global features in one map, `[B, H/4, W/4, C]`.
-    fn fuse(&self, locals: &Tensor, global: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<Tensor> {
+    fn fuse(
+        &self,
+        locals: &Tensor,
+        global: &Tensor,
+        train: Statistics<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
         let (_, h, w, _) = locals.dims4()?;
         let global = seg_ops::resize_nhwc(global, (h, w), &Resize::bilinear())?;
         let fused = self.fusion_feature.forward(locals, &global, None)?;
@@ -185,7 +214,7 @@ impl DetailRefinement {
     }
 
     /// What the image shows: `[B, H, W, 3]` to `[B, H, W, C]`.
-    fn edges(&self, image: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<Tensor> {
+    fn edges(&self, image: &Tensor, train: Statistics<'_>, observer: &mut dyn Observer) -> Result<Tensor> {
         let x = self.img_in_conv.forward_t(image, Epilogue::act(Activation::Relu), train)?;
         observe_nhwc(observer, "drm.img_in_conv", &x)?;
         let x = self.img_er.forward(&x, train)?;
@@ -193,8 +222,25 @@ impl DetailRefinement {
         Ok(x)
     }
 
+    /// [`Self::edges`] at half and at a quarter of the image's size, computed again in the backward pass.
+    fn edges_again(&self, image: &Tensor, train: Statistics<'_>) -> Result<[Tensor; 2]> {
+        let (b, h, w, _) = image.dims4()?;
+        let (drm, train) = (self.clone(), KeptStatistics::from(train));
+        // one tensor of both
+        let both = seg_ops::checkpoint(&[image], move |image, pass| {
+            let edges = drm.edges(&image[0], train.on(pass), &mut Unobserved)?;
+            Tensor::cat(&[reduced(&edges, 2)?.flatten_all()?, reduced(&edges, 4)?.flatten_all()?], 0)
+        })?;
+        let c = both.elem_count() / (b * (h / 2 * (w / 2) + h / 4 * (w / 4))).max(1);
+        let half = b * (h / 2) * (w / 2) * c;
+        Ok([
+            both.narrow(0, 0, half)?.reshape((b, h / 2, w / 2, c))?,
+            both.narrow(0, half, both.elem_count() - half)?.reshape((b, h / 4, w / 4, c))?,
+        ])
+    }
+
     /// The last enlargement and what follows: `[B, H/2, W/2, C]` to `[B, H, W, 1]`.
-    fn finish(&self, feature: Tensor, train: bool, observer: &mut dyn Observer) -> Result<Tensor> {
+    fn finish(&self, feature: Tensor, train: Statistics<'_>, observer: &mut dyn Observer) -> Result<Tensor> {
         let relu = Epilogue::act(Activation::Relu);
         let x = self.feature_upsample3.forward_t(&twice(feature)?, relu, train)?; // [B, H, W, C]
         observe_nhwc(observer, "drm.feature_upsample3", &x)?;

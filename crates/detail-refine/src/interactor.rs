@@ -73,7 +73,7 @@ impl Clicks {
 
 /// Pi-SAM's Precise Interactor.
 ///
-/// Keys: `img_pe` (a stored position map), `points_flag.weight`, `pe_layer`, `token_embed.{0,1,2}`, `transformer`, `out_cov`. Official files also hold
+/// Keys: `img_pe` (a stored position map; what `pe_layer` gives where a file has that alone), `points_flag.weight`, `pe_layer`, `token_embed.{0,1,2}`, `transformer`, `out_cov`. Official files also hold
 /// [`PreciseInteractor::UNUSED`].
 #[derive(Clone, Debug)]
 pub struct PreciseInteractor {
@@ -96,11 +96,15 @@ impl PreciseInteractor {
     pub fn new(cfg: &PreciseInteractorConfig, vb: VarBuilder) -> Result<Self> {
         let (dim, (h, w)) = (cfg.dim, cfg.grid);
         let embed = vb.pp("token_embed");
-        let img_pe = vb.get((dim, h, w), "img_pe")?;
+        let pe_layer = RandomFourierPosition::new(dim / 2, vb.pp("pe_layer"))?;
+        // a source that has the matrix, and says that it has not the map, leaves it to be computed
+        let derived =
+            vb.contains_tensor("pe_layer.positional_encoding_gaussian_matrix") && !vb.contains_tensor("img_pe");
+        let img_pe = if derived { pe_layer.dense(h, w)?.squeeze(0)? } else { vb.get((dim, h, w), "img_pe")? };
         Ok(Self {
             img_pe: img_pe.permute((1, 2, 0))?.contiguous()?.reshape((1, h * w, dim))?,
             points_flag: vb.pp("points_flag").get((2, dim), "weight")?,
-            pe_layer: RandomFourierPosition::new(dim / 2, vb.pp("pe_layer"))?,
+            pe_layer,
             token_norm: LayerNorm::new(3 * dim, TOKEN_EPS, embed.pp("0"))?,
             token_mlp: Mlp::new(&[3 * dim, 8 * dim, 8 * dim, dim], Activation::Relu, embed.pp("1"))?,
             token_out_norm: LayerNorm::new(dim, TOKEN_EPS, embed.pp("2"))?,

@@ -3,8 +3,8 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Layout, trace};
-use seg_ops::{Conv2dParams, Pool2dParams, resize_concat};
+use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Layout, Statistics, trace};
+use seg_ops::{Conv2dParams, Pool2dParams};
 use serde::{Deserialize, Serialize};
 
 /// Which residual U-block.
@@ -52,12 +52,20 @@ impl RebnConv {
         Ok(Self(Conv2dBn::with_keys(input, output, 3, params, keys, vb)?))
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, train: Statistics<'_>) -> Result<Tensor> {
         self.0.forward_t(x, Epilogue::act(Activation::Relu), train)
     }
 
-    fn forward_residual(&self, x: &Tensor, residual: &Tensor, train: bool) -> Result<Tensor> {
-        self.0.forward_t(x, Epilogue::act(Activation::Relu).with_residual(residual), train)
+    /// Of `x` at `skip`'s size and `skip`.
+    fn forward_beside(
+        &self,
+        (x, skip): (Tensor, Tensor),
+        residual: Option<&Tensor>,
+        train: Statistics<'_>,
+    ) -> Result<Tensor> {
+        let relu = Epilogue::act(Activation::Relu);
+        let epilogue = residual.map_or(relu, |residual| relu.with_residual(residual));
+        self.0.forward_beside(x, skip, epilogue, train)
     }
 }
 
@@ -106,9 +114,21 @@ impl Rsu {
 
     /// The block in evaluation, or with `train` its batch norms with the batch's statistics. `x` is consumed, so that its
     /// memory is free as soon as the first convolution has read it.
-    pub fn forward_t(&self, x: Tensor, train: bool) -> Result<Tensor> {
+    pub fn forward_t<'a>(&self, x: Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        let train = train.into();
         let hxin = self.input.forward(&x, train)?;
         drop(x);
+        self.levels(hxin, train)
+    }
+
+    /// [`Self::forward_t`] of `x`, resized to the size of `skip`, and `skip` side by side.
+    pub fn forward_beside<'a>(&self, x: Tensor, skip: Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        let train = train.into();
+        self.levels(self.input.forward_beside((x, skip), None, train)?, train)
+    }
+
+    /// What follows the first convolution.
+    fn levels(&self, hxin: Tensor, train: Statistics<'_>) -> Result<Tensor> {
         let mut maps: Vec<Tensor> = Vec::with_capacity(self.down.len());
         for (i, conv) in self.down.iter().enumerate() {
             let _span = trace::part("down", i);
@@ -125,9 +145,7 @@ impl Rsu {
         for (i, conv) in self.up.iter().enumerate().rev() {
             let _span = trace::part("up", i);
             let skip = maps.pop().ok_or_else(none)?;
-            let both = resize_concat(&x, &skip)?;
-            drop((x, skip));
-            x = if i == 0 { conv.forward_residual(&both, &hxin, train)? } else { conv.forward(&both, train)? };
+            x = conv.forward_beside((x, skip), (i == 0).then_some(&hxin), train)?;
         }
         Ok(x)
     }

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 use detail_refine::{IsNet, IsNetConfig, IsNetGtConfig, IsNetGtEncoder, IsNetOutput, Rsu, RsuConfig, RsuKind};
 use seg_golden::{GeneratedWeights, Pattern, TrainableWeights, inputs};
+use seg_layers::Statistics;
 
 /// Toy widths, all different, so that no two can be taken for each other; wide enough that no layer dies in its ReLUs.
 fn narrow(stages: &mut [RsuConfig]) {
@@ -138,17 +139,59 @@ fn train_mode_moves_the_running_statistics_and_evaluation_uses_them() -> Result<
 }
 
 #[test]
-fn what_was_folded_at_loading_cannot_train() -> Result<()> {
+fn frozen_norms_are_in_evaluation_whatever_the_mode() -> Result<()> {
     let weights = GeneratedWeights::new("");
     let net = IsNet::new(&is_net(), weights.var_builder(DType::F32, &Device::Cpu))?;
     let x = Tensor::zeros((1, 5, 64, 64), DType::F32, &Device::Cpu)?;
-    let text = net.forward_t(&x, true).map(drop).expect_err("folded").to_string();
-    assert!(text.contains("train mode") && text.contains("folded"), "{text}");
-    // and the prediction alone is the first of all six
     let all = net.forward_t(&x, false)?;
+    let values = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
+    for (a, b) in net.forward_t(&x, true)?.probabilities.iter().zip(&all.probabilities) {
+        assert_eq!(values(a)?, values(b)?);
+    }
+    // and the prediction alone is the first of all six
     let alone = candle_core::Module::forward(&net, &x)?;
     assert_eq!(alone.flatten_all()?.to_vec1::<f32>()?, all.probabilities[0].flatten_all()?.to_vec1::<f32>()?);
     // the smallest image that there is
     assert_eq!(candle_core::Module::forward(&net, &x.narrow(2, 0, 1)?.narrow(3, 0, 1)?)?.dims(), [1, 1, 1, 1]);
+    Ok(())
+}
+
+/// Norms that a file has folded into the convolutions: made anew they change no answer, and train mode gives what evaluation gives; as they were it gives something else.
+#[test]
+fn folded_norms_can_be_trained() -> Result<()> {
+    let device = Device::Cpu;
+    let map = candle_nn::VarMap::new();
+    let cfg = RsuConfig { kind: RsuKind::Pooled(3), mid: 3, out: 4 };
+    let rsu = Rsu::new(2, &cfg, false, candle_nn::VarBuilder::from_varmap(&map, DType::F64, &device))?;
+    let vars = || map.data().lock().map_err(|e| candle_core::Error::Msg(e.to_string()));
+    for (name, var) in vars()?.iter() {
+        let constant = |value: f64| Tensor::full(value, var.shape(), &device);
+        var.set(&match name.rsplit_once("bn_s1.") {
+            Some((_, "weight")) => constant((1. + 1e-5f64).sqrt())?,
+            Some((_, "running_var")) => constant(1.)?,
+            Some(_) => constant(0.)?,
+            None => {
+                let values = seg_golden::fill::fill(name, var.dims(), "");
+                Tensor::from_vec(values, var.shape(), &device)?.to_dtype(DType::F64)?
+            }
+        })?;
+    }
+    let x = inputs::noise("input.x", &[2, 20, 30, 2], "", 2., &device)?.to_dtype(DType::F64)?;
+    let of = |statistics: Statistics<'_>| rsu.forward_t(x.clone(), statistics);
+    let apart = |a: &Tensor, b: &Tensor| (a - b)?.abs()?.max_all()?.to_scalar::<f64>();
+    let answer = of(Statistics::Running)?;
+    // a pass that is made again moves nothing
+    assert!(apart(&of(Statistics::BatchAgain)?, &answer)? > 0.1);
+    let unfolded = of(Statistics::Unfold(None))?;
+    assert!(!unfolded.track_op());
+    let after = [unfolded, of(Statistics::Running)?, of(Statistics::BatchAgain)?];
+    let distances = after.iter().map(|y| apart(y, &answer)).collect::<Result<Vec<_>>>()?;
+    assert!(distances.iter().all(|distance| *distance < 1e-9), "{distances:?}");
+    // only identities are touched
+    let before: Vec<_> = vars()?.values().map(|var| var.copy()).collect::<Result<_>>()?;
+    of(Statistics::Unfold(None))?;
+    for (var, before) in vars()?.values().zip(&before) {
+        assert_eq!(apart(var, before)?, 0.);
+    }
     Ok(())
 }

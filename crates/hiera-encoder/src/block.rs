@@ -3,7 +3,7 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use seg_layers::{Activation, Epilogue, LayerNorm, Layout, Linear, Mlp, bands, trace};
-use seg_ops::{Pool2dParams, QkvOrder, WindowAttention};
+use seg_ops::{Attend, Pool2dParams, QkvOrder, WindowAttention};
 
 /// The place of a block in the trunk, from which its sizes follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,13 @@ const QUERY_POOL: Pool2dParams =
     Pool2dParams { kernel: 2, stride: 2, padding: 0, ceil_mode: false, layout: Layout::Nhwc };
 
 impl MultiScaleBlock {
+    const EPS: f64 = 1e-6;
+
     pub fn new(spec: BlockSpec, vb: VarBuilder) -> Result<Self> {
-        const EPS: f64 = 1e-6;
         let BlockSpec { dim, dim_out, num_heads, window_size, pool } = spec;
         let attn = vb.pp("attn");
         Ok(Self {
-            norm1: LayerNorm::new(dim, EPS, vb.pp("norm1"))?,
+            norm1: LayerNorm::new(dim, Self::EPS, vb.pp("norm1"))?,
             qkv: Linear::new(dim, 3 * dim_out, attn.pp("qkv"))?,
             attention: WindowAttention {
                 heads: num_heads,
@@ -52,7 +53,7 @@ impl MultiScaleBlock {
                 scale: ((dim_out / num_heads) as f64).powf(-0.5),
             },
             attn_proj: Linear::new(dim_out, dim_out, attn.pp("proj"))?,
-            norm2: LayerNorm::new(dim_out, EPS, vb.pp("norm2"))?,
+            norm2: LayerNorm::new(dim_out, Self::EPS, vb.pp("norm2"))?,
             mlp: Mlp::new(&[dim_out, 4 * dim_out, dim_out], Activation::Gelu, vb.pp("mlp"))?,
             proj: if dim == dim_out { None } else { Some(Linear::new(dim, dim_out, vb.pp("proj"))?) },
             pool,
@@ -70,6 +71,33 @@ impl MultiScaleBlock {
     }
 
     fn forward_whole(&self, x: Tensor) -> Result<Tensor> {
+        let tracked = x.track_op() || self.qkv.weight().track_op() || self.attn_proj.weight().track_op();
+        let x = if tracked && self.attends_at_once() { self.attend_kept(&x, true)? } else { self.attend(x)? };
+        self.feed_forward(x, true)
+    }
+
+    /// Whether the first half can be [`Self::attend_kept`]: not where the width changes or the queries are pooled.
+    pub fn attends_at_once(&self) -> bool {
+        !self.pool && self.proj.is_none()
+    }
+
+    /// [`Self::attend`] as one operation, of which what the last product reads is kept for the backward pass, and queries, keys and values if asked for.
+    pub fn attend_kept(&self, x: &Tensor, keep: bool) -> Result<Tensor> {
+        let Some(bias) = self.qkv.bias() else { return self.attend(x.clone()) };
+        let _span = trace::layer("attend", || 0);
+        let parts = Attend {
+            norm: (self.norm1.weight(), Some(self.norm1.bias())),
+            eps: Self::EPS,
+            qkv: (self.qkv.weight(), bias),
+            attention: &self.attention,
+            proj: (self.attn_proj.weight(), self.attn_proj.bias()),
+            keep,
+        };
+        seg_ops::attend(x, &parts)
+    }
+
+    /// The first half: `x + attention(norm1(x))`.
+    pub fn attend(&self, x: Tensor) -> Result<Tensor> {
         let normed = self.norm1.forward(&x)?;
         // where the width changes, the shortcut starts from the normalised input
         let mut shortcut = match &self.proj {
@@ -91,9 +119,12 @@ impl MultiScaleBlock {
             seg_ops::window_attention(&qkv, &self.attention, self.qkv.bias(), None)?
         };
         drop(qkv);
-        let x = self.attn_proj.forward_with(&attended, Epilogue::NONE.with_residual(&shortcut))?;
-        drop((attended, shortcut));
-        self.mlp.forward_residual(self.norm2.forward(&x)?, &x)
+        self.attn_proj.forward_with(&attended, Epilogue::NONE.with_residual(&shortcut))
+    }
+
+    /// The second: `x + mlp(norm2(x))`. For the backward pass the hidden numbers are kept, or computed again.
+    pub fn feed_forward(&self, x: Tensor, keep: bool) -> Result<Tensor> {
+        self.mlp.forward_normed(&self.norm2, x, keep)
     }
 }
 

@@ -59,6 +59,11 @@ impl ImageEncoder {
         self.trunk.set_one_by_one(one_by_one);
     }
 
+    /// See [`Hiera::set_checkpointing`].
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.trunk.set_checkpointing(checkpointing);
+    }
+
     /// Images `[B, 3, H, W]`, normalised by ImageNet's mean and standard deviation, sides multiples of 32.
     pub fn forward(&self, images: Tensor) -> Result<ImageEncoderOutput> {
         self.forward_with(images, &(), &mut Unobserved)

@@ -7,17 +7,27 @@ use seg_ops::Resize;
 
 use crate::block::{BlockSpec, MultiScaleBlock};
 use crate::config::HieraConfig;
+use std::sync::Arc;
 
 /// Something that changes the token map before each block: an adapter in a frozen trunk.
 pub trait BlockHook {
     /// `x` is the input of block `index`, `[B, H, W, C]`; returns what the block gets, of the same shape.
     fn before_block(&self, index: usize, x: Tensor) -> Result<Tensor>;
+
+    /// The same, to keep: what the backward pass runs again under [`Hiera::set_checkpointing`]. `None`: it is not to be run again, and nothing is checkpointed.
+    fn shared(&self) -> Option<Arc<dyn BlockHook + Send + Sync>> {
+        None
+    }
 }
 
 /// No adapter.
 impl BlockHook for () {
     fn before_block(&self, _index: usize, x: Tensor) -> Result<Tensor> {
         Ok(x)
+    }
+
+    fn shared(&self) -> Option<Arc<dyn BlockHook + Send + Sync>> {
+        Some(Arc::new(()))
     }
 }
 
@@ -34,6 +44,7 @@ pub struct Hiera {
     blocks: Vec<MultiScaleBlock>,
     stage_ends: Vec<usize>,
     one_by_one: bool,
+    checkpointing: bool,
 }
 
 impl Hiera {
@@ -57,6 +68,7 @@ impl Hiera {
             blocks,
             stage_ends: stage_ends(cfg),
             one_by_one: false,
+            checkpointing: false,
         })
     }
 
@@ -64,6 +76,12 @@ impl Hiera {
     /// block still sees all of them.
     pub fn set_one_by_one(&mut self, one_by_one: bool) {
         self.one_by_one = one_by_one;
+    }
+
+    /// Whether the backward pass computes again, instead of keeping it, what lies within the hook before a block, in the first two stages what lies within the block, and in
+    /// the others its queries, keys and values: less memory, more time, the same gradients ([`seg_ops::checkpoint`], [`seg_ops::Attend::keep`], [`seg_ops::FeedForward::keep`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.checkpointing = checkpointing;
     }
 
     /// Normalised images `[B, 3, H, W]` to the four stages' maps, channels last: `[B, H/4, W/4, C]`,
@@ -91,13 +109,34 @@ impl Hiera {
         let _trunk = trace::module("trunk");
         let mut x = self.embed(images, observer)?;
         let mut stages = 0;
+        let shared = if self.checkpointing { hook.shared() } else { None };
         for (i, block) in self.blocks.iter().enumerate() {
             {
                 let _block = trace::part("blocks", i);
-                x = hook.before_block(i, x)?;
-                x = match x.dims4()? {
-                    (b, height, ..) if self.one_by_one && b > 1 => bands::map(x, height, |one| block.forward(one))?,
-                    _ => block.forward(x)?,
+                x = match &shared {
+                    Some(hook) => {
+                        // the first two stages have the largest maps and the least to compute
+                        let large = stages < 2;
+                        let hook = Arc::clone(hook);
+                        let x = if large || !block.attends_at_once() {
+                            let again = block.clone();
+                            let half = move |x: &[Tensor], _| again.attend(hook.before_block(i, x[0].clone())?);
+                            seg_ops::checkpoint(&[&x], half)?
+                        } else {
+                            let hooked = seg_ops::checkpoint(&[&x], move |x, _| hook.before_block(i, x[0].clone()))?;
+                            block.attend_kept(&hooked, false)?
+                        };
+                        block.feed_forward(x, !large)?
+                    }
+                    None => {
+                        let x = hook.before_block(i, x)?;
+                        match x.dims4()? {
+                            (b, height, ..) if self.one_by_one && b > 1 => {
+                                bands::map(x, height, |one| block.forward(one))?
+                            }
+                            _ => block.forward(x)?,
+                        }
+                    }
                 };
             }
             observer.observe(&format!("trunk.block{i}"), &x)?;

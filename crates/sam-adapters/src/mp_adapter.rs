@@ -7,6 +7,7 @@ use multiview_fusion::ViewGrid;
 use seg_layers::{DepthwisePair, Epilogue, Linear, trace};
 use seg_ops::Resize;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Sizes of the adapters of a trunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +134,10 @@ impl BlockHook for MpAdapter {
     fn before_block(&self, index: usize, x: Tensor) -> Result<Tensor> {
         let _adapter = trace::module("mpadapter");
         self.adapter(index)?.forward_with(&x, Epilogue::NONE.with_residual(&x))
+    }
+
+    fn shared(&self) -> Option<Arc<dyn BlockHook + Send + Sync>> {
+        Some(Arc::new(self.clone()))
     }
 }
 

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use hiera_encoder::{BlockHook, Hiera, HieraConfig};
 use seg_layers::{Activation, Mlp, Observer, trace};
+use std::sync::Arc;
 
 /// Width of the official adapters' bottleneck.
 pub const PROMPT_CHANNELS: usize = 32;
@@ -36,6 +37,10 @@ impl BlockHook for PromptAdapters {
             None => candle_core::bail!("PromptAdapters: block {index}, but there are {} adapters", self.adapters.len()),
         }
     }
+
+    fn shared(&self) -> Option<Arc<dyn BlockHook + Send + Sync>> {
+        Some(Arc::new(self.clone()))
+    }
 }
 
 /// SAM 2's trunk with a prompt adapter in front of every block, under the names that SAM2-UNet and SAM2-UNeXT save it with: a block is
@@ -54,6 +59,11 @@ impl PromptedHiera {
             // candle's renamed builder has the path of the one inside it, too: at its root it is where `vb` is
             trunk: Hiera::new(cfg, vb.rename_f(wrapped_name).root())?,
         })
+    }
+
+    /// See [`Hiera::set_checkpointing`].
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.trunk.set_checkpointing(checkpointing);
     }
 
     /// Normalised images `[B, 3, H, W]`, sides multiples of 32, to the four stages' maps, channels last: `[B, H/4, W/4, C]` to `[B, H/32, W/32, 8C]`. The

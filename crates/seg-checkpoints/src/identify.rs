@@ -64,7 +64,7 @@ impl fmt::Display for Identity {
 }
 
 /// Every name that [`identify`] can give.
-const KNOWN: [&str; 23] = [
+const KNOWN: [&str; 24] = [
     "mobile-sam",
     "sam-vit-b",
     "sam-vit-l",
@@ -85,6 +85,7 @@ const KNOWN: [&str; 23] = [
     "pi-sam-b",
     "pi-sam-l",
     "pi-sam-h",
+    "pi-sam-mobile",
     "mpg-sam2",
     "mpg-sam2-tiny",
     "beit3",
@@ -147,6 +148,7 @@ fn pi_sam(keys: &Keys<'_>) -> Option<Identity> {
     // The decoder is saved alone, with or without the name it has in the whole model.
     let prefix = ["", "mask_decoder.", "decoder."].into_iter().find(|p| keys.any(&format!("{p}interact_2.")))?;
     match keys.dim(&format!("{prefix}compress_vit_feat.0.weight"), 0)? {
+        160 => Identity::one("pi-sam-mobile", "Pi-SAM's decoder"),
         768 => Identity::one("pi-sam-b", "Pi-SAM's decoder"),
         1024 => Identity::one("pi-sam-l", "Pi-SAM's decoder"),
         1280 => Identity::one("pi-sam-h", "Pi-SAM's decoder"),

@@ -2,6 +2,7 @@
 
 mod backend;
 mod checkpoint;
+mod difference;
 mod dtype;
 mod error;
 mod fetch;
@@ -21,6 +22,7 @@ mod wrappers;
 mod write;
 
 pub use checkpoint::{Checkpoint, Format, TensorInfo};
+pub use difference::{BaseNames, DifferenceReport, apply_difference, base_of, write_difference};
 pub use dtype::FileDtype;
 pub use error::{Error, Fault, Result};
 pub use fetch::{

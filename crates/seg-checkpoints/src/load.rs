@@ -20,6 +20,7 @@ pub struct LoadPolicy {
     unused: Vec<String>,
     allow_extra: bool,
     expected: Option<String>,
+    first_only: bool,
 }
 
 impl LoadPolicy {
@@ -46,6 +47,13 @@ impl LoadPolicy {
     /// Accepts any tensor that the model does not use.
     pub fn allow_extra(mut self) -> Self {
         self.allow_extra = true;
+        self
+    }
+
+    /// The first tensor that does not fit ends the building, instead of all of them being gathered: for sizes that come from the file itself, of
+    /// which nothing is to be made that its tensors do not bear out.
+    pub fn ends_at_first_misfit(mut self) -> Self {
+        self.first_only = true;
         self
     }
 
@@ -90,18 +98,22 @@ impl Record {
 struct Recorder {
     checkpoint: Checkpoint,
     optional: Vec<String>,
+    first_only: bool,
     record: Arc<Mutex<Record>>,
 }
 
 impl Recorder {
+    /// One zero seen as many: takes no memory.
+    fn placeholder(&self, name: &str, shape: &Shape, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        if self.first_only {
+            return Err(candle_core::Error::CannotFindTensor { path: name.to_owned() });
+        }
+        Tensor::zeros((), dtype, device)?.broadcast_as(shape)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// One zero seen as many: takes no memory.
-fn placeholder(shape: &Shape, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-    Tensor::zeros((), dtype, device)?.broadcast_as(shape)
 }
 
 impl SimpleBackend for Recorder {
@@ -113,13 +125,13 @@ impl SimpleBackend for Recorder {
             if covers(&self.optional, name) && !self.checkpoint.skipped().contains_key(name) {
                 record.zero_filled.insert(name.to_owned());
                 return if record.hopeless() {
-                    placeholder(&shape, dtype, device)
+                    self.placeholder(name, &shape, dtype, device)
                 } else {
                     Tensor::zeros(shape, dtype, device)
                 };
             }
             record.missing.insert(name.to_owned());
-            return placeholder(&shape, dtype, device);
+            return self.placeholder(name, &shape, dtype, device);
         };
         if info.shape != shape.dims() {
             let mismatch =
@@ -130,7 +142,7 @@ impl SimpleBackend for Recorder {
             record.mis_typed.insert(name.to_owned(), mismatch);
         }
         if record.hopeless() {
-            return placeholder(&shape, dtype, device);
+            return self.placeholder(name, &shape, dtype, device);
         }
         drop(record); // models may be built by several threads
         match self.checkpoint.tensor(name, &Device::Cpu) {
@@ -177,8 +189,12 @@ pub fn load_strict<M>(
     build: impl FnOnce(VarBuilder<'static>) -> candle_core::Result<M>,
 ) -> Result<(M, LoadReport)> {
     let record = Arc::new(Mutex::new(Record::default()));
-    let recorder =
-        Recorder { checkpoint: checkpoint.clone(), optional: policy.optional.clone(), record: Arc::clone(&record) };
+    let recorder = Recorder {
+        checkpoint: checkpoint.clone(),
+        optional: policy.optional.clone(),
+        first_only: policy.first_only,
+        record: Arc::clone(&record),
+    };
     let built = build(VarBuilder::from_backend(Box::new(recorder), dtype, device.clone()));
     let record = std::mem::take(&mut *record.lock().unwrap_or_else(PoisonError::into_inner));
     if let Some(e) = record.failed {

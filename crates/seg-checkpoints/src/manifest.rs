@@ -79,7 +79,7 @@ mod tests {
         let mut names: Vec<_> = entries.iter().map(|e| &e.name).collect();
         names.sort();
         names.dedup();
-        assert_eq!((names.len(), entries.len()), (22, 22), "names are unique");
+        assert_eq!((names.len(), entries.len()), (24, 24), "names are unique");
         for e in &entries {
             if let Some(digest) = &e.sha256 {
                 assert!(

@@ -46,7 +46,8 @@ pub struct ParameterRule {
 }
 
 /// An ordered list of rules. The first that fits a name decides; where none does, the weight is frozen. Running statistics of batch norms
-/// (`….running_mean`, `….running_var`, `….num_batches_tracked`) are [`Treatment::Statistic`] before any rule is asked.
+/// (`….running_mean`, `….running_var`, `….num_batches_tracked`) follow their norm: where its `weight` is trained they are [`Treatment::Statistic`], and
+/// where it is frozen so are they.
 ///
 /// ```
 /// use seg_checkpoints::{ParameterGroup, ParameterRules, Treatment};
@@ -92,9 +93,16 @@ impl ParameterRules {
     /// What becomes of the weight `name`.
     pub fn treatment(&self, name: &str) -> &Treatment {
         const STATISTICS: [&str; 3] = [".running_mean", ".running_var", ".num_batches_tracked"];
-        if STATISTICS.iter().any(|ending| name.ends_with(ending)) {
-            return &Treatment::Statistic;
+        if let Some(norm) = STATISTICS.iter().find_map(|ending| name.strip_suffix(ending)) {
+            return match self.ruled(&format!("{norm}.weight")) {
+                Treatment::Frozen => &Treatment::Frozen,
+                Treatment::Trained(_) | Treatment::Statistic => &Treatment::Statistic,
+            };
         }
+        self.ruled(name)
+    }
+
+    fn ruled(&self, name: &str) -> &Treatment {
         self.0.iter().find(|rule| fits(&rule.pattern, name)).map_or(&Treatment::Frozen, |rule| &rule.treatment)
     }
 
@@ -189,6 +197,9 @@ mod tests {
         assert_eq!(rules.groups().iter().map(|g| &*g.name).collect::<Vec<_>>(), ["new", "old"]);
         assert_eq!(rules.treatment("nobody.knows"), &Treatment::Frozen);
         assert_eq!(rules.treatment("head.bn.running_mean"), &Treatment::Statistic);
+        // a frozen norm's statistics are frozen with it
+        assert_eq!(rules.treatment("enc.bn.running_mean"), &Treatment::Frozen);
+        assert_eq!(rules.treatment("enc.adapter.bn.running_var"), &Treatment::Statistic);
         let shapes: [(&str, &[usize]); 5] = [
             ("enc.0.adapter.w", &[2, 3]),
             ("enc.0.w", &[7]),

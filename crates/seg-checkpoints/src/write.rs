@@ -52,16 +52,26 @@ pub fn convert(checkpoint: &Checkpoint, path: impl AsRef<Path>) -> Result<()> {
     if let Some(prefix) = checkpoint.stripped_prefix() {
         metadata.insert("stripped_prefix".into(), prefix.into());
     }
-    let plan = checkpoint
-        .tensors()
-        .iter()
-        .map(|(name, info)| {
-            let dtype = info.dtype.candle();
-            Ok((name.as_str(), dtype_str(dtype, name)?, info.shape.as_slice(), info.elements() * dtype.size_in_bytes()))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    write(path.as_ref(), &plan, &metadata, |name, out| {
-        let tensor = checkpoint.tensor(name, &Device::Cpu)?;
+    let tensors = checkpoint.keys().map(|name| (name, (checkpoint, name))).collect();
+    write_from(path.as_ref(), &tensors, &metadata)
+}
+
+/// Writes tensors of open files: by the name to write, the file and the name there. One tensor is in memory at a time.
+pub(crate) fn write_from(
+    path: &Path,
+    tensors: &BTreeMap<&str, (&Checkpoint, &str)>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let mut plan = Vec::with_capacity(tensors.len());
+    for (name, (file, there)) in tensors {
+        let Some(info) = file.get(there) else { continue };
+        let dtype = info.dtype.candle();
+        let bytes = info.elements() * dtype.size_in_bytes();
+        plan.push((*name, dtype_str(dtype, name)?, info.shape.as_slice(), bytes));
+    }
+    write(path, &plan, metadata, |name, out| {
+        let (file, there) = tensors[name];
+        let tensor = file.tensor(there, &Device::Cpu)?;
         let bytes = bytes_of(&tensor).map_err(|source| Error::Tensor { name: name.to_owned(), source })?;
         Ok(out.write_all(&bytes))
     })
@@ -161,7 +171,7 @@ fn dtype_str(dtype: candle_core::DType, name: &str) -> Result<&'static str> {
 }
 
 /// The elements in row-major order, little-endian.
-fn bytes_of(tensor: &Tensor) -> candle_core::Result<Vec<u8>> {
+pub(crate) fn bytes_of(tensor: &Tensor) -> candle_core::Result<Vec<u8>> {
     use candle_core::DType;
     let flat = tensor.flatten_all()?;
     macro_rules! bytes {

@@ -102,6 +102,32 @@ fn names_of_modules_and_identities_for_folded_batch_norms() {
     assert!(c.notes()[0].contains("1 batch norms were folded"), "{:?}", c.notes());
 }
 
+/// What onnxruntime's optimiser makes of a model of 16-bit floats for a processor that computes in 32: a conversion before each use.
+#[test]
+fn conversions_of_an_optimiser_hide_no_weights() {
+    let to = |name: &str| format!("InsertedPrecisionFreeCast_{name}");
+    let cast = |name: &str| {
+        let parts = [bytes(1, name.as_bytes()), bytes(2, to(name).as_bytes()), bytes(3, to(name).as_bytes())];
+        bytes(1, &[parts.concat(), bytes(4, b"Cast")].concat())
+    };
+    let names = ["conv_in.weight", "conv_in.bias", "onnx::Conv_1", "onnx::Conv_2"];
+    let [kept, bias, lost, lost_bias] = names.map(to);
+    let c = open(&model(&[
+        names.map(cast).concat(),
+        node("/conv_in/Conv", "Conv", &["x", &kept, &bias]),
+        node("/stage1/rebnconvin/conv_s1/Conv", "Conv", &["y", &lost, &lost_bias]),
+        tensor("conv_in.weight", &[2, 1, 1, 1], &[1., 2.]),
+        tensor("conv_in.bias", &[2], &[3., 4.]),
+        tensor("onnx::Conv_1", &[1, 2, 1, 1], &[5., 6.]),
+        tensor("onnx::Conv_2", &[1], &[7.]),
+    ]))
+    .unwrap();
+    let plain = open(&small()).unwrap();
+    assert_eq!(c.tensors(), plain.tensors());
+    assert!(c.keys().all(|name| values(&c, name) == values(&plain, name)));
+    assert_eq!(c.notes(), plain.notes());
+}
+
 #[test]
 fn converted_it_is_a_safetensors_file_of_the_same_tensors() {
     let dir = tempfile::tempdir().unwrap();

@@ -79,6 +79,13 @@ fn an_end_marker_is_missed_only_with_its_data() {
     for tail in [&b""[..], b"--boundary\r\nContent-Type: text/plain\r\n", b"\0\0\0\0", b"\xff\xff\xff"] {
         assert_eq!(read(&[bare, tail].concat()).unwrap().image, whole, "{tail:?}");
     }
+    // half an end marker is none, and no data: of several scans, too
+    let file_of_scans = odd("progressive.jpg");
+    let whole_of_scans = read(&file_of_scans).unwrap().image;
+    for cut in [1, 2] {
+        let read = read(&file_of_scans[..file_of_scans.len() - cut]).unwrap();
+        assert_eq!((&read.image, read.notes.len()), (&whole_of_scans, 0), "{cut}: {:?}", read.notes);
+    }
     for cut in [file.len() / 2, file.len() * 3 / 4, file.len() - 40] {
         let error = read(&file[..cut]).unwrap_err();
         assert!(error.contains("no end-of-image marker"), "{cut}: {error}");

@@ -122,6 +122,23 @@ fn what_cannot_be_read_is_said_in_words() {
     assert!(refusal(&bmp).contains("OS/2 bitmap with Huffman coding (compression 3)"), "{}", refusal(&bmp));
 }
 
+/// Nothing but the end mark is wrong: as in Pillow and OpenCV, the picture.
+#[test]
+fn an_end_mark_that_is_cut_or_damaged_costs_nothing() {
+    let png = bytes("rgb.png");
+    let whole = load("rgb.png").image;
+    let bare = &png[..png.len() - 12];
+    assert_eq!(&png[png.len() - 8..png.len() - 4], b"IEND");
+    for end in [chunk(b"IEND", b"", 1), chunk(b"IEND", b"", 0)[..8].to_vec(), chunk(b"IEND", b"", 0)[..10].to_vec()] {
+        let read = decode_image(&[bare, &end].concat(), "x", &DecodeLimits::default()).unwrap();
+        assert_eq!(read.image, whole, "{end:?}");
+        assert_eq!(read.notes, ["its end mark (IEND) is damaged; all its pixels are there"], "{end:?}");
+    }
+    // before any pixels it is an error as before
+    let early = [&png[..33], &chunk(b"IEND", b"", 1), &png[33..]].concat();
+    assert!(refusal(&early).contains("the checksum of the chunk IEND at byte 33 is wrong"), "{}", refusal(&early));
+}
+
 /// The first frames of an animation that breaks off are there, with the reason why the others are not.
 #[test]
 fn animations_that_break_off_keep_their_first_frames() {

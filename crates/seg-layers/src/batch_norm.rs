@@ -2,14 +2,84 @@
 
 use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
-use seg_ops::BatchNormed;
+use seg_ops::{AllReduce, BatchNormed, ConvBatchNorm, Epilogue, Pass};
+use std::sync::Arc;
 
 use crate::{Conv2d, trace};
+
+/// Which statistics batch norms take.
+#[derive(Clone, Copy, Debug)]
+pub enum Statistics<'a> {
+    /// The running ones: evaluation.
+    Running,
+    /// The batch's, which move the running ones: training.
+    Batch,
+    /// Those of the batches of all processes together (PyTorch's `SyncBatchNorm`).
+    Across(&'a Arc<dyn AllReduce>),
+    /// As [`Self::Batch`], for a batch that has moved the running ones already: a pass that is made again for its gradients.
+    BatchAgain,
+    /// As [`Self::Across`], likewise.
+    AcrossAgain(&'a Arc<dyn AllReduce>),
+    /// The running ones. Norms that learn and are the identity, because a file has folded them into their convolutions, become norms of the batches of all processes
+    /// together that change nothing: the same answers, from which train mode can go on.
+    Unfold(Option<&'a Arc<dyn AllReduce>>),
+}
+
+/// [`Statistics`] to keep for a pass that is made again.
+#[derive(Clone, Debug)]
+pub struct KeptStatistics(bool, Option<Arc<dyn AllReduce>>);
+
+impl From<Statistics<'_>> for KeptStatistics {
+    fn from(statistics: Statistics<'_>) -> Self {
+        Self(statistics.of_batch(), statistics.group().cloned())
+    }
+}
+
+impl KeptStatistics {
+    /// Those of a pass of [`seg_ops::checkpoint`].
+    pub fn on(&self, pass: Pass) -> Statistics<'_> {
+        match (pass, self.0, &self.1) {
+            (_, false, _) => Statistics::Running,
+            (Pass::First, true, None) => Statistics::Batch,
+            (Pass::First, true, Some(group)) => Statistics::Across(group),
+            (Pass::Again, true, None) => Statistics::BatchAgain,
+            (Pass::Again, true, Some(group)) => Statistics::AcrossAgain(group),
+        }
+    }
+}
+
+impl Statistics<'_> {
+    /// Whether they are those of batches.
+    pub fn of_batch(self) -> bool {
+        !matches!(self, Self::Running | Self::Unfold(_))
+    }
+}
+
+impl<'a> Statistics<'a> {
+    /// The processes whose batches are one.
+    fn group(self) -> Option<&'a Arc<dyn AllReduce>> {
+        match self {
+            Self::Across(group) | Self::AcrossAgain(group) => Some(group),
+            Self::Unfold(group) => group,
+            Self::Running | Self::Batch | Self::BatchAgain => None,
+        }
+    }
+}
+
+/// Train mode: the batch's or the running ones.
+impl From<bool> for Statistics<'_> {
+    fn from(train: bool) -> Self {
+        if train { Self::Batch } else { Self::Running }
+    }
+}
 
 /// Batch norm over the channels of a channels-last map (torch's `nn.BatchNorm2d`, `eps` 1e-5, momentum 0.1).
 ///
 /// Keys: `weight`, `bias`, `running_mean`, `running_var`, all `[C]`; torch's `num_batches_tracked` is never needed. In evaluation it
 /// is no layer of its own: [`Self::fold_into`] makes it part of the convolution before it.
+///
+/// A norm whose weights are no variables is frozen: in train mode, too, it takes the running statistics and leaves them as they are
+/// ([`Self::left_in_train_mode`] is the exception).
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
     weight: Tensor,
@@ -17,6 +87,7 @@ pub struct BatchNorm {
     // never optimised, but changed by training: a variable of the builder's is the one that changes, so that it can be saved
     running_mean: Var,
     running_var: Var,
+    left_in_train_mode: bool,
 }
 
 impl BatchNorm {
@@ -30,7 +101,19 @@ impl BatchNorm {
             bias: vb.get(channels, "bias")?,
             running_mean: Var::from_tensor(&vb.get(channels, "running_mean")?)?,
             running_var: Var::from_tensor(&vb.get(channels, "running_var")?)?,
+            left_in_train_mode: false,
         })
+    }
+
+    /// A frozen norm that takes the batch's statistics in train mode all the same.
+    #[must_use]
+    pub fn left_in_train_mode(self) -> Self {
+        Self { left_in_train_mode: true, ..self }
+    }
+
+    /// Whether train mode means anything to it: the rule for frozen norms.
+    pub(crate) fn follows_batches(&self) -> bool {
+        self.is_trainable() || self.left_in_train_mode
     }
 
     /// Whether weight or bias is a variable.
@@ -70,11 +153,60 @@ impl BatchNorm {
         })
     }
 
-    /// `[..., C]` normalised: with the running statistics, or in train mode with its own. For norms that follow no convolution that they could be
-    /// folded into.
-    pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        if train {
-            return self.forward_train(x);
+    /// Whether mean and scale are those of no norm at all.
+    fn is_identity(&self) -> Result<bool> {
+        let (scale, mean) = self.scale_and_mean()?;
+        let most = |t: Tensor| t.to_dtype(DType::F64)?.abs()?.max_all()?.to_scalar::<f64>();
+        // a fresh norm's scale is 5e-6 below 1
+        Ok(most(mean)? == 0. && most((scale - 1.)?)? < 1e-6)
+    }
+
+    /// The convolution of `x` with this norm behind it by the running statistics, and what follows; a norm that learns and is the identity becomes one of the statistics of
+    /// what it is given, with which it gives the same. No gradient comes of it.
+    pub(crate) fn unfold_behind(
+        &self,
+        conv: &Conv2d,
+        x: &Tensor,
+        epilogue: Epilogue<'_>,
+        train: Statistics<'_>,
+    ) -> Result<Tensor> {
+        let [weight, gamma, beta] = [&conv.weight, &self.weight, &self.bias].map(Tensor::detach);
+        let plain = Conv2d { weight, bias: conv.bias.as_ref().map(Tensor::detach), params: conv.params };
+        let x = x.detach();
+        if self.weight.is_variable() && self.bias.is_variable() && self.is_identity()? {
+            let parts = ConvBatchNorm {
+                weight: &plain.weight,
+                bias: plain.bias.as_ref(),
+                gamma: &gamma,
+                beta: &beta,
+                eps: Self::EPS,
+                params: &conv.params,
+                epilogue: Epilogue::NONE,
+                across: train.group(),
+            };
+            let BatchNormed { mean, variance, .. } = seg_ops::conv_batch_norm(&x, None, &parts)?;
+            let scale = (wide(&gamma)? * (wide(&self.running_var())? + Self::EPS)?.sqrt()?.recip()?)?;
+            let set = |weight: &Tensor, value: Tensor| Var::from_tensor(weight)?.set(&value.to_dtype(weight.dtype())?);
+            set(&self.bias, (wide(&beta)? + (&scale * wide(&mean)?)?)?)?;
+            set(&self.weight, (scale * (wide(&variance)? + Self::EPS)?.sqrt()?)?)?;
+            self.running_mean.set(&mean)?;
+            self.running_var.set(&variance)?;
+        }
+        let folded = self.fold_into(&plain)?;
+        let folded = Conv2d { weight: folded.weight.detach(), bias: folded.bias.map(|b| b.detach()), ..folded };
+        folded.forward_with(&x, epilogue)
+    }
+
+    /// `[..., C]` normalised: with the running statistics, or in train mode, unless it is frozen, with its own, which move the running ones by a tenth.
+    ///
+    /// # Errors
+    /// Besides candle's, in train mode an input with fewer than two elements a channel.
+    pub fn forward_t<'a>(&self, x: &Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        let train = train.into();
+        if train.of_batch() && self.follows_batches() {
+            let _span = trace::layer("batch_norm", || 0);
+            let normed = seg_ops::batch_norm_across(x, &self.weight, &self.bias, Self::EPS, train.group())?;
+            return self.moved(normed, train);
         }
         let _span = trace::layer("batch_norm", || 0);
         let (scale, mean) = self.scale_and_mean()?;
@@ -82,14 +214,35 @@ impl BatchNorm {
         wide(x)?.broadcast_mul(&scale)?.broadcast_add(&shift)?.to_dtype(x.dtype())
     }
 
-    /// Train mode: `[..., C]` normalised with its own statistics, which move the running ones by a tenth.
-    ///
-    /// # Errors
-    /// Besides candle's, an input with fewer than two elements a channel.
-    pub fn forward_train(&self, x: &Tensor) -> Result<Tensor> {
-        let _span = trace::layer("batch_norm", || 0);
-        let BatchNormed { output, mean, variance } = seg_ops::batch_norm(x, &self.weight, &self.bias, Self::EPS)?;
-        let n = (x.elem_count() / self.weight.elem_count().max(1)) as f64;
+    /// Train mode behind a convolution of `x`, or of `x` and `skip` side by side, with what follows.
+    pub(crate) fn follow(
+        &self,
+        conv: &Conv2d,
+        x: &Tensor,
+        skip: Option<&Tensor>,
+        epilogue: Epilogue<'_>,
+        train: Statistics<'_>,
+    ) -> Result<Tensor> {
+        let _span = trace::layer("conv2d+batch_norm", || 0);
+        let parts = ConvBatchNorm {
+            weight: &conv.weight,
+            bias: conv.bias.as_ref(),
+            gamma: &self.weight,
+            beta: &self.bias,
+            eps: Self::EPS,
+            params: &conv.params,
+            epilogue,
+            across: train.group(),
+        };
+        self.moved(seg_ops::conv_batch_norm(x, skip, &parts)?, train)
+    }
+
+    /// The output, after its statistics have moved the running ones by a tenth, unless they have before.
+    fn moved(&self, normed: BatchNormed, train: Statistics<'_>) -> Result<Tensor> {
+        let BatchNormed { output, mean, variance, count: n } = normed;
+        if matches!(train, Statistics::BatchAgain | Statistics::AcrossAgain(_)) {
+            return Ok(output);
+        }
         // torch divides by one less for the running variance, though not for the normalisation
         let update = |running: &Var, batch: Tensor| {
             running.set(&((running.as_detached_tensor() * (1. - Self::MOMENTUM))? + (batch * Self::MOMENTUM)?)?)

@@ -2,10 +2,10 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_ops::{Activation, Conv2dParams, Epilogue, Layout};
+use seg_ops::{Conv2dParams, Epilogue};
 
 use crate::conv::Kernel;
-use crate::{BatchNorm, Conv2d};
+use crate::{BatchNorm, Conv2d, Statistics};
 
 /// Where a [`Conv2dBn`] finds its parts, and what they are to be good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,7 @@ impl Conv2dBn {
             false => Conv2d::new_no_bias(in_channels, out_channels, kernel, params, conv_vb)?,
         };
         let norm = BatchNorm::new(out_channels, vb.pp(keys.norm))?;
+        let norm = if keys.keep_apart { norm.left_in_train_mode() } else { norm };
         let trainable = conv.weight.is_variable() || conv.bias.as_ref().is_some_and(Tensor::is_variable);
         let apart = keys.keep_apart || trainable || norm.is_trainable();
         Ok(Self(if apart { Parts::Apart(conv, norm) } else { Parts::Folded(norm.fold_into(&conv)?) }))
@@ -81,25 +82,49 @@ impl Conv2dBn {
         }
     }
 
-    /// As [`Self::forward_with`]; with `train` the norm uses the batch's statistics and moves the running ones.
+    /// As [`Self::forward_with`]; in train mode the norm uses statistics of batches and moves the running ones, unless it is frozen.
     ///
     /// # Errors
-    /// Besides candle's, `train` on weights that were folded at loading.
-    pub fn forward_t(&self, x: &Tensor, epilogue: Epilogue<'_>, train: bool) -> Result<Tensor> {
-        if !train {
-            return self.forward_with(x, epilogue);
+    /// Candle's.
+    pub fn forward_t<'a>(
+        &self,
+        x: &Tensor,
+        epilogue: Epilogue<'_>,
+        train: impl Into<Statistics<'a>>,
+    ) -> Result<Tensor> {
+        let train = train.into();
+        let (conv, norm) = match &self.0 {
+            Parts::Apart(conv, norm) if matches!(train, Statistics::Unfold(_)) => {
+                return norm.unfold_behind(conv, x, epilogue, train);
+            }
+            Parts::Apart(conv, norm) if train.of_batch() && norm.follows_batches() => (conv, norm),
+            _ => return self.forward_with(x, epilogue),
+        };
+        norm.follow(conv, x, None, epilogue, train)
+    }
+
+    /// [`Self::forward_t`] of `x`, resized to the size of `skip`, and `skip` side by side ([`seg_ops::resize_concat`]), channels last: in train mode what they are
+    /// together is not kept. Both are consumed, so that their memory is free as soon as it can be.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn forward_beside<'a>(
+        &self,
+        x: Tensor,
+        skip: Tensor,
+        epilogue: Epilogue<'_>,
+        train: impl Into<Statistics<'a>>,
+    ) -> Result<Tensor> {
+        let train = train.into();
+        if let Parts::Apart(conv, norm) = &self.0
+            && train.of_batch()
+            && norm.follows_batches()
+        {
+            return norm.follow(conv, &x, Some(&skip), epilogue, train);
         }
-        let Parts::Apart(conv, norm) = &self.0 else {
-            candle_core::bail!(
-                "train mode of a batch norm that was folded into its convolution when the weights were loaded: load them as variables"
-            )
-        };
-        let y = conv.forward(x)?;
-        let y = match conv.params.layout {
-            Layout::Nhwc => norm.forward_train(&y)?,
-            Layout::Nchw => norm.forward_train(&y.permute((0, 2, 3, 1))?)?.permute((0, 3, 1, 2))?.contiguous()?,
-        };
-        follow(y, epilogue, conv.params.layout)
+        let both = seg_ops::resize_concat(&x, &skip)?;
+        drop((x, skip));
+        self.forward_t(&both, epilogue, train)
     }
 
     /// Whether convolution and norm are kept apart: the weights are variables, or train mode was asked for.
@@ -113,19 +138,6 @@ impl Conv2dBn {
             Parts::Folded(_) => None,
             Parts::Apart(_, norm) => Some(norm),
         }
-    }
-}
-
-/// What an epilogue says, step by step.
-fn follow(y: Tensor, e: Epilogue<'_>, layout: Layout) -> Result<Tensor> {
-    let mut y = if e.activation == Activation::None { y } else { seg_ops::activate(&y, e.activation)? };
-    if let Some(scale) = e.scale {
-        let scale = if layout == Layout::Nhwc { scale.clone() } else { scale.reshape(((), 1, 1))? };
-        y = y.broadcast_mul(&scale)?;
-    }
-    match e.residual {
-        Some(residual) => y + residual,
-        None => Ok(y),
     }
 }
 

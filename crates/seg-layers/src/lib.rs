@@ -15,7 +15,7 @@ mod position;
 pub mod trace;
 
 pub use attention::Attention;
-pub use batch_norm::BatchNorm;
+pub use batch_norm::{BatchNorm, KeptStatistics, Statistics};
 pub use conv::{Conv2d, ConvTranspose2d};
 pub use conv_bn::{Conv2dBn, ConvBnKeys};
 pub use depthwise_pair::DepthwisePair;

@@ -2,9 +2,9 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_ops::{Activation, Epilogue};
+use seg_ops::{Activation, Epilogue, FeedForward};
 
-use crate::{Dropout, Linear};
+use crate::{Dropout, LayerNorm, Linear, trace};
 
 /// A chain of [`Linear`] layers with an activation between them, none after the last unless asked for.
 #[derive(Clone, Debug)]
@@ -60,6 +60,30 @@ impl Mlp {
     /// behind the first layer.
     pub fn forward_with(&self, x: Tensor, epilogue: Epilogue<'_>) -> Result<Tensor> {
         self.run(x, Epilogue { activation: self.output_activation, ..epilogue })
+    }
+
+    /// `x` plus the chain of `norm`'s output. In training two layers with a GELU are one operation ([`seg_ops::feed_forward`]), and only with `keep` the hidden
+    /// numbers stay for the backward pass.
+    pub fn forward_normed(&self, norm: &LayerNorm, x: Tensor, keep: bool) -> Result<Tensor> {
+        if let [up, down] = self.layers.as_slice()
+            && (self.activation, self.output_activation) == (Activation::Gelu, Activation::None)
+            && !self.dropout.is_on()
+            && (x.track_op() || up.weight().track_op() || down.weight().track_op() || norm.weight().track_op())
+        {
+            let _span = trace::sized_layer(|| {
+                let hidden = up.weight().dims().first().copied().unwrap_or(0);
+                (format!("feed_forward {hidden}"), 2 * trace::product_flops(x.elem_count(), hidden, 1))
+            });
+            let parts = FeedForward {
+                norm: (norm.weight(), Some(norm.bias())),
+                eps: norm.eps(),
+                up: (up.weight(), up.bias()),
+                down: (down.weight(), down.bias()),
+                keep,
+            };
+            return seg_ops::feed_forward(&x, &parts);
+        }
+        self.forward_residual(norm.forward(&x)?, &x)
     }
 
     fn run(&self, mut x: Tensor, last: Epilogue<'_>) -> Result<Tensor> {

@@ -26,6 +26,11 @@ impl LayerNorm {
         &self.weight
     }
 
+    /// What is added to the variance.
+    pub(crate) fn eps(&self) -> f64 {
+        self.eps
+    }
+
     /// `[C]`: what a zero-variance token becomes, for instance the zeros that pad a window.
     pub fn bias(&self) -> &Tensor {
         &self.bias

@@ -214,6 +214,14 @@ pub enum Error {
         /// What it should be.
         expected: &'static str,
     },
+    /// What a file of our own training says of its model cannot be.
+    #[error("{}: its metadata `hrseg_model` says what cannot be: {problem}", path.display())]
+    Said {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
     /// A model name that nobody knows.
     #[error("unknown model `{name}`, expected one of {}", known.join(", "))]
     UnknownModel {

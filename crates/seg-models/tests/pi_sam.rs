@@ -6,13 +6,13 @@ use candle_core::{DType, Device, Tensor};
 use seg_data::{GrayImage, RgbImage};
 use seg_golden::{GeneratedWeights, NamedShape, Pattern, fill::fill_tensor};
 use seg_models::pi_sam::{
-    PiSamConfig, PiSamEncoder, PiSamFiles, PiSamMaskDecoder, PiSamPredictor, PiSamSize, RgbEmbed, load,
+    PiSamBase, PiSamConfig, PiSamEncoder, PiSamFiles, PiSamMaskDecoder, PiSamPredictor, PiSamSize, RgbEmbed, load,
 };
 use seg_models::registry::LoadOptions;
 use seg_models::{Error, MaskPrompt, Point, PromptableSegmenter, Prompts};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use vit_encoder::SamVitConfig;
+use vit_encoder::{SamVitConfig, TinyVitConfig};
 
 const SIZE: usize = 64;
 
@@ -222,4 +222,81 @@ fn the_seed_is_the_seed() {
     assert_eq!(sizes, [24, 8, 576, 8]);
     let bound = 1. / 3f32.sqrt();
     assert!(all[0].1.iter().all(|v| v.abs() <= bound));
+}
+
+/// MobileSAM's encoder of few channels.
+fn tiny() -> PiSamConfig {
+    let cfg = TinyVitConfig {
+        embed_dims: [8, 16, 16, 320],
+        depths: [1, 1, 1, 1],
+        num_heads: [1, 1, 1, 5],
+        window_sizes: [4, 4, 4, 4],
+        mlp_ratio: 1,
+        mbconv_expand_ratio: 1,
+        out_channels: 256,
+    };
+    PiSamConfig::with_tiny_vit(cfg, SIZE)
+}
+
+#[test]
+fn a_decoder_may_leave_out_what_sam_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let cfg = tiny();
+    let (encoder, decoder) = names(&cfg);
+    let own = ["transformer.", "iou_token.", "mask_tokens.", "output_upscaling."];
+    let is_sams = |n: &&NamedShape| own.iter().any(|part| n.name.starts_with(part));
+    // SAM's file, with what both of its own parts and the classifier are called there
+    let mut sam: HashMap<String, Tensor> = HashMap::new();
+    let filled = |n: &NamedShape| fill_tensor(&n.name, n.shape.as_slice(), "", &Device::Cpu).unwrap();
+    for named in encoder.iter().filter(|n| !n.name.starts_with("rgb_embed.")) {
+        sam.insert(named.name.clone(), filled(named));
+    }
+    for named in decoder.iter().filter(is_sams) {
+        sam.insert(format!("mask_decoder.{}", named.name), filled(named));
+    }
+    for named in decoder.iter().filter(|n| n.name.starts_with("hf_mlp.")) {
+        let name = named.name.replace("hf_mlp.", "mask_decoder.output_hypernetworks_mlps.0.");
+        sam.insert(name, (filled(named) * 2.).unwrap());
+    }
+    sam.insert("image_encoder.head.weight".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+    let sam_path = dir.path().join("sam.safetensors");
+    candle_core::safetensors::save(&sam, &sam_path).unwrap();
+    let listed = |derived: bool| -> Vec<&NamedShape> {
+        let new = decoder.iter().filter(|n| !is_sams(n) && (derived || n.name != "interact_2.img_pe"));
+        new.chain(encoder.iter().filter(|n| n.name.starts_with("rgb_embed."))).collect()
+    };
+    let difference = write(dir.path(), "difference.safetensors", &listed(true), &[]);
+    let whole: Vec<&NamedShape> = encoder.iter().chain(&decoder).collect();
+    let merged = write(dir.path(), "merged.safetensors", &whole, &[]);
+
+    let image = photo(50, 40);
+    let options = LoadOptions::default();
+    let prompts = Prompts { points: vec![click(20., 20., false)], ..Prompts::bbox([5., 5., 40., 30.]) };
+    let mask = |files: &PiSamFiles| {
+        let (predictor, _) = load(&cfg, files, &options).unwrap();
+        values(&predictor.predict(&predictor.embed(&image).unwrap(), &prompts).unwrap().masks)
+    };
+    let expected = mask(&PiSamFiles::Merged(merged));
+    assert_eq!(mask(&PiSamFiles::two(&sam_path, &difference)), expected);
+    // the position map is what its matrix gives, where it is not there
+    let derived = write(dir.path(), "derived.safetensors", &listed(false), &[]);
+    let (predictor, _) = load(&cfg, &PiSamFiles::two(&sam_path, &derived), &options).unwrap();
+    assert!(predictor.decoder().interactor().is_some());
+
+    // what a training starts from
+    let fresh = weights().var_builder(DType::F32, &Device::Cpu);
+    let get = |base: PiSamBase, name: &str, shape: &[usize]| {
+        values(&base.var_builder(fresh.clone(), DType::F32, &Device::Cpu).get(shape, name).unwrap())
+    };
+    let base = PiSamBase::open(&sam_path).unwrap();
+    assert_eq!(get(base.clone(), "mask_tokens.weight", &[4, 256]), values(&sam["mask_decoder.mask_tokens.weight"]));
+    let token = get(base.clone().with_token_of_sam(), "hf_token.weight", &[1, 256]);
+    assert_eq!(token, values(&sam["mask_decoder.mask_tokens.weight"])[..256]);
+    assert_ne!(get(base.clone(), "hf_token.weight", &[1, 256]), token);
+    let mlp = |base: PiSamBase| get(base, "hf_mlp.layers.0.bias", &[256]);
+    assert_eq!(
+        mlp(base.clone().with_token_of_sam()),
+        values(&sam["mask_decoder.output_hypernetworks_mlps.0.layers.0.bias"])
+    );
+    assert_ne!(mlp(base.clone()), mlp(base.with_token_of_sam()));
 }

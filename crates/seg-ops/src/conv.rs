@@ -31,6 +31,49 @@ impl Conv2dParams {
     pub(crate) fn output(&self, len: usize, kernel: usize) -> usize {
         (len + 2 * self.padding - self.dilation * (kernel - 1) - 1) / self.stride + 1
     }
+
+    /// Checks the weights of the operation `op` of a map of `(b, c, h, w)`, which is `x` or made of it: `[b, outputs, rows, columns]` of the output.
+    pub(crate) fn check(
+        &self,
+        op: &'static str,
+        x: &Tensor,
+        (b, c, h, w): (usize, usize, usize, usize),
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+    ) -> Result<[usize; 4]> {
+        check_like(op, "weight", weight, x)?;
+        for (name, value) in [("stride", self.stride), ("dilation", self.dilation), ("groups", self.groups)] {
+            if value == 0 {
+                return parameter_error(op, name, value, "1 or more");
+            }
+        }
+        let [outputs, inputs, kh, kw] = *weight.dims() else {
+            return shape_error(op, "weight", weight, "[O, I / groups, kh, kw]");
+        };
+        if inputs * self.groups != c {
+            let (all, groups) = (inputs * self.groups, self.groups);
+            let expected = format!("{all} channels, as the weight is {:?} with {groups} groups", weight.dims());
+            return shape_error(op, "x", x, expected);
+        }
+        if outputs % self.groups != 0 {
+            let expected = format!("a number of outputs that {} groups divide", self.groups);
+            return shape_error(op, "weight", weight, expected);
+        }
+        if kh == 0 || kw == 0 {
+            return shape_error(op, "weight", weight, "a kernel of at least 1 × 1");
+        }
+        for (len, k) in [(h, kh), (w, kw)] {
+            let reach = self.dilation * (k - 1) + 1;
+            if len == 0 || len + 2 * self.padding < reach {
+                let least = reach.saturating_sub(2 * self.padding).max(1);
+                return shape_error(op, "x", x, format!("at least {least} pixels along an axis of {k} taps"));
+            }
+        }
+        if let Some(bias) = bias {
+            check_vector(op, "bias", bias, outputs, x)?;
+        }
+        Ok([b, outputs, self.output(h, kh), self.output(w, kw)])
+    }
 }
 
 /// 2-D convolution (cross-correlation, as in every framework), then bias and [`Epilogue`].
@@ -43,38 +86,10 @@ impl Conv2dParams {
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, p: &Conv2dParams, e: Epilogue<'_>) -> Result<Tensor> {
     const OP: &str = "conv2d";
     check_float(OP, "x", x)?;
-    check_like(OP, "weight", weight, x)?;
-    let (b, c, h, w) = p.layout.dims(OP, "x", x)?;
-    for (name, value) in [("stride", p.stride), ("dilation", p.dilation), ("groups", p.groups)] {
-        if value == 0 {
-            return parameter_error(OP, name, value, "1 or more");
-        }
-    }
-    let [outputs, inputs, kh, kw] = *weight.dims() else {
-        return shape_error(OP, "weight", weight, "[O, I / groups, kh, kw]");
-    };
-    if inputs * p.groups != c {
-        let expected =
-            format!("{} channels, as the weight is {:?} with {} groups", inputs * p.groups, weight.dims(), p.groups);
-        return shape_error(OP, "x", x, expected);
-    }
-    if outputs % p.groups != 0 {
-        return shape_error(OP, "weight", weight, format!("a number of outputs that {} groups divide", p.groups));
-    }
-    if kh == 0 || kw == 0 {
-        return shape_error(OP, "weight", weight, "a kernel of at least 1 × 1");
-    }
-    for (len, k) in [(h, kh), (w, kw)] {
-        let reach = p.dilation * (k - 1) + 1;
-        if len == 0 || len + 2 * p.padding < reach {
-            let least = reach.saturating_sub(2 * p.padding).max(1);
-            return shape_error(OP, "x", x, format!("at least {least} pixels along an axis of {k} taps"));
-        }
-    }
-    if let Some(bias) = bias {
-        check_vector(OP, "bias", bias, outputs, x)?;
-    }
-    e.check(OP, outputs, &p.layout.shape(b, outputs, p.output(h, kh), p.output(w, kw)), x)?;
+    let map = p.layout.dims(OP, "x", x)?;
+    let [b, outputs, oh, ow] = p.check(OP, x, map, weight, bias)?;
+    e.check(OP, outputs, &p.layout.shape(b, outputs, oh, ow), x)?;
+    let c = map.1;
     if !x.device().is_cpu() {
         return composed::conv2d(x, weight, bias, p, e);
     }

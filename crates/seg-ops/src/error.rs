@@ -41,6 +41,12 @@ pub enum OpError {
         /// The right type, in words.
         expected: String,
     },
+    /// Processes that compute together no longer do.
+    #[error("processes that compute together: {problem}")]
+    Group {
+        /// What happened.
+        problem: String,
+    },
     /// A tensor that this call needs was not given.
     #[error("{op}: `{tensor}` is missing, expected {expected}")]
     Missing {

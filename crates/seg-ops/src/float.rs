@@ -41,6 +41,8 @@ pub(crate) trait Float:
     fn floor(self) -> Self;
     fn abs(self) -> Self;
     fn sqrt(self) -> Self;
+    /// The natural logarithm, the library's.
+    fn ln(self) -> Self;
     fn max(self, other: Self) -> Self;
     fn min(self, other: Self) -> Self;
 }
@@ -93,6 +95,10 @@ macro_rules! float {
         #[inline(always)]
         fn sqrt(self) -> Self {
             self.sqrt()
+        }
+        #[inline(always)]
+        fn ln(self) -> Self {
+            self.ln()
         }
         #[inline(always)]
         fn max(self, other: Self) -> Self {

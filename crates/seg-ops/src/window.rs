@@ -115,7 +115,7 @@ pub fn window_attention_with_rel_pos(
 }
 
 /// What both have in common.
-fn check(op: &'static str, qkv: &Tensor, p: &WindowAttention, pad: Option<&Tensor>) -> Result<()> {
+pub(crate) fn check(op: &'static str, qkv: &Tensor, p: &WindowAttention, pad: Option<&Tensor>) -> Result<()> {
     check_float(op, "qkv", qkv)?;
     let [_, h, w, c3] = *qkv.dims() else {
         return shape_error(op, "qkv", qkv, "[B, H, W, 3C]");

@@ -80,6 +80,15 @@ pub enum TrainError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Processes that cannot train together.
+    #[error("{problem}")]
+    Processes {
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// Another process of the training has failed, and says why.
+    #[error("another process of this training has failed; its own message says why")]
+    Elsewhere,
     /// The operating system refused something.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
@@ -103,7 +112,7 @@ pub enum TrainError {
     #[error(transparent)]
     Model(Box<seg_models::Error>),
     /// A tensor operation failed.
-    #[error(transparent)]
+    #[error("{}", first_line(.0))]
     Candle(#[from] candle_core::Error),
 }
 
@@ -125,6 +134,11 @@ impl TrainError {
         let path = path.to_path_buf();
         move |source| Self::Io { path, action, source }
     }
+}
+
+/// Without the backtrace that candle writes behind its message.
+fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// At most this many names are told.

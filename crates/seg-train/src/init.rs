@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Random weights: each a function of the seed, its name and its shape alone.
 ///
-/// What a weight is, its name and shape tell: running statistics are those of nothing seen yet, biases 0, vectors (scales of norms) 1, tokens of the normal
-/// distribution, everything else uniform within `1/√fan_in`, as torch begins linear layers and convolutions.
+/// What a weight is, its name and shape tell: running statistics are those of nothing seen yet, biases 0, vectors (scales of norms) 1, tokens and embeddings of prompts,
+/// words and places of the normal distribution, everything else uniform within `1/√fan_in`, as torch begins linear layers and convolutions.
 #[derive(Clone, Copy, Debug)]
 pub struct Fresh {
     /// The seed.
@@ -28,7 +28,8 @@ impl Fresh {
         let last = name.rsplit('.').next().unwrap_or(name);
         let dims = shape.dims();
         match last {
-            "running_mean" | "num_batches_tracked" | "bias" => return Tensor::zeros(shape, dtype, device),
+            "running_mean" | "num_batches_tracked" => return Tensor::zeros(shape, dtype, device),
+            bias if bias.ends_with("bias") => return Tensor::zeros(shape, dtype, device),
             "running_var" => return Tensor::ones(shape, dtype, device),
             _ if dims.len() < 2 => return Tensor::ones(shape, dtype, device),
             _ => {}
@@ -36,13 +37,26 @@ impl Fresh {
         let mut dice = Dice::new(Place { seed: self.seed, epoch: 0, index: 0 }, name);
         let fan_in: usize = dims[1..].iter().product();
         let bound = 1. / (fan_in.max(1) as f64).sqrt();
-        let mut number = || match name.contains("token") {
+        let normal = is_embedding(name);
+        let mut number = || match normal {
             true => dice.normal(),
             false => dice.between(-bound, bound),
         };
         let values: Vec<f64> = (0..shape.elem_count()).map(|_| number()).collect();
         Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
     }
+}
+
+/// Whether a weight is a token or an embedding by its own name, not by that of a layer which it is in (`cross_attn_token_to_image.q_proj.weight`).
+fn is_embedding(name: &str) -> bool {
+    let name = name.strip_suffix(".weight").unwrap_or(name);
+    let own = name.rsplit('.').next().unwrap_or(name);
+    let numbered = name.rsplit('.').nth(1) == Some("point_embeddings");
+    const NAMES: [&str; 4] =
+        ["not_a_point_embed", "no_mask_embed", "points_flag", "positional_encoding_gaussian_matrix"];
+    // tables of BEiT-3: words, and places of words and of patches
+    let table = own == "text_embed" || name.contains(".embed_positions.");
+    own.contains("token") || numbered || table || NAMES.contains(&own)
 }
 
 impl SimpleBackend for Fresh {
@@ -151,7 +165,10 @@ mod tests {
         let vb = Fresh { seed: 1 }.var_builder(DType::F32, &Device::Cpu);
         let flat = |shape: &[usize], name: &str| vb.get(shape, name)?.flatten_all()?.to_vec1::<f32>();
         assert!(flat(&[5], "norm.weight")?.iter().all(|v| *v == 1.));
-        assert!(flat(&[5], "conv.bias")?.iter().chain(&flat(&[5], "bn.running_mean")?).all(|v| *v == 0.));
+        for zeros in ["conv.bias", "attention.in_proj_bias", "bn.running_mean"] {
+            assert!(flat(&[5], zeros)?.iter().all(|v| *v == 0.), "{zeros}");
+        }
+        assert!(flat(&[2, 128], "pe_layer.positional_encoding_gaussian_matrix")?.iter().any(|v| v.abs() > 1.5));
         assert!(flat(&[5], "bn.running_var")?.iter().all(|v| *v == 1.));
         let weights = flat(&[8, 16, 3, 3], "conv.weight")?;
         assert!(weights.iter().all(|v| v.abs() <= 1. / 12.) && weights.iter().any(|v| v.abs() > 0.9 / 12.));
@@ -159,6 +176,14 @@ mod tests {
         assert_ne!(weights, flat(&[8, 16, 3, 3], "conv2.weight")?);
         let other = Fresh { seed: 2 }.var_builder(DType::F32, &Device::Cpu);
         assert_ne!(weights, other.get((8, 16, 3, 3), "conv.weight")?.flatten_all()?.to_vec1::<f32>()?);
+        let widest =
+            |name: &str| -> Result<f32> { Ok(flat(&[64, 256], name)?.into_iter().fold(0., |m, v| v.abs().max(m))) };
+        for name in ["mask_tokens.weight", "x.point_embeddings.3.weight", "interact_2.points_flag.weight"] {
+            assert!(widest(name)? > 2., "{name}");
+        }
+        for name in ["cross_attn_token_to_image.q_proj.weight", "interact_2.token_embed.1.layers.0.weight"] {
+            assert!(widest(name)? <= 1. / 16., "{name}");
+        }
         Ok(())
     }
 

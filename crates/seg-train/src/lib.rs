@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+pub mod clicks;
 pub mod dis_sam;
 pub mod ema;
+pub mod embeddings;
 mod error;
 pub mod init;
 pub mod learners;
@@ -10,6 +12,7 @@ pub mod losses;
 pub mod mgd_sam2;
 pub mod mpg_sam2;
 pub mod optim;
+pub mod parallel;
 pub mod pi_sam;
 pub mod probe;
 pub mod random;

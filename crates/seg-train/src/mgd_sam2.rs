@@ -1,6 +1,7 @@
 //! Training of MGD-SAM2 (train.py and models/sam.py of sevenshr/MGD-SAM2).
 
 use crate::losses::{binary_cross_entropy_with_logits, soft_iou_loss};
+use crate::schedule::{Curve, Per, Schedule};
 use crate::{Result, TrainError};
 use candle_core::Tensor;
 use multiview_fusion::ViewGrid;
@@ -25,10 +26,9 @@ impl Recipe {
     /// On DUTS-TR with HRSOD.
     pub const HRSOD: Self = Self { epochs: 80, ..Self::DIS };
 
-    /// The learning rate of `epoch`, counted from 0: it falls to 0 by the power 0.9 of what is left.
-    pub fn learning_rate_of(&self, epoch: usize) -> f64 {
-        let done = epoch.min(self.epochs) as f64 / self.epochs.max(1) as f64;
-        self.learning_rate * (1. - done).powf(0.9)
+    /// The learning rates: they fall to 0 by the power 0.9 of what is left.
+    pub fn schedule(&self) -> Schedule {
+        Schedule { lr: self.learning_rate, warm_up: 0, per: Per::Epoch, curve: Curve::Poly { power: 0.9 } }
     }
 }
 
@@ -88,14 +88,6 @@ fn both(logits: &Tensor, masks: &Tensor) -> Result<(Tensor, Tensor)> {
 mod tests {
     use super::*;
     use candle_core::{Device, Var};
-
-    #[test]
-    fn the_rate_falls_by_a_power() {
-        let recipe = Recipe::DIS;
-        assert_eq!(recipe.learning_rate_of(0), 2e-4);
-        assert!((recipe.learning_rate_of(30) - 2e-4 * 0.5f64.powf(0.9)).abs() < 1e-15);
-        assert_eq!(recipe.learning_rate_of(60), 0.);
-    }
 
     #[test]
     fn gradients_are_difference_quotients() -> Result<()> {

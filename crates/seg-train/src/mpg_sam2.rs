@@ -2,6 +2,7 @@
 
 use crate::error::expect_shape;
 use crate::losses::{FocalLoss, soft_dice_loss};
+use crate::sam2::ClickPrediction;
 use crate::{Result, TrainError};
 use beit3_encoder::TextTokens;
 use candle_core::{DType, Tensor};
@@ -43,16 +44,30 @@ pub struct Prediction {
     pub logits: Tensor,
     /// A number a frame, `[B, T]`.
     pub sentence: Tensor,
+    /// What SAM 2's decoder says at a quarter of the input's side: of a clip, each frame's three masks; of images, their single masks together. The published
+    /// loss has none of it.
+    pub decoded: Vec<ClickPrediction>,
 }
 
 impl Prediction {
-    fn new(logits: Tensor, prior: &MaskPrior) -> candle_core::Result<Self> {
+    fn new(logits: Tensor, decoded: Vec<ClickPrediction>, prior: &MaskPrior) -> candle_core::Result<Self> {
         let (count, _, h, w) = logits.dims4()?; // [B·T, 1, H, W]
         let (clips, frames) = (count / prior.frames.max(1), prior.frames);
         Ok(Self {
             logits: logits.reshape((clips, frames, 1, h, w))?,
             sentence: prior.sentence_scores.reshape((clips, frames))?,
+            decoded,
         })
+    }
+
+    /// Clips of the same length as a batch.
+    ///
+    /// # Errors
+    /// Candle's; none, or clips of several lengths.
+    pub fn joined(clips: Vec<Self>) -> candle_core::Result<Self> {
+        let cat = |part: fn(&Self) -> &Tensor| Tensor::cat(&clips.iter().map(part).collect::<Vec<_>>(), 0);
+        let (logits, sentence) = (cat(|clip| &clip.logits)?, cat(|clip| &clip.sentence)?);
+        Ok(Self { logits, sentence, decoded: clips.into_iter().flat_map(|clip| clip.decoded).collect() })
     }
 }
 
@@ -68,12 +83,15 @@ pub fn segment_clip(model: &MpgSam2, frames: &[Tensor], look_frames: &Tensor, te
     }
     let features = model.look(look_frames, &text.repeated(frames.len())?)?;
     let mut video = model.video(model.prior(&features, frames.len())?)?;
-    let mut logits = Vec::with_capacity(frames.len());
+    let (mut logits, mut decoded) = (Vec::with_capacity(frames.len()), Vec::with_capacity(frames.len()));
     for frame in frames {
         let features = model.image_model().encode_image(frame.clone())?;
-        logits.push(video.step(&features)?.high_res_masks);
+        let heads = video.step(&features)?;
+        logits.push(heads.high_res_masks);
+        let (masks, ious, object_scores) = (heads.low_res_multimasks, heads.ious, heads.object_score_logits);
+        decoded.push(ClickPrediction { masks, ious, object_scores });
     }
-    Ok(Prediction::new(Tensor::cat(&logits, 0)?, video.prior())?)
+    Ok(Prediction::new(Tensor::cat(&logits, 0)?, decoded, video.prior())?)
 }
 
 /// Single images, each with its text (pre-training): `images [B, 3, S, S]`, `look_images [B, 3, 224, 224]`. Logits `[B, 1, 1, H, W]`, with `size` for
@@ -87,7 +105,12 @@ pub fn segment_images(
 ) -> Result<Prediction> {
     let output = model.segment_images(images, look_images, text)?;
     let logits = seg_ops::resize(&output.low_res_masks, size, &Resize::bilinear())?;
-    Ok(Prediction::new(logits, &output.prior)?)
+    let decoded = ClickPrediction {
+        masks: output.low_res_masks,
+        ious: output.iou_predictions,
+        object_scores: output.object_score_logits,
+    };
+    Ok(Prediction::new(logits, vec![decoded], &output.prior)?)
 }
 
 /// What is minimised: focal and Dice losses of the masks, and how alike the masks are to the sentence's feature.

@@ -52,6 +52,13 @@ pub fn probe(
     loss: impl FnOnce() -> Result<Tensor>,
 ) -> Result<Proof> {
     let trained: Vec<(String, Var)> = weights.grouped().into_iter().flat_map(|(_, vars)| vars).collect();
+    let all = |pattern: &&String| !trained.is_empty() && trained.iter().all(|(name, _)| fits(pattern, name));
+    if let Some(pattern) = exceptions.without_gradient.iter().find(all) {
+        let problem = format!(
+            "without_gradient has {pattern:?}, which excuses every weight: expected the names of those that the paper leaves without a gradient"
+        );
+        return Err(TrainError::Recipe { recipe: "[probe]".into(), problem });
+    }
     let moved: Vec<(Var, Tensor)> = trained
         .iter()
         .map(|(_, var)| var)
@@ -176,5 +183,7 @@ mod tests {
             Exceptions { without_gradient: vec!["*.down".into()], frozen_with_gradient: vec!["trunk.*".into()] };
         let message = problem(&exceptions, |[up, _, trunk]| (up + trunk)?.sum_all());
         assert_eq!(message, "Proof { reached: 1, excepted: 1, still: 1 }");
+        let everything = Exceptions { without_gradient: vec!["*".into()], ..Exceptions::default() };
+        assert!(problem(&everything, |[up, _, _]| up.sum_all()).contains("excuses every weight"));
     }
 }

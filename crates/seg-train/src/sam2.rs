@@ -1,4 +1,10 @@
-//! Training of SAM 2 on videos (training/ of facebookresearch/sam2): its loss.
+//! Training of SAM 2 on videos (training/ of facebookresearch/sam2): its loss, who moves how fast, simulated prompts.
+
+mod interaction;
+mod rules;
+
+pub use interaction::{FramePrediction, Interaction, segment_clip};
+pub use rules::parameter_rules;
 
 use crate::error::expect_shape;
 use crate::losses::{FocalLoss, soft_dice_loss};
@@ -49,6 +55,19 @@ pub struct Terms {
     pub class: Tensor,
     /// The sum with factors: what is minimised.
     pub total: Tensor,
+}
+
+impl Terms {
+    /// The sums of these and `others`.
+    pub(crate) fn plus(self, others: &Self) -> Result<Self> {
+        Ok(Self {
+            mask: (self.mask + &others.mask)?,
+            dice: (self.dice + &others.dice)?,
+            iou: (self.iou + &others.iou)?,
+            class: (self.class + &others.class)?,
+            total: (self.total + &others.total)?,
+        })
+    }
 }
 
 impl Objective {

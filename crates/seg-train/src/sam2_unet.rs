@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::losses::StructureLoss;
+use crate::schedule::{Curve, Per, Schedule};
 use candle_core::Tensor;
 use seg_models::sam2_unet::Sam2UnetOutput;
 
@@ -27,11 +28,10 @@ impl Recipe {
     /// SAM2-UNeXT's.
     pub const SAM2_UNEXT: Self = Self { image_size: 1024, batch_size: 1, learning_rate: 2e-4, epochs: 20 };
 
-    /// The learning rate of `epoch`, counted from 0.
-    pub fn learning_rate_of(&self, epoch: usize) -> f64 {
-        let progress = epoch as f64 / self.epochs.max(1) as f64;
-        let half = (1. + (std::f64::consts::PI * progress).cos()) / 2.;
-        Self::LAST_LEARNING_RATE + (self.learning_rate - Self::LAST_LEARNING_RATE) * half
+    /// The learning rates.
+    pub fn schedule(&self) -> Schedule {
+        let curve = Curve::Cosine { last: Self::LAST_LEARNING_RATE };
+        Schedule { lr: self.learning_rate, warm_up: 0, per: Per::Epoch, curve }
     }
 }
 
@@ -46,21 +46,9 @@ pub struct UnetTerms {
 
 /// `mask` `[B, 1, H, W]` in 0..1, of the outputs' size. SAM2-UNeXT has one output: [`StructureLoss`] alone is its loss.
 pub fn unet_loss(loss: StructureLoss, output: &Sam2UnetOutput, mask: &Tensor) -> Result<UnetTerms> {
-    let of = |logits| loss.forward(logits, mask);
+    let weights = StructureLoss::weights(&mask.detach())?;
+    let of = |logits| loss.weighted(logits, mask, &weights);
     let outputs = [of(&output.out)?, of(&output.out1)?, of(&output.out2)?];
     let total = ((&outputs[0] + &outputs[1])? + &outputs[2])?;
     Ok(UnetTerms { outputs, total })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rate_falls_along_a_cosine() {
-        let recipe = Recipe::SAM2_UNET;
-        assert_eq!(recipe.learning_rate_of(0), 1e-3);
-        assert!((recipe.learning_rate_of(10) - (1e-3 + 1e-7) / 2.).abs() < 1e-12);
-        assert!((recipe.learning_rate_of(20) - 1e-7).abs() < 1e-15);
-    }
 }

@@ -7,15 +7,20 @@ use std::sync::{Mutex, PoisonError};
 use seg_data::DataError;
 use seg_data::output::{Overwrite, write_png};
 use seg_data::training::folders::{self, Pairs, Reading, Report, SamePictures, Sheet};
+use seg_data::training::{Examples, Place};
 use serde_json::json;
 
-use super::super::common::say;
+use super::super::common::{refuse_to_replace, say};
 use super::super::progress::Progress;
 use super::{CheckArgs, Common, Outcome};
 use crate::cli::UsageError;
+use crate::cli::train::data::{made, procedural};
 
 pub(super) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<Outcome> {
     check_output(args)?;
+    if let Some(spec) = args.dir.to_str().and_then(procedural) {
+        return drawn(args, made(spec, None)?.as_ref(), common);
+    }
     let parts = parts(args).map_err(usage)?;
     let reading = Reading { limits: common.limits(), ..Reading::default() };
     let total = parts.iter().map(|pairs| pairs.pairs.len()).sum();
@@ -60,6 +65,51 @@ pub(super) fn run(args: &CheckArgs, common: &Common) -> anyhow::Result<Outcome> 
     Ok(if wrong { Outcome::SomeFailed } else { Outcome::Done })
 }
 
+/// What is made on the fly: the first pictures of it.
+fn drawn(args: &CheckArgs, examples: &dyn Examples, common: &Common) -> anyhow::Result<Outcome> {
+    if args.layout.is_some() || args.split.is_some() {
+        return Err(UsageError("pictures that are made on the fly have no --layout and no --split".into()).into());
+    }
+    let mut progress = Progress::new(args.draw as usize, false).of("pictures");
+    let mut made = Vec::new();
+    for index in 0..u64::from(args.draw) {
+        made.push(examples.example(Place { seed: 0, epoch: 0, index })?);
+        progress.step();
+    }
+    drop(progress);
+    let mut inside: Vec<f64> = made
+        .iter()
+        .map(|e| e.mask.as_raw().iter().filter(|v| **v > 127).count() as f64 / e.mask.as_raw().len().max(1) as f64)
+        .collect();
+    inside.sort_by(f64::total_cmp);
+    let at = |part: f64| inside[((inside.len() - 1) as f64 * part) as usize];
+    let inside = [0., 0.25, 0.5, 0.75, 1.].map(at);
+    let coarse = made.iter().filter(|e| e.prompt.as_ref().is_some_and(|p| p.coarse.is_some())).count();
+    let sheet = match &args.out {
+        None => None,
+        Some(out) => {
+            let sheet = folders::sheet_of(&made)?;
+            write_png(out, &sheet.image, if args.force { Overwrite::Replace } else { Overwrite::Refuse })?;
+            Some((out, sheet))
+        }
+    };
+    if common.json {
+        let sheet = sheet.map(|(out, sheet)| json!({"file": out, "rows": sheet.rows}));
+        let row = json!({"pictures": made.len(), "with_coarse_mask": coarse, "inside": inside, "sheet": sheet});
+        print(&serde_json::to_string_pretty(&row)?)?;
+        return Ok(Outcome::Done);
+    }
+    let [least, lower, median, upper, most] = inside.map(percent);
+    let mut text = format!("made on the fly, without end; of the first {}:", made.len());
+    text += &format!("\n  inside    least {least}, quartiles {lower}, {median}, {upper}, most {most}");
+    text += &format!("\n  prompts   {coarse} with a coarse mask");
+    text.extend(
+        sheet.map(|(out, _)| format!("\n\n{}: each picture with its mask over it, and the mask", out.display())),
+    );
+    print(&text)?;
+    Ok(Outcome::Done)
+}
+
 /// The parts that were asked for, with their pairs.
 fn parts(args: &CheckArgs) -> seg_data::Result<Vec<Pairs>> {
     let layout = args.layout.as_deref().map(folders::named).transpose()?;
@@ -89,9 +139,7 @@ fn check_output(args: &CheckArgs) -> Result<(), UsageError> {
             out.display()
         )));
     }
-    if out.exists() && !args.force {
-        return Err(UsageError(format!("{} is there already; --force replaces it", out.display())));
-    }
+    refuse_to_replace(out, args.force)?;
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
     match folder.filter(|folder| !folder.is_dir()) {
         Some(folder) => Err(UsageError(format!("{}: the folder {} does not exist", out.display(), folder.display()))),

@@ -23,6 +23,8 @@ pub struct Facts {
     gt: Meaning,
     /// Whether the ground truth has foreground by the protocol's rule.
     foreground: bool,
+    /// Whether every pixel of the ground truth is white, or nearly.
+    full: bool,
     /// Whether the prediction is black, though there is foreground.
     blank: bool,
 }
@@ -41,7 +43,8 @@ pub fn read(pair: &Pair, protocol: &Protocol, limits: &DecodeLimits) -> seg_data
     let (pred, gt) = (pred?, gt?);
     let foreground = has_foreground(&gt.levels, protocol);
     let blank = foreground && pred.levels.as_raw().iter().all(|v| *v == 0);
-    let facts = Facts { pred: pred.meaning, gt: gt.meaning, foreground, blank };
+    let full = gt.levels.as_raw().iter().all(|v| *v > 128);
+    let facts = Facts { pred: pred.meaning, gt: gt.meaning, foreground, full, blank };
     Ok(Read { pred: pred.levels, gt: gt.levels, facts })
 }
 
@@ -61,6 +64,9 @@ pub struct Found {
     truths: usize,
     /// Those without foreground.
     empty: usize,
+    /// Those without background.
+    #[serde(default)]
+    full: usize,
     /// Predictions without a pixel above 0 where the ground truth has foreground.
     #[serde(default)]
     blank: usize,
@@ -74,6 +80,7 @@ impl Found {
     pub fn add(&mut self, facts: Facts) {
         self.truths += 1;
         self.empty += usize::from(!facts.foreground);
+        self.full += usize::from(facts.full);
         self.blank += usize::from(facts.blank);
         for (meaning, counts) in [(facts.pred, &mut self.predictions), (facts.gt, &mut self.ground_truths)] {
             if meaning != Meaning::Levels {
@@ -86,6 +93,7 @@ impl Found {
     pub fn merge(&mut self, other: Self) {
         self.truths += other.truths;
         self.empty += other.empty;
+        self.full += other.full;
         self.blank += other.blank;
         for (ours, theirs) in
             [(&mut self.predictions, other.predictions), (&mut self.ground_truths, other.ground_truths)]
@@ -113,6 +121,9 @@ impl Found {
                 "{blank} of {} predictions are black, though the ground truth has foreground",
                 self.truths
             ));
+        }
+        if self.full > 0 {
+            notes.push(format!("{} of {} ground truths have every pixel inside", self.full, self.truths));
         }
         if self.nothing_inside() {
             notes.push(format!(

@@ -43,7 +43,7 @@ impl Report {
 /// The first digits of the SHA-256 of protocol and metrics: numbers with the same hash may be compared.
 pub fn hash(protocol: &Protocol, metrics: &[Metric]) -> String {
     let text = serde_json::to_string(&(protocol, metrics)).unwrap_or_default();
-    Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(text.as_bytes())[..6])
 }
 
 /// The other name under which a result is written, if it has one.

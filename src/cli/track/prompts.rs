@@ -102,11 +102,5 @@ pub fn fingerprint(args: &TrackArgs, prompts: &PromptsByFrame, frames: usize) ->
 
 /// The size and the SHA-256 of a mask's pixels.
 fn digest(mask: &GrayImage) -> String {
-    use std::fmt::Write as _;
-
-    let mut text = format!("{}x{} ", mask.width(), mask.height());
-    for byte in Sha256::digest(mask.as_raw()) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("{}x{} {}", mask.width(), mask.height(), hex::encode(Sha256::digest(mask.as_raw())))
 }

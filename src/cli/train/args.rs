@@ -7,6 +7,7 @@ use clap::Args;
 const EXAMPLES: &str = "Examples:
   hrseg train sam2-unet-small --data procedural --out runs/first
   hrseg train recipes/dis-sam.toml --data my_pictures --val held_out --out runs/mine
+  hrseg train own-photos --data my_pictures --hold-out 0.1 --out runs/mine
   hrseg train is-net --data my_pictures --out runs/mine --set data.batch=2 --set schedule.lr=1e-4
   hrseg train is-net --data my_pictures --out runs/mine --resume
   hrseg train mgd-sam2-dis --data DIS5K/DIS-TR --dry-run";
@@ -31,7 +32,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR|procedural[:SPEC.toml]", default_value = "procedural")]
     pub data: String,
 
-    /// How the folders of --data and --val are laid out: dis5k, duts, … (docs/training.md); without it they are found by looking
+    /// How the folders of --data and --val are laid out: dis5k, duts, …, with sentences ref-youtube-vos, mevis, refcoco, …
+    /// (docs/training.md); without it pictures and masks are found by looking
     #[arg(long, value_name = "NAME")]
     pub layout: Option<String>,
 
@@ -43,9 +45,25 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR|procedural[:SPEC.toml]")]
     pub val: Option<String>,
 
+    /// Keep this part of the pictures of --data out of the training and measure on them: 0.1 is a tenth, drawn by the recipe's seed
+    #[arg(long, value_name = "PART", conflicts_with = "val", allow_negative_numbers = true)]
+    pub hold_out: Option<f64>,
+
     /// Change a value of the recipe: data.batch=4
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+
+    /// Keep what a frozen encoder makes of each picture (in OUT/embeddings, or another folder), so that it is computed once
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    pub cache_embeddings: Option<Option<PathBuf>>,
+
+    /// How large that folder may grow, in GiB
+    #[arg(long, value_name = "GIB", default_value_t = 16., requires = "cache_embeddings")]
+    pub cache_limit: f64,
+
+    /// The most memory that the run may take; by default what is free. A recipe that asks for more is refused before it begins
+    #[arg(long, value_name = "GIB", allow_negative_numbers = true)]
+    pub memory: Option<f64>,
 
     /// Go on with the run in --out from its newest whole checkpoint
     #[arg(long)]

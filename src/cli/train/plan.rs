@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Instant;
 
-use seg_data::training::Place;
+use seg_data::training::{Place, Source};
 use seg_train::run::Run;
 
 use super::watch::clock;
@@ -31,6 +31,10 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
     let proof = run.prove()?;
     let seconds = started.elapsed().as_secs_f64() * recipe.data.accumulate as f64;
     let (memory, total) = (peak_rss_bytes(), seconds * length.steps as f64);
+    let processes = run.group.ranks();
+    if run.group.rank() > 0 {
+        return Ok(Outcome::Done);
+    }
     let mut out = std::io::stdout().lock();
     if common.json {
         let groups: Vec<_> = groups
@@ -41,6 +45,7 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
             .collect();
         let plan = serde_json::json!({
             "system": recipe.system, "examples": run.data.len(), "steps": length.steps, "steps_per_epoch": length.steps_per_epoch,
+            "processes": processes,
             "groups": groups, "frozen": {"weights": frozen.0, "numbers": frozen.1}, "gradients": proof.reached,
             "seconds_per_step": seconds, "seconds": total, "peak_rss_bytes": memory,
         });
@@ -50,7 +55,8 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
     let examples = run.data.len().map_or_else(|| "endless".into(), |len| format!("{len} examples"));
     writeln!(out, "system     {}", recipe.system.as_str())?;
     let batch = run.data.len().map_or(recipe.data.batch, |len| recipe.data.batch.min(len as usize));
-    writeln!(out, "data       {examples}, batches of {batch}")?;
+    let together = if processes > 1 { format!(" in each of {processes} processes") } else { String::new() };
+    writeln!(out, "data       {examples}, batches of {batch}{together}")?;
     if let Some(note) = prompts_unseen(run) {
         writeln!(out, "           {note}")?;
     }
@@ -78,6 +84,9 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
         length.steps_per_epoch,
         rates.join(" → ")
     )?;
+    if let Some(note) = never_at_its_height(run) {
+        writeln!(out, "           {note}")?;
+    }
     writeln!(out, "a step     {seconds:.2} s here (measured once, no optimiser); the run about {}", clock(total))?;
     if let Some(memory) = memory {
         let state = 2 * 4 * groups.iter().map(|group| group.2).sum::<u64>();
@@ -95,10 +104,18 @@ pub fn show(run: &Run, common: &Common) -> anyhow::Result<Outcome> {
 /// Where the data says which of several objects is meant, and the system is not told: what it should learn cannot be seen in the picture.
 pub fn prompts_unseen(run: &Run) -> Option<String> {
     let place = Place { seed: run.recipe.seed, epoch: 0, index: 0 };
-    let prompted = run.data.example(place).ok()?.prompt.is_some();
+    let Source::Pictures(pictures) = &run.data else { return None };
+    let prompted = pictures.example(place).ok()?.prompt.is_some();
     let system = run.recipe.system.as_str();
     (prompted && !run.learner.takes_prompts())
         .then(|| format!("the data has prompts that say which object is meant; {system} does not see them"))
+}
+
+/// Where the run ends before the rate has risen to its height.
+pub fn never_at_its_height(run: &Run) -> Option<String> {
+    let (steps, warm_up) = (run.length().steps, run.recipe.schedule.warm_up);
+    let text = format!("schedule.warm_up is {warm_up}, and the run has {steps} steps: it never reaches the full rate");
+    (warm_up > steps).then_some(text)
 }
 
 /// What is told of the weights that a run begins with.

@@ -12,11 +12,26 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("is-net", include_str!("../../../recipes/is-net.toml")),
     ("is-net-gt", include_str!("../../../recipes/is-net-gt.toml")),
     ("dis-sam", include_str!("../../../recipes/dis-sam.toml")),
+    ("pi-sam-decoder", include_str!("../../../recipes/pi-sam-decoder.toml")),
+    ("pi-sam-interactor", include_str!("../../../recipes/pi-sam-interactor.toml")),
+    ("mobile-sam", include_str!("../../../recipes/mobile-sam.toml")),
+    ("mpg-sam2-pretrain", include_str!("../../../recipes/mpg-sam2-pretrain.toml")),
+    ("mpg-sam2", include_str!("../../../recipes/mpg-sam2.toml")),
+    ("sam2", include_str!("../../../recipes/sam2.toml")),
+    ("own-photos", include_str!("../../../recipes/own-photos.toml")),
     ("sam2-unet-small", include_str!("../../../recipes/small/sam2-unet.toml")),
     ("sam2-unext-small", include_str!("../../../recipes/small/sam2-unext.toml")),
     ("mgd-sam2-small", include_str!("../../../recipes/small/mgd-sam2.toml")),
     ("is-net-small", include_str!("../../../recipes/small/is-net.toml")),
     ("dis-sam-small", include_str!("../../../recipes/small/dis-sam.toml")),
+    ("dis-sam-on-is-net", include_str!("../../../recipes/small/dis-sam-on-is-net.toml")),
+    ("sam2-unet-tiny", include_str!("../../../recipes/small/sam2-unet-tiny.toml")),
+    ("mgd-sam2-tiny", include_str!("../../../recipes/small/mgd-sam2-tiny.toml")),
+    ("pi-sam-small", include_str!("../../../recipes/small/pi-sam.toml")),
+    ("pi-sam-mobile-small", include_str!("../../../recipes/small/pi-sam-mobile.toml")),
+    ("sam2-small", include_str!("../../../recipes/small/sam2.toml")),
+    ("mpg-sam2-pretrain-small", include_str!("../../../recipes/small/mpg-sam2-pretrain.toml")),
+    ("mpg-sam2-small", include_str!("../../../recipes/small/mpg-sam2.toml")),
 ];
 
 /// The recipe `name`, which is a file or one of ours, with values changed as `--set` says.
@@ -43,7 +58,7 @@ pub fn list(common: &Common) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     for (name, text) in BUILT_IN {
-        writeln!(out, "{name:<18} {}", about(text))?;
+        writeln!(out, "{name:<24} {}", about(text))?;
     }
     Ok(Outcome::Done)
 }

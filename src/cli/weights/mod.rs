@@ -1,5 +1,6 @@
 //! `hrseg weights`: what checkpoints there are, getting them, looking into them, converting them.
 
+mod difference;
 mod groups;
 mod inspect;
 
@@ -22,6 +23,8 @@ use super::{Common, Outcome, UsageError};
   hrseg weights inspect mobile_sam.pt
   hrseg weights groups mgd-sam2
   hrseg weights convert mobile_sam.pt mobile_sam.safetensors
+  hrseg weights difference runs/mine/best.safetensors --base is-net --half -o mine.safetensors
+  hrseg weights apply mine.safetensors -o whole.safetensors
 
 Environment:
   HRSEG_CACHE            folder for what is fetched
@@ -73,6 +76,10 @@ enum Action {
         #[arg(long)]
         force: bool,
     },
+    /// What a training moved, as a small file
+    Difference(difference::DifferenceArgs),
+    /// The whole weights that a difference stands for
+    Apply(difference::ApplyArgs),
 }
 
 /// Runs `hrseg weights`.
@@ -83,6 +90,8 @@ pub fn run(args: &WeightsArgs, common: &Common) -> anyhow::Result<Outcome> {
         Action::Groups { model, names } => groups::run(*model, *names, common),
         Action::Inspect { file, brief } => inspect::run(file, *brief, common),
         Action::Convert { file, out, force } => convert(file, out.as_deref(), *force, common),
+        Action::Difference(args) => difference::take(args, common),
+        Action::Apply(args) => difference::apply(args, common),
     }
 }
 
@@ -181,9 +190,7 @@ fn convert(file: &Path, out: Option<&Path>, force: bool, common: &Common) -> any
             format!("{}: safetensors is what is written, expected a name that ends in .safetensors", out.display());
         return Err(UsageError(message).into());
     }
-    if out.exists() && !force {
-        return Err(UsageError(format!("{} is there already; --force replaces it", out.display())).into());
-    }
+    super::common::refuse_to_replace(&out, force)?;
     let checkpoint = Checkpoint::open(file)?;
     seg_checkpoints::convert(&checkpoint, &out)?;
     let model = seg_checkpoints::identify(&checkpoint).map(|i| i.to_string());

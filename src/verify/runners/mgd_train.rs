@@ -7,13 +7,12 @@ use super::unet_family::{images, masks};
 use super::{Result, Run, field, scalar};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor};
-use candle_nn::ParamsAdamW;
 use multiview_fusion::{PositionTable, ViewGrid};
 use seg_checkpoints::TrainingWeights;
 use seg_layers::Unobserved;
 use seg_models::mgd_sam2::{MgdSam2, MgdSam2Config, MgdSam2Output};
 use seg_train::mgd_sam2::{Objective, Recipe, Terms};
-use seg_train::optim::GroupedAdamW;
+use seg_train::optim::{Adam, AdamParams, Gradients};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -151,8 +150,8 @@ fn check_gradients(
         trained.keys().filter(|name| !expected.grad_norms.contains_key(*name)).map(String::as_str).collect();
     checks.fact(&format!("{mode}: parameters"), unknown.is_empty(), format!("not in the case: {}", unknown.join(", ")));
 
-    let params = ParamsAdamW { lr: Recipe::DIS.learning_rate, ..ParamsAdamW::default() };
-    GroupedAdamW::new(groups, params)?.step(grads)?;
+    let gradients = Gradients::of(grads, trained.values())?;
+    Adam::new(groups, AdamParams::default())?.step(&gradients, Recipe::DIS.learning_rate, 1.)?;
     for (name, var) in &trained {
         checks.tensor(&format!("{mode}.after_step.{name}"), var.as_tensor());
     }

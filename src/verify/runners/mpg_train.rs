@@ -11,11 +11,10 @@ use super::mpg_losses::{Targets, frame_list};
 use super::{Result, Run, field, scalar};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
-use candle_nn::ParamsAdamW;
 use seg_checkpoints::TrainingWeights;
 use seg_models::mpg_sam2::MpgSam2;
 use seg_train::mpg_sam2::{Objective, Prediction, Recipe, Terms, segment_clip, segment_images};
-use seg_train::optim::{GroupedAdamW, clip_grad_norm};
+use seg_train::optim::{Adam, AdamParams, Gradients, clip_grad_norm};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Gradients this small beside the largest are what rounding leaves of zero: keys' biases shift all scores alike.
@@ -67,7 +66,7 @@ impl Step {
         let empty = frame_list(run.case, description.rsplit_once("; frames").map_or("", |(_, frames)| frames))?;
         let (clips, frames, _, h, w) = prediction.logits.dims5()?;
         let targets = Targets::discs([clips, frames, h, w], |_| empty.clone(), run.device)?;
-        let Prediction { logits, sentence } = &prediction;
+        let Prediction { logits, sentence, .. } = &prediction;
         let terms = Objective::MPG_SAM2.forward(logits, &targets.masks, &targets.valid, sentence)?;
         let grads = terms.total.backward()?;
         Ok(Self { weights, prediction, terms, grads })
@@ -211,8 +210,8 @@ fn check_update(run: &mut Run<'_, '_>, step: &mut Step) -> Result<()> {
     let norm = clip_grad_norm(&mut step.grads, trained.values(), RECIPE.max_grad_norm)?;
     let clipped = (RECIPE.max_grad_norm / norm).min(1.);
     let noise = step.through_sentence(Expected::read(run)?.sentence() * clipped)?;
-    let params = ParamsAdamW { lr: RECIPE.learning_rate, ..ParamsAdamW::default() };
-    GroupedAdamW::new(step.weights.grouped(), params)?.step(&step.grads)?;
+    let gradients = Gradients::of(&step.grads, trained.values())?;
+    Adam::new(step.weights.grouped(), AdamParams::default())?.step(&gradients, RECIPE.learning_rate, 1.)?;
     for (name, &reference) in &expected {
         let moved = match (before.get(name), trained.get(name)) {
             (Some(before), Some(after)) => scalar(&(after.as_tensor() - before)?.sqr()?.sum_all()?.sqrt()?)?,

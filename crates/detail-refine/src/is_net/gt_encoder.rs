@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Observer, Unobserved, conv, observe_nhwc};
+use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Observer, Statistics, Unobserved, conv, observe_nhwc};
 
 use super::parts::{Encoder, Sides, channels_first, channels_last};
 use super::{IsNetGtConfig, IsNetOutput};
@@ -32,15 +32,27 @@ impl IsNetGtEncoder {
         })
     }
 
+    /// See [`super::IsNet::set_checkpointing`].
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.encoder.checkpointing = checkpointing;
+    }
+
     /// Masks `[B, 1, H, W]` in 0..1 to six probability maps and the features behind them; with `train` the batch norms use
     /// the batch's statistics and move the running ones.
-    pub fn forward_t(&self, masks: &Tensor, train: bool) -> Result<IsNetOutput> {
+    pub fn forward_t<'a>(&self, masks: &Tensor, train: impl Into<Statistics<'a>>) -> Result<IsNetOutput> {
+        let train = train.into();
         self.forward_observed(masks, train, &mut Unobserved)
     }
 
     /// As [`Self::forward_t`], with `observer` told every stage: `conv_in`, `stage1` … `stage6`, `side1` … `side6`,
     /// `d1` … `d6`.
-    pub fn forward_observed(&self, masks: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<IsNetOutput> {
+    pub fn forward_observed<'a>(
+        &self,
+        masks: &Tensor,
+        train: impl Into<Statistics<'a>>,
+        observer: &mut dyn Observer,
+    ) -> Result<IsNetOutput> {
+        let train = train.into();
         let (_, _, h, w) = masks.dims4()?;
         let x = self.conv_in.forward_t(&channels_last(masks)?, Epilogue::act(Activation::Relu), train)?;
         observe_nhwc(observer, "conv_in", &x)?;

@@ -2,10 +2,9 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Conv2d, Observer, Unobserved, conv, observe_nhwc, trace};
-use seg_ops::resize_concat;
+use seg_layers::{Conv2d, Observer, Statistics, Unobserved, conv, observe_nhwc, trace};
 
-use super::parts::{Encoder, Sides, channels_first, channels_last};
+use super::parts::{Encoder, Input, Sides, channels_first, channels_last, run};
 use super::{IsNetConfig, IsNetOutput};
 use crate::rsu::Rsu;
 
@@ -28,8 +27,7 @@ pub struct IsNet {
 impl IsNet {
     /// Reads the network; `vb` is at the root of the official state dict.
     ///
-    /// Where no weight is a variable, batch norms are folded into their convolutions at once, and the network is good for
-    /// evaluation alone.
+    /// Where no weight is a variable, batch norms are folded into their convolutions at once, and the network is in evaluation in train mode, too.
     pub fn new(cfg: &IsNetConfig, vb: VarBuilder) -> Result<Self> {
         let widths = cfg.encoder.map(|stage| stage.out);
         let mut deeper = widths[5];
@@ -50,6 +48,12 @@ impl IsNet {
         })
     }
 
+    /// Whether only what goes from stage to stage is kept for the backward pass, which then computes what lies within a stage again: less memory, more time, the same
+    /// gradients ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.encoder.checkpointing = checkpointing;
+    }
+
     /// Channels of the input: 3, or 5 in DIS-SAM's form.
     pub fn in_channels(&self) -> usize {
         self.in_channels
@@ -57,13 +61,20 @@ impl IsNet {
 
     /// All six probability maps and the features behind them; with `train` the batch norms use the batch's statistics and
     /// move the running ones.
-    pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<IsNetOutput> {
+    pub fn forward_t<'a>(&self, x: &Tensor, train: impl Into<Statistics<'a>>) -> Result<IsNetOutput> {
+        let train = train.into();
         self.forward_observed(x, train, &mut Unobserved)
     }
 
     /// As [`Self::forward_t`], with `observer` told every stage: `conv_in`, `stage1` … `stage6`, `stage5d` … `stage1d`,
     /// `side1` … `side6`, `d1` … `d6`.
-    pub fn forward_observed(&self, x: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<IsNetOutput> {
+    pub fn forward_observed<'a>(
+        &self,
+        x: &Tensor,
+        train: impl Into<Statistics<'a>>,
+        observer: &mut dyn Observer,
+    ) -> Result<IsNetOutput> {
+        let train = train.into();
         let (_, _, h, w) = x.dims4()?;
         let mut maps = self.encode(x, train, observer)?;
         let deepest = maps.last().cloned();
@@ -77,7 +88,7 @@ impl IsNet {
     }
 
     /// The encoder's maps, channels last, the largest first.
-    fn encode(&self, x: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
+    fn encode(&self, x: &Tensor, train: Statistics<'_>, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
         let x = self.conv_in.forward(&channels_last(x)?)?;
         observe_nhwc(observer, "conv_in", &x)?;
         self.encoder.forward_t(x, train, observer)
@@ -87,7 +98,7 @@ impl IsNet {
     fn decode(
         &self,
         maps: &mut Vec<Tensor>,
-        train: bool,
+        train: Statistics<'_>,
         observer: &mut dyn Observer,
         mut each: impl FnMut(&Tensor),
     ) -> Result<Tensor> {
@@ -97,9 +108,7 @@ impl IsNet {
             let name = format!("stage{}d", i + 1);
             let _span = trace::module(&name);
             let skip = maps.pop().ok_or_else(none)?;
-            let both = resize_concat(&x, &skip)?;
-            drop((x, skip));
-            x = stage.forward_t(both, train)?;
+            x = run(stage, (Input::Beside, vec![x, skip]), self.encoder.checkpointing, train)?;
             observe_nhwc(observer, &name, &x)?;
             each(&x);
         }
@@ -112,8 +121,8 @@ impl Module for IsNet {
     /// nothing needs it any more.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (_, _, h, w) = x.dims4()?;
-        let mut maps = self.encode(x, false, &mut Unobserved)?;
-        let features = self.decode(&mut maps, false, &mut Unobserved, |_| {})?;
+        let mut maps = self.encode(x, Statistics::Running, &mut Unobserved)?;
+        let features = self.decode(&mut maps, Statistics::Running, &mut Unobserved, |_| {})?;
         self.sides.probability(0, &features, (h, w), &mut Unobserved)
     }
 }

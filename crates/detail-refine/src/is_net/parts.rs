@@ -2,7 +2,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2d, Observer, conv, observe_nhwc, trace};
+use seg_layers::{Activation, Conv2d, KeptStatistics, Observer, Statistics, conv, observe_nhwc, trace};
 use seg_ops::Resize;
 
 use crate::rsu::{Rsu, RsuConfig, halve};
@@ -19,7 +19,10 @@ pub(super) fn channels_first(x: &Tensor) -> Result<Tensor> {
 
 /// `stage1` to `stage6`, each but the first at half the size of the one before.
 #[derive(Clone, Debug)]
-pub(super) struct Encoder(Vec<Rsu>);
+pub(super) struct Encoder {
+    stages: Vec<Rsu>,
+    pub checkpointing: bool,
+}
 
 impl Encoder {
     pub fn new(stem: usize, stages: &[RsuConfig], keep_apart: bool, vb: &VarBuilder) -> Result<Self> {
@@ -29,27 +32,74 @@ impl Encoder {
             read.push(Rsu::new(channels, cfg, keep_apart, vb.pp(format!("stage{}", i + 1)))?);
             channels = cfg.out;
         }
-        Ok(Self(read))
+        Ok(Self { stages: read, checkpointing: false })
     }
 
     /// The output of every stage, the largest first. `x` is consumed.
-    pub fn forward_t(&self, x: Tensor, train: bool, observer: &mut dyn Observer) -> Result<Vec<Tensor>> {
-        let mut maps: Vec<Tensor> = Vec::with_capacity(self.0.len());
+    pub fn forward_t<'a>(
+        &self,
+        x: Tensor,
+        train: impl Into<Statistics<'a>>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Tensor>> {
+        let train = train.into();
+        let mut maps: Vec<Tensor> = Vec::with_capacity(self.stages.len());
         let mut stem = Some(x);
-        for (i, stage) in self.0.iter().enumerate() {
+        for (i, stage) in self.stages.iter().enumerate() {
             let name = format!("stage{}", i + 1);
             let _span = trace::module(&name);
-            let input = match (stem.take(), maps.last()) {
-                (Some(x), _) => x,
-                (None, Some(above)) => halve(above)?,
+            let map = match (stem.take(), maps.last()) {
+                (Some(x), _) => run(stage, (Input::Stem, vec![x]), self.checkpointing, train)?,
+                (None, Some(above)) => run(stage, (Input::Above, vec![above.clone()]), self.checkpointing, train)?,
                 (None, None) => break,
             };
-            let map = stage.forward_t(input, train)?;
             observe_nhwc(observer, &name, &map)?;
             maps.push(map);
         }
         Ok(maps)
     }
+}
+
+/// What a stage reads.
+#[derive(Clone, Copy)]
+pub(super) enum Input {
+    /// The stem.
+    Stem,
+    /// The stage above, which is halved.
+    Above,
+    /// The deeper stage of the decoder, and the encoder's map of the stage's own size.
+    Beside,
+}
+
+impl Input {
+    /// `maps` are one, or [`Self::Beside`] two.
+    fn forward(self, stage: &Rsu, mut maps: Vec<Tensor>, train: Statistics<'_>) -> Result<Tensor> {
+        match (self, maps.pop(), maps.pop()) {
+            (Self::Stem, Some(x), None) => stage.forward_t(x, train),
+            (Self::Above, Some(x), None) => {
+                let half = halve(&x)?;
+                drop(x);
+                stage.forward_t(half, train)
+            }
+            (Self::Beside, Some(skip), Some(x)) => stage.forward_beside(x, skip, train),
+            _ => candle_core::bail!("IS-Net: a stage with other maps than it reads"),
+        }
+    }
+}
+
+/// `stage` of its input. With `checkpointing` only the maps that it is made of and the output are kept for the backward pass.
+pub(super) fn run(
+    stage: &Rsu,
+    (input, maps): (Input, Vec<Tensor>),
+    checkpointing: bool,
+    train: Statistics<'_>,
+) -> Result<Tensor> {
+    if !checkpointing {
+        return input.forward(stage, maps, train);
+    }
+    let (stage, train) = (stage.clone(), KeptStatistics::from(train));
+    let again = move |maps: &[Tensor], pass| input.forward(&stage, maps.to_vec(), train.on(pass));
+    seg_ops::checkpoint(&maps.iter().collect::<Vec<_>>(), again)
 }
 
 /// `side1` to `side6`: a 3×3 convolution to one channel, bilinear to the input's size, sigmoid.

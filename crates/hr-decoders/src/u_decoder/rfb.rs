@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, conv::nhwc, trace};
+use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, Statistics, conv::nhwc, trace};
 use seg_ops::Conv2dParams;
 
 /// Four views of a map of growing reach, joined and added to the map (arXiv 1711.07767, in the form of SAM2UNet.py, `RFB_modified`): no
@@ -39,7 +39,8 @@ impl Rfb {
     }
 
     /// `[B, H, W, in]` to `[B, H, W, out]`; with `train` the norms use the batch's statistics.
-    pub fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+    pub fn forward_t<'a>(&self, x: &Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        let train = train.into();
         let _span = trace::module("rfb");
         let mut views = Vec::with_capacity(self.branches.len());
         for branch in &self.branches {
@@ -85,7 +86,7 @@ impl BasicConv {
         Ok(Self { conv, margin: (taps / 2, 0) })
     }
 
-    fn forward_t(&self, x: &Tensor, epilogue: Epilogue<'_>, train: bool) -> Result<Tensor> {
+    fn forward_t(&self, x: &Tensor, epilogue: Epilogue<'_>, train: Statistics<'_>) -> Result<Tensor> {
         match self.margin {
             (0, 0) => self.conv.forward_t(x, epilogue, train),
             (rows, columns) => {

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, conv::nhwc, trace};
+use seg_layers::{Activation, Conv2dBn, ConvBnKeys, Epilogue, KeptStatistics, Statistics, conv::nhwc, trace};
 use seg_ops::Resize;
 
 /// Twice a 3×3 convolution with batch norm and ReLU behind it (U-Net's block).
@@ -29,7 +29,8 @@ impl DoubleConv {
     }
 
     /// `[B, H, W, in]` to `[B, H, W, out]`; with `train` the norms use the batch's statistics.
-    pub fn forward_t(&self, x: Tensor, train: bool) -> Result<Tensor> {
+    pub fn forward_t<'a>(&self, x: Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        let train = train.into();
         let mid = self.conv1.forward_t(&x, Epilogue::act(Activation::Relu), train)?;
         drop(x);
         self.conv2.forward_t(&mid, Epilogue::act(Activation::Relu), train)
@@ -53,16 +54,38 @@ pub enum UpOrder {
 pub struct Up {
     conv: DoubleConv,
     order: UpOrder,
+    checkpointing: bool,
 }
 
 impl Up {
     /// Reads the convolutions; `in_channels` are those of both maps together.
     pub fn new(in_channels: usize, out_channels: usize, order: UpOrder, vb: VarBuilder) -> Result<Self> {
-        Ok(Self { conv: DoubleConv::new(in_channels, in_channels / 2, out_channels, vb.pp("conv"))?, order })
+        let conv = DoubleConv::new(in_channels, in_channels / 2, out_channels, vb.pp("conv"))?;
+        Ok(Self { conv, order, checkpointing: false })
+    }
+
+    /// Whether only the two maps and the output are kept for the backward pass ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.checkpointing = checkpointing;
     }
 
     /// `deep` `[B, h, w, C]` to `[B, 2h, 2w, out]`. `skip` is `[B, h, w, D]` or, with [`UpOrder::UpsampleFirst`], `[B, 2h, 2w, D]`.
-    pub fn forward_t(&self, deep: Tensor, skip: Option<&Tensor>, train: bool) -> Result<Tensor> {
+    pub fn forward_t<'a>(
+        &self,
+        deep: Tensor,
+        skip: Option<&Tensor>,
+        train: impl Into<Statistics<'a>>,
+    ) -> Result<Tensor> {
+        let train = train.into();
+        if !self.checkpointing {
+            return self.run(deep, skip, train);
+        }
+        let (up, train) = (self.clone(), KeptStatistics::from(train));
+        let maps: Vec<&Tensor> = std::iter::once(&deep).chain(skip).collect();
+        seg_ops::checkpoint(&maps, move |maps, pass| up.run(maps[0].clone(), maps.get(1), train.on(pass)))
+    }
+
+    fn run(&self, deep: Tensor, skip: Option<&Tensor>, train: Statistics<'_>) -> Result<Tensor> {
         let x = match (self.order, skip) {
             (_, None) => enlarge(&deep)?,
             (UpOrder::ConcatFirst, Some(skip)) => enlarge(&Tensor::cat(&[&deep, skip], 3)?)?,

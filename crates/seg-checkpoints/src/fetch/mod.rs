@@ -48,8 +48,8 @@ pub struct Resolved {
 /// Finds the weights of a model, fetching them if need be.
 ///
 /// `weights` is what the user gave: a file, a folder that has the manifest's file (or the same name as
-/// `.safetensors`), or that transformers saved or that has a single checkpoint (the path is then the folder), or `hub:org/repo/file`. Without it: the caches, then the
-/// manifest's sources in order.
+/// `.safetensors`), or that transformers saved or that has a single checkpoint (the path is then the folder), `hub:org/repo/file`, or a name in the manifest. Without
+/// it: the caches, then the manifest's sources in order.
 ///
 /// # Errors
 /// [`Error::Argument`] when `weights` leads nowhere or the model has no published weights;
@@ -71,12 +71,17 @@ pub fn resolve(model: &str, weights: Option<&str>, options: &FetchOptions) -> Re
         return from_hub(given, entry, options);
     }
     let path = PathBuf::from(given);
+    if let Some(named) = find(given).filter(|_| !path.exists()) {
+        return fetch(named, options);
+    }
     let path = if path.is_dir() { in_folder(&path, model, entry)? } else { path };
     if !path.exists() {
         return Err(Error::Argument {
             what: "weights",
             value: given.to_owned(),
-            expected: "no such file; expected a file, a folder, or hub:org/repo/file".into(),
+            expected:
+                "no such file; expected a file, a folder, hub:org/repo/file, or a name that `hrseg weights list` prints"
+                    .into(),
         });
     }
     Ok(Resolved { path, origin: Origin::Given, entry })

@@ -28,7 +28,7 @@ pub fn sha256_file(path: &Path) -> Result<String> {
             n => hasher.update(&buf[..n]),
         }
     }
-    Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex::encode(hasher.finalize()))
 }
 
 /// Checks a part; a wrong one is deleted.

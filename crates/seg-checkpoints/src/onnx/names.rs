@@ -11,10 +11,17 @@ const EPS: f64 = 1e-5;
 /// Convolutions and the batch norms behind them, by the names that modules of our models give them.
 const NORMS: [(&str, &str); 2] = [("conv_s1", "bn_s1"), ("c", "bn")];
 
-/// Whether a name is the exporter's own, so that the tensor's is lost: `onnx::Conv_12`, `val_104`, `/stage1/Constant_output_0`, `687`.
+/// What onnxruntime's optimiser writes before the name of a 16-bit weight where it converts it to 32 bits.
+const CASTS: [&str; 2] = ["InsertedPrecisionFreeCast_", "InsertedCast_"];
+
+/// Whether a name is the exporter's own, so that the tensor's is lost: `onnx::Conv_12`, `val_104`, `/stage1/Constant_output_0`, `687`,
+/// or the optimiser's, before another name.
 pub(super) fn is_lost(name: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    name.starts_with('/') || name.starts_with("onnx::") || number(name.strip_prefix("val_").unwrap_or(name))
+    name.starts_with('/')
+        || name.starts_with("onnx::")
+        || CASTS.iter().any(|cast| name.starts_with(cast))
+        || number(name.strip_prefix("val_").unwrap_or(name))
 }
 
 /// Nodes that hand on a tensor under another name.

@@ -31,6 +31,7 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
     let (mut at, mut pixels, mut ended, mut animated) = (SIGNATURE, false, false, false);
     let (mut exif, mut raw_profile, mut xmp) = (None, None, None);
     let mut colours = Colours::default();
+    let mut end = "it has no end mark (IEND)";
     while let Some(chunk) = Chunk::read(bytes, at) {
         let kind = chunk.kind;
         if kind == *b"CgBI" {
@@ -52,6 +53,10 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
                 _ => break,
             }
         };
+        if kind == *b"IEND" && pixels && (!chunk.checksum_is_right || chunk.next > bytes.len()) {
+            end = "its end mark (IEND) is damaged";
+            break;
+        }
         if !chunk.checksum_is_right {
             if critical {
                 return Err(wrong_checksum(name, kind, at));
@@ -99,7 +104,7 @@ pub(super) fn prepare<'b>(bytes: &'b [u8], name: &str) -> Result<Prepared<'b>> {
         let mut whole = bytes[..at].to_vec();
         whole.extend(END);
         prepared.bytes = Cow::Owned(whole);
-        prepared.notes.push("it has no end mark (IEND); all its pixels are there".to_owned());
+        prepared.notes.push(format!("{end}; all its pixels are there"));
     }
     Ok(prepared)
 }

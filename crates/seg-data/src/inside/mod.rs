@@ -8,6 +8,7 @@
 //! | 16 bits, nothing above 1023, 4095 or 16383 | as of 10, 12 or 14 bits |
 //! | 16 bits | `(v·255 + 32767) / 65535` |
 //! | few small whole numbers (at most 31; in 16 bits at most 64 different ones): truths and prompts | labels: all but 0 is inside |
+//! | 3 to 16 levels, none of them 255, some above 31: truths and prompts | as stored, with a note: labels, perhaps |
 //! | a palette of greys | these greys |
 //! | a palette of colours | every index but 0; where black is another index, every colour but black |
 //! | alpha that is not the same everywhere | the alpha; times the grey where the opaque pixels are a black and white mask themselves |
@@ -71,6 +72,10 @@ pub enum Meaning {
     Labels(u16),
     /// 8-bit levels, nearly all of them at most this one beside some of 255: labels with void, perhaps.
     LabelsAndVoid(u16),
+    /// 8-bit levels up to this one alone, which a toolkit's reader takes as they are.
+    SmallLevels(u16),
+    /// So many 8-bit levels up to this one, none of them white: labels, perhaps.
+    FewLevels(u16, u16),
     /// Indices of a palette, labels.
     Palette,
     /// The colours of a palette, or of the picture: all but black is inside.
@@ -100,6 +105,12 @@ impl fmt::Display for Meaning {
             Self::Labels(most) => write!(f, "whole numbers up to {most}: taken as labels, all but 0 inside"),
             Self::LabelsAndVoid(most) => {
                 write!(f, "levels up to {most}, and 255: taken as they are, so that only 255 is inside")
+            }
+            Self::SmallLevels(most) => {
+                write!(f, "levels up to {most} alone, which this protocol's reader takes as they are")
+            }
+            Self::FewLevels(count, most) => {
+                write!(f, "{count} levels up to {most}: taken as grey, not as labels")
             }
             Self::Palette => f.write_str("a palette of colours: every index but 0 is taken as inside"),
             Self::Colours => f.write_str("colours: all but black is taken as inside"),

@@ -4,6 +4,8 @@ use super::{MaskRole, Meaning};
 
 /// The highest level that counts as a label in 8 bits.
 const HIGHEST_LABEL: usize = 31;
+/// No more different levels than this in 8 bits, none of them white, may be labels.
+const FEW: usize = 16;
 /// More different levels than this in 16 bits are a graded map.
 const MOST_LABELS: usize = 64;
 /// Every so many pixels are looked at to see whether a mask is one of labels and void.
@@ -26,11 +28,15 @@ pub(super) fn eight(levels: &[u8], role: MaskRole) -> (Meaning, Option<Vec<u8>>)
         ([0, _, _, ..], Some(&most)) if most <= HIGHEST_LABEL && role != MaskRole::Prediction => {
             (Meaning::Labels(most as u16), inside())
         }
+        // labels of many classes, or a graded mask that never reaches white
+        ([0, _, _, ..], Some(&most)) if found.len() <= FEW && role != MaskRole::Prediction => {
+            (Meaning::FewLevels(found.len() as u16, most as u16), None)
+        }
         _ => (Meaning::Levels, None),
     }
 }
 
-/// Levels 1 to 31 and 255, nothing between: labels beside void, as some data sets have it.
+/// Levels 1 to 31 and 255, nothing between: labels beside void, as some data sets have it; or, of toolkits' readers, no 255.
 pub(super) fn labels_and_void(levels: &[u8]) -> Option<Meaning> {
     let is_label = |v: u8| (1..=HIGHEST_LABEL as u8).contains(&v);
     let (mut labels, mut between) = (0usize, 0usize);
@@ -47,7 +53,10 @@ pub(super) fn labels_and_void(levels: &[u8]) -> Option<Meaning> {
     levels.iter().filter(|&&v| is_label(v)).for_each(|&v| seen[usize::from(v)] = true);
     let labelled = levels.iter().filter(|&&v| is_label(v)).count();
     let inside = levels.iter().filter(|&&v| v == 255).count();
-    (seen.iter().filter(|s| **s).count() <= 8 && labelled > inside / 8).then_some(Meaning::LabelsAndVoid(most.into()))
+    if seen.iter().filter(|s| **s).count() > 8 || labelled <= inside / 8 {
+        return None;
+    }
+    Some(if inside == 0 { Meaning::SmallLevels(most.into()) } else { Meaning::LabelsAndVoid(most.into()) })
 }
 
 /// What 16-bit levels mean, in 8 bits.
@@ -119,6 +128,9 @@ mod tests {
         assert_eq!(of_eight(&[0, 1, 2], Truth), (Meaning::Labels(2), vec![0, 255, 255]));
         // an unsure model is not a map of labels
         assert_eq!(of_eight(&[0, 1, 2], Prediction), (Meaning::Levels, vec![0, 1, 2]));
+        assert_eq!(of_eight(&[0, 50, 200], Truth), (Meaning::FewLevels(3, 200), vec![0, 50, 200]));
+        assert_eq!(of_eight(&[0, 50, 200], Prediction), (Meaning::Levels, vec![0, 50, 200]));
+        assert_eq!(labels_and_void(&[0, 1, 0]), Some(Meaning::SmallLevels(1)));
         assert_eq!(of_eight(&[0, 1, 1, 255], Truth), (Meaning::LabelsAndVoid(1), vec![0, 1, 1, 255]));
     }
 

@@ -4,21 +4,39 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Example, Examples, Place};
+use super::{ClipExample, ClipExamples, Example, Examples, Place};
 use crate::error::{DataError, Result};
 
 /// Sources one after the other, as papers train on several data sets at once.
-pub struct Joined {
-    sources: Vec<(u64, Arc<dyn Examples>)>,
+///
+/// Each source sees the place with a number of its own; to another source the same number is another seed's, so that they do not change alike.
+pub struct Joined<S: ?Sized = dyn Examples> {
+    sources: Vec<(u64, Arc<S>)>,
     len: u64,
 }
 
 impl Joined {
-    /// Joins sources that end.
+    /// Joins sources of pictures that end.
     ///
     /// # Errors
     /// No source, or one that never ends.
     pub fn new(sources: Vec<Arc<dyn Examples>>) -> Result<Self> {
+        Self::of(sources, |source| source.len())
+    }
+}
+
+impl Joined<dyn ClipExamples> {
+    /// Joins sources of clips that end.
+    ///
+    /// # Errors
+    /// No source, or one that never ends.
+    pub fn clips(sources: Vec<Arc<dyn ClipExamples>>) -> Result<Self> {
+        Self::of(sources, |source| source.len())
+    }
+}
+
+impl<S: ?Sized> Joined<S> {
+    fn of(sources: Vec<Arc<S>>, len_of: impl Fn(&S) -> Option<u64>) -> Result<Self> {
         let wrong = |found: String, expected: &str| DataError::Plan {
             what: "what is to be joined",
             found,
@@ -26,7 +44,8 @@ impl Joined {
         };
         let (mut numbered, mut len) = (Vec::with_capacity(sources.len()), 0);
         for source in sources {
-            let n = source.len().ok_or_else(|| wrong("a source that never ends".into(), "sources that have an end"))?;
+            let n =
+                len_of(&source).ok_or_else(|| wrong("a source that never ends".into(), "sources that have an end"))?;
             numbered.push((len, source));
             len += n;
         }
@@ -36,20 +55,14 @@ impl Joined {
             Ok(Self { sources: numbered, len })
         }
     }
-}
 
-impl Examples for Joined {
-    fn len(&self) -> Option<u64> {
-        Some(self.len)
-    }
-
-    /// Each source sees the place with a number of its own; to another source the same number is another seed's, so that they do not change alike.
-    fn example(&self, place: Place) -> Result<Example> {
+    /// The source that has the example at a place, and its place there.
+    fn at(&self, place: Place) -> Result<(&S, Place)> {
         let i = self.sources.partition_point(|(first, _)| *first <= place.index).saturating_sub(1);
         match self.sources.get(i).filter(|_| place.index < self.len) {
             Some((first, source)) => {
                 let seed = place.seed.wrapping_add((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-                source.example(Place { seed, index: place.index - first, ..place })
+                Ok((source.as_ref(), Place { seed, index: place.index - first, ..place }))
             }
             None => {
                 let expected = format!("less than {}, the number of examples", self.len);
@@ -58,13 +71,43 @@ impl Examples for Joined {
         }
     }
 
-    fn digest(&self) -> Result<String> {
+    fn digest_of(&self, digest: impl Fn(&S) -> Result<String>) -> Result<String> {
         let mut all = Sha256::new();
         for (_, source) in &self.sources {
-            all.update(source.digest()?);
+            all.update(digest(source)?);
             all.update("\n");
         }
-        Ok(super::folders::hexadecimal(&all.finalize()))
+        Ok(hex::encode(all.finalize()))
+    }
+}
+
+impl Examples for Joined {
+    fn len(&self) -> Option<u64> {
+        Some(self.len)
+    }
+
+    fn example(&self, place: Place) -> Result<Example> {
+        let (source, place) = self.at(place)?;
+        source.example(place)
+    }
+
+    fn digest(&self) -> Result<String> {
+        self.digest_of(|source| source.digest())
+    }
+}
+
+impl ClipExamples for Joined<dyn ClipExamples> {
+    fn len(&self) -> Option<u64> {
+        Some(self.len)
+    }
+
+    fn clip(&self, place: Place) -> Result<ClipExample> {
+        let (source, place) = self.at(place)?;
+        source.clip(place)
+    }
+
+    fn digest(&self) -> Result<String> {
+        self.digest_of(|source| source.digest())
     }
 }
 

@@ -6,17 +6,23 @@
 mod dice;
 pub mod folders;
 mod joined;
+mod limited;
 pub mod loader;
 pub mod procedural;
 pub mod referring;
+mod source;
+mod stills;
 pub mod transform;
 
 pub use dice::Dice;
 pub use folders::PairedFolder;
 pub use joined::Joined;
+pub use limited::Limited;
 pub use loader::{Ahead, Batch, Loader, Plan, Position, Rest};
 pub use referring::{ClipExample, ClipExamples};
-pub use transform::{Prepared, Transforms};
+pub use source::Source;
+pub use stills::Stills;
+pub use transform::{Prepared, PreparedClip, Transforms};
 
 use crate::{GrayImage, Result, RgbImage};
 

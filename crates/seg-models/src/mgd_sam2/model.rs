@@ -9,7 +9,7 @@ use hiera_encoder::{BlockHook, ImageEncoder, ImageEncoderOutput};
 use hr_decoders::{MaskDecoder, PromptEmbeddings};
 use multiview_fusion::{Hmim, Mcem, PositionTable, ViewGrid};
 use sam_adapters::MpAdapter;
-use seg_layers::{Epilogue, Observer, RandomFourierPosition, Unobserved, observe_nhwc, trace};
+use seg_layers::{Epilogue, Observer, RandomFourierPosition, Statistics, Unobserved, observe_nhwc, trace};
 use seg_ops::Resize;
 
 use super::config::{MgdSam2Config, ViewOrder};
@@ -84,6 +84,13 @@ impl MgdSam2 {
         self
     }
 
+    /// Whether the backward pass computes what lies within the trunk's blocks and the refinement again instead of keeping it: less memory, more time, the same
+    /// gradients ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.image_encoder.set_checkpointing(checkpointing);
+        self.detail_enhance.set_checkpointing(checkpointing);
+    }
+
     /// Normalised images `[B, 3, H, W]` to logits `[B, 1, H, W]`. H and W are multiples of 64: of two views, of the stride of Hiera's grid.
     ///
     /// # Errors
@@ -92,17 +99,18 @@ impl MgdSam2 {
         let Decoded { image, high_res_features, .. } = self.decode(images, table, &mut Unobserved)?;
         let upscaled = self.mask_decoder.upscale(&image, Some(&high_res_features))?; // [5B, 4h, 4w, C/8]
         drop((image, high_res_features));
-        self.refine(images, upscaled, false, &mut Unobserved)
+        self.refine(images, upscaled, Statistics::Running, &mut Unobserved)
     }
 
     /// As [`MgdSam2::forward`], with the masks of the views, batch norms in train mode where `train` says so, and an observer of the intermediate maps.
-    pub fn forward_t(
+    pub fn forward_t<'a>(
         &self,
         images: &Tensor,
         table: &mut PositionTable,
-        train: bool,
+        train: impl Into<Statistics<'a>>,
         observer: &mut dyn Observer,
     ) -> Result<MgdSam2Output> {
+        let train = train.into();
         let Decoded { tokens, image, high_res_features } = self.decode(images, table, observer)?;
         let decoded = self.mask_decoder.decode(tokens, image, Some(&high_res_features))?;
         let views = self.mask_decoder.select(&decoded, true)?;
@@ -183,7 +191,13 @@ impl MgdSam2 {
     }
 
     /// The exact masks, from the decoder's features `[5B, H/8, W/8, C/8]` and the images.
-    fn refine(&self, images: &Tensor, upscaled: Tensor, train: bool, observer: &mut dyn Observer) -> Result<Tensor> {
+    fn refine(
+        &self,
+        images: &Tensor,
+        upscaled: Tensor,
+        train: Statistics<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
         let _span = trace::module("refine");
         let (locals, global) = self.grid.parts(&upscaled)?;
         let locals = self.grid.join(&locals)?; // [B, H/4, W/4, C/8]

@@ -17,7 +17,7 @@ mod video;
 
 pub use base::MpgBaseWeights;
 pub use config::MpgSam2Config;
-pub use load::load;
+pub use load::{load, tokenizer_beside};
 pub use model::{MpgImageMasks, MpgSam2};
 pub use predictor::{MpgClip, MpgSam2Predictor, MpgTracking};
 pub use prior::{MaskPrior, MaskPriorGenerator};

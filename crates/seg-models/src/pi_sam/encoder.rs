@@ -1,14 +1,17 @@
 //! SAM's encoders with Pi-SAM's embedding of the pixels.
 
-use candle_core::{Module, Result, Tensor};
+use std::collections::HashMap;
+
+use candle_core::{Device, Module, Result, Tensor};
 use candle_nn::VarBuilder;
 use hr_decoders::{PromptEncoder, PromptEncoderConfig};
-use seg_layers::{Conv2d, Observer, trace};
+use seg_layers::{Conv2d, Observer, Unobserved, trace};
 use seg_ops::Conv2dParams;
-use vit_encoder::{ImageEncoderViT, SamVitConfig};
+use vit_encoder::SamVitConfig;
 
 use super::config::PiSamConfig;
 use super::torch_random::TorchGenerator;
+use crate::sam::{SamEncoderConfig, SamImageEncoder};
 
 /// Pi-SAM's embedding of the pixels: two convolutions without anything between them, which the authors leave at their random beginning.
 ///
@@ -30,11 +33,15 @@ impl RgbEmbed {
     }
 
     /// The embedding as the authors' `SamEncoder` has it after `torch.manual_seed(seed)`, by its keys: what stands before it in the construction takes its
-    /// numbers from the generator first.
+    /// numbers from the generator first. (TinyViT takes none: with it there is no published one to meet.)
     pub fn seeded(cfg: &PiSamConfig) -> [(&'static str, Vec<f32>); 4] {
         let channels = cfg.decoder.pixel_channels();
         let mut generator = TorchGenerator::new(cfg.rgb_embed_seed);
-        generator.skip(encoder_numbers(&cfg.image_encoder) + prompt_encoder_numbers(&cfg.prompt_encoder));
+        let encoder = match &cfg.image_encoder {
+            SamEncoderConfig::Vit(vit) => encoder_numbers(vit),
+            SamEncoderConfig::TinyVit(_) => 0,
+        };
+        generator.skip(encoder + prompt_encoder_numbers(&cfg.prompt_encoder));
         // kaiming_uniform_ with a = √5, the bias within the same bound
         let bound = |inputs: usize| (inputs as f64).sqrt().recip();
         let mut take = |n: usize, inputs: usize| generator.uniform(n, bound(inputs));
@@ -46,19 +53,27 @@ impl RgbEmbed {
         ]
     }
 
-    /// [`RgbEmbed::seeded`] as a module, with the type and device of `vb`.
-    fn from_seed(cfg: &PiSamConfig, vb: &VarBuilder) -> Result<Self> {
+    /// [`RgbEmbed::seeded`] as tensors on the CPU.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn seeded_tensors(cfg: &PiSamConfig) -> Result<HashMap<String, Tensor>> {
         let channels = cfg.decoder.pixel_channels();
-        let mut tensors = std::collections::HashMap::new();
-        for (name, values) in Self::seeded(cfg) {
+        let tensor = |(name, values): (&str, Vec<f32>)| {
             let shape: &[usize] = match name {
                 "0.weight" => &[channels, 3, 1, 1],
                 "1.weight" => &[channels, channels, 3, 3],
                 _ => &[channels],
             };
-            tensors.insert(name.to_owned(), Tensor::from_vec(values, shape, vb.device())?);
-        }
-        Self::new(channels, VarBuilder::from_tensors(tensors, vb.dtype(), vb.device()))
+            Ok((name.to_owned(), Tensor::from_vec(values, shape, &Device::Cpu)?))
+        };
+        Self::seeded(cfg).into_iter().map(tensor).collect()
+    }
+
+    /// [`RgbEmbed::seeded`] as a module, with the type and device of `vb`.
+    fn from_seed(cfg: &PiSamConfig, vb: &VarBuilder) -> Result<Self> {
+        let tensors = Self::seeded_tensors(cfg)?;
+        Self::new(cfg.decoder.pixel_channels(), VarBuilder::from_tensors(tensors, vb.dtype(), vb.device()))
     }
 
     /// Normalised images `[B, 3, S, S]` to `[B, 8, S, S]`.
@@ -91,7 +106,7 @@ fn prompt_encoder_numbers(cfg: &PromptEncoderConfig) -> u64 {
 pub struct PiSamFeatures {
     /// SAM's image embeddings, `[B, C, h, w]`.
     pub image_embeddings: Tensor,
-    /// The output of the ViT's first globally attending block, `[B, h, w, D]`.
+    /// The output of the ViT's first globally attending block, or of TinyViT's first stage of attention, `[B, h, w, D]`.
     pub vit_features: Tensor,
     /// The embedded pixels, `[B, 8, 16h, 16w]`.
     pub rgb_embedding: Tensor,
@@ -103,7 +118,7 @@ pub struct PiSamFeatures {
 /// it, as the authors' does.
 #[derive(Clone, Debug)]
 pub struct PiSamEncoder {
-    image_encoder: ImageEncoderViT,
+    image_encoder: SamImageEncoder,
     prompt_encoder: PromptEncoder,
     rgb_embed: RgbEmbed,
     image_size: usize,
@@ -115,14 +130,19 @@ impl PiSamEncoder {
 
     /// Reads the encoder; `vb` is at the root of SAM's state dict.
     pub fn new(cfg: &PiSamConfig, vb: VarBuilder) -> Result<Self> {
-        let rgb = vb.pp("rgb_embed");
+        Self::with_pixels(cfg, vb.clone(), vb)
+    }
+
+    /// The same with `rgb_embed` below another root.
+    pub(super) fn with_pixels(cfg: &PiSamConfig, vb: VarBuilder, pixels: VarBuilder) -> Result<Self> {
+        let rgb = pixels.pp("rgb_embed");
         let rgb_embed = if rgb.contains_tensor("0.weight") {
             RgbEmbed::new(cfg.decoder.pixel_channels(), rgb)?
         } else {
             RgbEmbed::from_seed(cfg, &vb)?
         };
         Ok(Self {
-            image_encoder: ImageEncoderViT::new(&cfg.image_encoder, vb.pp("image_encoder"))?,
+            image_encoder: SamImageEncoder::new(&cfg.image_encoder, vb.pp("image_encoder"))?,
             prompt_encoder: PromptEncoder::new(&cfg.prompt_encoder, vb.pp("prompt_encoder"))?,
             rgb_embed,
             image_size: cfg.image_size(),
@@ -139,6 +159,30 @@ impl PiSamEncoder {
         &self.prompt_encoder
     }
 
+    /// The costly part: normalised images `[B, 3, S, S]` to SAM's image embeddings and the early features of [`PiSamFeatures`].
+    ///
+    /// # Errors
+    /// Candle's, and a ViT without globally attending blocks.
+    pub fn embed(&self, images: &Tensor) -> Result<(Tensor, Tensor)> {
+        match &self.image_encoder {
+            SamImageEncoder::Vit(vit) => {
+                let (embeddings, intermediates) = vit.forward_with_intermediates(images)?;
+                match intermediates.into_iter().next() {
+                    Some(first) => Ok((embeddings, first)),
+                    None => candle_core::bail!(
+                        "Pi-SAM: an image encoder without globally attending blocks, expected at least one"
+                    ),
+                }
+            }
+            SamImageEncoder::TinyVit(tiny) => tiny.forward_with_early(images.clone(), &mut Unobserved),
+        }
+    }
+
+    /// The embedding of the pixels.
+    pub fn rgb_embed(&self) -> &RgbEmbed {
+        &self.rgb_embed
+    }
+
     /// Normalised images `[B, 3, S, S]` to their features. `observer` gets `image_embeddings`, `interm0` and `rgb_embed`.
     pub fn forward(&self, images: &Tensor, observer: &mut dyn Observer) -> Result<PiSamFeatures> {
         let (_, channels, h, w) = images.dims4()?;
@@ -146,10 +190,7 @@ impl PiSamEncoder {
         if channels != 3 || (h, w) != (size, size) {
             candle_core::bail!("Pi-SAM: images of shape {:?}, expected [B, 3, {size}, {size}]", images.shape());
         }
-        let (image_embeddings, intermediates) = self.image_encoder.forward_with_intermediates(images)?;
-        let Some(vit_features) = intermediates.into_iter().next() else {
-            candle_core::bail!("Pi-SAM: an image encoder without globally attending blocks, expected at least one");
-        };
+        let (image_embeddings, vit_features) = self.embed(images)?;
         let rgb_embedding = self.rgb_embed.forward(images)?;
         observer.observe("image_embeddings", &image_embeddings)?;
         observer.observe("interm0", &vit_features)?;

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use candle_nn::VarBuilder;
 use seg_checkpoints::{Checkpoint, LoadPolicy, LoadReport, load_strict};
 
+use super::base::Difference;
 use super::config::PiSamConfig;
 use super::encoder::PiSamEncoder;
 use super::model::PiSamMaskDecoder;
 use super::predictor::PiSamPredictor;
 use crate::error::Result;
 use crate::registry::LoadOptions;
+use crate::sam::{Sam, SamEncoderConfig};
 
 /// Pi-SAM's sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +23,8 @@ pub enum PiSamSize {
     L,
     /// On SAM's ViT-H.
     H,
+    /// On MobileSAM's TinyViT.
+    Mobile,
 }
 
 impl PiSamSize {
@@ -30,6 +34,7 @@ impl PiSamSize {
             Self::B => PiSamConfig::vit_b(),
             Self::L => PiSamConfig::vit_l(),
             Self::H => PiSamConfig::vit_h(),
+            Self::Mobile => PiSamConfig::mobile(),
         }
     }
 }
@@ -41,7 +46,8 @@ pub enum PiSamFiles {
     Two {
         /// `sam_vit_b_01ec64.pth` and its like. It may also hold `rgb_embed`, which then wins over the seed.
         sam: PathBuf,
-        /// The decoder's state dict, without prefix.
+        /// The decoder's state dict, without prefix. What it has from SAM (`transformer`, `iou_token`, `mask_tokens`, `output_upscaling`) may be left out:
+        /// then SAM's file gives it. `rgb_embed` may be here, too.
         decoder: PathBuf,
     },
     /// Both state dicts in one file, the decoder's keys without prefix.
@@ -76,21 +82,35 @@ pub fn load(cfg: &PiSamConfig, files: &PiSamFiles, options: &LoadOptions) -> Res
             report.notes.push(format!("no rgb_embed in the file: made from torch's seed {seed}"));
         }
     };
+    // MobileSAM's file has a classifier, too
+    let of_encoder = match cfg.image_encoder {
+        SamEncoderConfig::TinyVit(_) => {
+            LoadPolicy::strict().unused(PiSamEncoder::UNUSED).unused(Sam::MOBILE_SAM_UNUSED)
+        }
+        SamEncoderConfig::Vit(_) => LoadPolicy::strict().unused(PiSamEncoder::UNUSED),
+    };
     let (encoder, decoder, reports) = match files {
         PiSamFiles::Two { sam, decoder } => {
             let (sam, decoder) = (Checkpoint::open(sam)?, Checkpoint::open(decoder)?);
-            let policy = LoadPolicy::strict().unused(PiSamEncoder::UNUSED);
-            let build = |vb: VarBuilder<'static>| PiSamEncoder::new(cfg, vb);
-            let (encoder, mut of_sam) = load_strict(&sam, dtype, device, &policy, build)?;
-            note(&mut of_sam, &sam);
-            let policy = LoadPolicy::strict().unused(PiSamMaskDecoder::UNUSED);
-            let build = |vb: VarBuilder<'static>| PiSamMaskDecoder::new(&fitting(&decoder), vb);
+            // pixels may be embedded by what stands beside the decoder
+            let embedded = if decoder.get(RGB_KEY).is_some() { &decoder } else { &sam };
+            let build = |vb: VarBuilder<'static>| {
+                let rgb = embedded.var_builder(dtype, device);
+                PiSamEncoder::with_pixels(cfg, vb, rgb)
+            };
+            let (encoder, mut of_sam) = load_strict(&sam, dtype, device, &of_encoder.unused(["rgb_embed."]), build)?;
+            note(&mut of_sam, embedded);
+            let policy = LoadPolicy::strict().unused(PiSamMaskDecoder::UNUSED).unused(["rgb_embed."]);
+            let build = |vb: VarBuilder<'static>| {
+                let on_sam = Difference { sam, decoder: decoder.clone() };
+                PiSamMaskDecoder::new(&fitting(&decoder), on_sam.var_builder(vb, dtype, device))
+            };
             let (decoder, of_decoder) = load_strict(&decoder, dtype, device, &policy, build)?;
             (encoder, decoder, vec![of_sam, of_decoder])
         }
         PiSamFiles::Merged(path) => {
             let file = Checkpoint::open(path)?;
-            let policy = LoadPolicy::strict().unused(PiSamEncoder::UNUSED).unused(PiSamMaskDecoder::UNUSED);
+            let policy = of_encoder.unused(PiSamMaskDecoder::UNUSED);
             let build = |vb: VarBuilder<'static>| {
                 Ok((PiSamEncoder::new(cfg, vb.clone())?, PiSamMaskDecoder::new(&fitting(&file), vb)?))
             };

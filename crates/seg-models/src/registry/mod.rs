@@ -1,5 +1,6 @@
 //! Models by name: which there are, and how each is loaded from its checkpoints.
 
+mod architecture;
 mod name;
 mod referring;
 mod video;
@@ -8,23 +9,24 @@ use std::path::Path;
 
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
-use detail_refine::{IsNet, IsNetConfig};
+use detail_refine::IsNet;
 use seg_checkpoints::{Checkpoint, LoadPolicy, LoadReport, ParameterRules, load_strict};
 
 use crate::dense::DensePredictor;
 use crate::dis_sam::{DisSamRefiner, Surroundings, TwoStage};
 use crate::error::{Error, Result};
 use crate::is_net::IsNetPredictor;
-use crate::mgd_sam2::{MgdSam2, MgdSam2Config, MgdSam2Predictor, TestTimeAugmentation, ViewOrder};
+use crate::mgd_sam2::{MgdSam2, MgdSam2Predictor, TestTimeAugmentation, ViewOrder};
 use crate::mpg_sam2::{MpgSam2, MpgSam2Config};
 use crate::pi_sam::{self, PiSamEncoder, PiSamFiles, PiSamMaskDecoder, PiSamPredictor};
 use crate::prompt_free::PromptFreeSegmenter;
 use crate::promptable::{MaskCleanup, PromptableSegmenter};
 use crate::sam::{Sam, SamConfig, SamPredictor};
 use crate::sam2::{Sam2ImageModel, Sam2ImagePredictor, Sam2Version};
-use crate::sam2_unet::{Sam2Unet, Sam2UnetConfig};
-use crate::sam2_unext::{Sam2Unext, Sam2UnextConfig};
+use crate::sam2_unet::Sam2Unet;
+use crate::sam2_unext::Sam2Unext;
 
+pub use architecture::{Architecture, DichotomousSizes};
 pub use name::{ModelKind, ModelName, MpgSam2Size, Sam2Size, SamSize};
 
 /// A model in memory, by how it is asked.
@@ -51,58 +53,59 @@ impl Segmenter {
 }
 
 impl ModelName {
-    /// Builds the model on weights from anywhere, for a square input of `image_size` pixels ([`ModelName::image_size`] in
+    /// Builds the model as it is published on weights from anywhere, for a square input of `image_size` pixels ([`ModelName::image_size`] in
     /// official checkpoints). `vb` is at the root of the official state dict; Pi-SAM's two are one.
     ///
     /// Of the options type and device do not count: they are the builder's.
     pub fn build(self, image_size: usize, options: &LoadOptions, vb: VarBuilder) -> candle_core::Result<Segmenter> {
+        self.build_of(self.architecture(image_size), options, vb)
+    }
+
+    /// [`ModelName::build`] of other sizes.
+    fn build_of(self, made: Architecture, options: &LoadOptions, vb: VarBuilder) -> candle_core::Result<Segmenter> {
         let cleanup = options.cleanup;
         let (dtype, device) = (vb.dtype(), vb.device().clone());
-        let is_net = |cfg: IsNetConfig, vb| IsNet::new(&cfg, vb);
-        Ok(match self {
-            Self::MobileSam => Segmenter::Promptable(sam(SamConfig::mobile_sam(), image_size, cleanup, vb)?),
-            Self::Sam(size) => Segmenter::Promptable(sam(size.config(), image_size, cleanup, vb)?),
-            Self::Sam2(version, size) => {
-                let cfg = crate::sam2::Sam2Config { image_size, ..size.config(version) };
-                let model = Sam2ImageModel::new(&cfg, vb)?;
+        let image_size = made.image_size();
+        Ok(match made {
+            Architecture::Sam(cfg) => {
+                let model = Sam::new(&cfg, vb)?;
+                Segmenter::Promptable(Box::new(SamPredictor::new(model, cleanup, dtype, &device)))
+            }
+            Architecture::Sam2(cfg) => {
+                let model = Sam2ImageModel::new(&cfg.sam2, vb)?;
                 Segmenter::Promptable(Box::new(Sam2ImagePredictor::new(model, cleanup, dtype, &device)))
             }
-            Self::PiSam(size) => {
-                let cfg = size.config().with_image_size(image_size);
+            Architecture::PiSam(cfg) => {
                 let (encoder, decoder) = (PiSamEncoder::new(&cfg, vb.clone())?, PiSamMaskDecoder::new(&cfg, vb)?);
                 let model = PiSamPredictor::new(encoder, decoder, dtype, &device).map_err(candle_core::Error::wrap)?;
                 Segmenter::Promptable(Box::new(model))
             }
-            Self::IsNet => {
-                let net = is_net(IsNetConfig::is_net(), vb)?;
-                Segmenter::PromptFree(Box::new(IsNetPredictor::new(net, image_size, dtype, &device)))
+            Architecture::IsNet(cfg) => {
+                let net = IsNetPredictor::new(IsNet::new(&cfg.net, vb)?, image_size, dtype, &device);
+                match self {
+                    Self::SamIsNet => Segmenter::TwoStage(TwoStage::sam_is_net(net, Surroundings::default())),
+                    _ => Segmenter::PromptFree(Box::new(net)),
+                }
             }
-            Self::DisSam => {
-                let net = is_net(IsNetConfig::dis_sam(), vb)?;
+            Architecture::DisSam(cfg) => {
+                let net = IsNet::new(&cfg.net, vb)?;
                 Segmenter::TwoStage(TwoStage::dis_sam(DisSamRefiner::new(net, image_size, dtype, &device)))
             }
-            Self::SamIsNet => {
-                let net = is_net(IsNetConfig::is_net(), vb)?;
-                let net = IsNetPredictor::new(net, image_size, dtype, &device);
-                Segmenter::TwoStage(TwoStage::sam_is_net(net, Surroundings::default()))
+            Architecture::Sam2Unet(cfg) => {
+                Segmenter::PromptFree(Box::new(DensePredictor::new(Sam2Unet::new(&cfg, vb)?, dtype, &device)))
             }
-            Self::Sam2Unet => {
-                let net = Sam2Unet::new(&Sam2UnetConfig { image_size, ..Sam2UnetConfig::large() }, vb)?;
-                Segmenter::PromptFree(Box::new(DensePredictor::new(net, dtype, &device)))
+            Architecture::Sam2Unext(cfg) => {
+                Segmenter::PromptFree(Box::new(DensePredictor::new(Sam2Unext::new(&cfg, vb)?, dtype, &device)))
             }
-            Self::Sam2Unext => {
-                let net = Sam2Unext::new(&Sam2UnextConfig { image_size, ..Sam2UnextConfig::large() }, vb)?;
-                Segmenter::PromptFree(Box::new(DensePredictor::new(net, dtype, &device)))
-            }
-            Self::MgdSam2 => {
-                let model = MgdSam2::new(&MgdSam2Config::base_plus(), vb)?.with_view_order(options.view_order);
+            Architecture::MgdSam2(cfg) => {
+                let model = MgdSam2::new(&cfg, vb)?.with_view_order(options.view_order);
                 let mut model = MgdSam2Predictor::new(model, image_size, dtype, &device);
                 if options.test_time_augmentation {
                     model = model.with_augmentation(TestTimeAugmentation::official());
                 }
                 Segmenter::PromptFree(Box::new(model))
             }
-            Self::MpgSam2(_) => {
+            Architecture::MpgSam2(_) => {
                 candle_core::bail!("{self} segments videos, not images: see `ModelName::open_referring`")
             }
         })
@@ -116,14 +119,27 @@ impl ModelName {
         }
     }
 
-    /// What a checkpoint may have or lack.
-    fn policy(self) -> LoadPolicy {
-        let policy = LoadPolicy::strict().expect(self.weights());
-        match self {
-            Self::MobileSam => policy.unused(Sam::MOBILE_SAM_UNUSED),
-            Self::MgdSam2 => policy.unused(MgdSam2Config::base_plus().unused()),
-            Self::Sam2(..) => policy.unused(Sam2ImageModel::VIDEO_PREFIXES).optional([Sam2ImageModel::OPTIONAL_PREFIX]),
+    /// What a checkpoint may have or lack; `said`: whether it says itself what it is made of.
+    fn policy(self, made: &Architecture, said: bool) -> LoadPolicy {
+        let policy = self.expectation(said);
+        match made {
+            Architecture::Sam(_) if made.is_mobile() => policy.unused(Sam::MOBILE_SAM_UNUSED),
+            Architecture::MgdSam2(cfg) => policy.unused(cfg.unused()),
+            Architecture::Sam2(_) => {
+                policy.unused(Sam2ImageModel::VIDEO_PREFIXES).optional([Sam2ImageModel::OPTIONAL_PREFIX])
+            }
             _ => policy,
+        }
+    }
+
+    /// Nothing may be missing or in excess: of the published model, or of one that the file says itself and whose sizes are then believed no
+    /// further than its tensors bear them out.
+    fn expectation(self, said: bool) -> LoadPolicy {
+        match said {
+            true => LoadPolicy::strict().ends_at_first_misfit(),
+            // of the same network as DIS-SAM's own
+            false if self == Self::DisSamSmall => LoadPolicy::strict().expect(Self::DisSam.weights()),
+            false => LoadPolicy::strict().expect(self.weights()),
         }
     }
 
@@ -138,15 +154,10 @@ impl ModelName {
         }
     }
 
-    /// The side that a file of our own training says it has learnt at; that of official checkpoints where it says nothing.
-    fn trained_size(self, checkpoint: &Checkpoint) -> usize {
-        let said = checkpoint.metadata().get("image_size").and_then(|side| side.parse::<usize>().ok());
-        said.filter(|side| (32..=4096).contains(side)).unwrap_or_else(|| self.image_size())
-    }
-
     /// Parts of the official checkpoint that this file has nothing of, and that only video needs.
-    fn absent_video_parts(self, checkpoint: &Checkpoint) -> Vec<&'static str> {
-        let Self::Sam2(version, _) = self else { return Vec::new() };
+    fn absent_video_parts(made: &Architecture, checkpoint: &Checkpoint) -> Vec<&'static str> {
+        let Architecture::Sam2(cfg) = made else { return Vec::new() };
+        let version = cfg.sam2.version;
         let of_2_1 = ["no_obj_embed_spatial", "obj_ptr_tpos_proj."];
         Sam2ImageModel::VIDEO_PREFIXES
             .into_iter()
@@ -162,22 +173,25 @@ impl ModelName {
     /// # Errors
     /// A file that cannot be read, or that is not of this model: the message says which one it looks like.
     pub fn open(self, path: &Path, base: Option<&Path>, options: &LoadOptions) -> Result<(Segmenter, Vec<LoadReport>)> {
-        if let Self::PiSam(size) = self {
+        let checkpoint = Checkpoint::open(path)?;
+        let (made, said) = self.made_of(&checkpoint)?;
+        let note = self.size_notes(&made);
+        if let Architecture::PiSam(cfg) = &made {
             let files = match base {
                 Some(sam) => PiSamFiles::two(sam, path),
                 None => PiSamFiles::Merged(path.to_path_buf()),
             };
-            let (model, reports) = pi_sam::load(&size.config(), &files, options)?;
+            let (model, mut reports) = pi_sam::load(cfg, &files, options)?;
+            if let Some(report) = reports.last_mut() {
+                report.notes.extend(note);
+            }
             return Ok((Segmenter::Promptable(Box::new(model)), reports));
         }
-        let checkpoint = Checkpoint::open(path)?;
-        let size = self.trained_size(&checkpoint);
-        let build = |vb: VarBuilder<'static>| self.build(size, options, vb);
-        let (model, mut report) = load_strict(&checkpoint, options.dtype, &options.device, &self.policy(), build)?;
-        if size != self.image_size() {
-            report.notes.push(format!("trained at {size} x {size} pixels, and used at that"));
-        }
-        let absent = self.absent_video_parts(&checkpoint);
+        let policy = self.policy(&made, said);
+        let absent = Self::absent_video_parts(&made, &checkpoint);
+        let build = |vb: VarBuilder<'static>| self.build_of(made, options, vb);
+        let (model, mut report) = load_strict(&checkpoint, options.dtype, &options.device, &policy, build)?;
+        report.notes.extend(note);
         if !absent.is_empty() {
             report.notes.push(format!("good for images, not for video: the file has no {}", absent.join(", ")));
         }
@@ -212,17 +226,6 @@ impl MpgSam2Size {
             Self::Large => MpgSam2Config::large(),
         }
     }
-}
-
-fn sam(
-    cfg: SamConfig,
-    image_size: usize,
-    cleanup: MaskCleanup,
-    vb: VarBuilder,
-) -> candle_core::Result<Box<dyn PromptableSegmenter>> {
-    let (dtype, device) = (vb.dtype(), vb.device().clone());
-    let model = Sam::new(&cfg.with_image_size(image_size), vb)?;
-    Ok(Box::new(SamPredictor::new(model, cleanup, dtype, &device)))
 }
 
 /// Where and in which number type a model computes.

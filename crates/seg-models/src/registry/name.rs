@@ -19,12 +19,14 @@ pub enum ModelName {
     Sam(SamSize),
     /// `sam2-tiny` … `sam2.1-large`.
     Sam2(Sam2Version, Sam2Size),
-    /// `pi-sam-b`, `pi-sam-l`, `pi-sam-h`: the mask of a box at high resolution, corrected by clicks.
+    /// `pi-sam-b`, `pi-sam-l`, `pi-sam-h`, and on MobileSAM's encoder `pi-sam-mobile`: the mask of a box at high resolution, corrected by clicks.
     PiSam(PiSamSize),
     /// `is-net`: the salient object, without prompts.
     IsNet,
     /// `dis-sam`: a promptable model's mask made exact by a network trained for it.
     DisSam,
+    /// `dis-sam-small`: the same, learnt here on two cores from IS-Net's weights, at 512 pixels; the first stage is MobileSAM.
+    DisSamSmall,
     /// `sam+isnet`: the same with the original IS-Net, of which weights are within reach.
     SamIsNet,
     /// `sam2-unet`: the salient object, by SAM 2's trunk.
@@ -99,7 +101,7 @@ use Sam2Version::{V2_0, V2_1};
 
 impl ModelName {
     /// Every model.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::MobileSam,
         Self::Sam(SamSize::B),
         Self::Sam(SamSize::L),
@@ -115,8 +117,10 @@ impl ModelName {
         Self::PiSam(PiSamSize::B),
         Self::PiSam(PiSamSize::L),
         Self::PiSam(PiSamSize::H),
+        Self::PiSam(PiSamSize::Mobile),
         Self::IsNet,
         Self::DisSam,
+        Self::DisSamSmall,
         Self::SamIsNet,
         Self::Sam2Unet,
         Self::Sam2Unext,
@@ -143,8 +147,10 @@ impl ModelName {
             Self::PiSam(PiSamSize::B) => "pi-sam-b",
             Self::PiSam(PiSamSize::L) => "pi-sam-l",
             Self::PiSam(PiSamSize::H) => "pi-sam-h",
+            Self::PiSam(PiSamSize::Mobile) => "pi-sam-mobile",
             Self::IsNet => "is-net",
             Self::DisSam => "dis-sam",
+            Self::DisSamSmall => "dis-sam-small",
             Self::SamIsNet => "sam+isnet",
             Self::Sam2Unet => "sam2-unet",
             Self::Sam2Unext => "sam2-unext",
@@ -167,14 +173,18 @@ impl ModelName {
         match self {
             Self::MobileSam | Self::Sam(_) | Self::Sam2(..) | Self::PiSam(_) => ModelKind::Promptable,
             Self::IsNet | Self::MgdSam2 | Self::Sam2Unet | Self::Sam2Unext => ModelKind::PromptFree,
-            Self::DisSam | Self::SamIsNet => ModelKind::TwoStage,
+            Self::DisSam | Self::DisSamSmall | Self::SamIsNet => ModelKind::TwoStage,
             Self::MpgSam2(_) => ModelKind::Referring,
         }
     }
 
     /// Side of the square input that its checkpoints are for, in pixels.
     pub fn image_size(self) -> usize {
-        if self == Self::Sam2Unet { Sam2UnetConfig::IMAGE_SIZE } else { 1024 }
+        match self {
+            Self::Sam2Unet => Sam2UnetConfig::IMAGE_SIZE,
+            Self::DisSamSmall | Self::PiSam(PiSamSize::Mobile) => 512,
+            _ => 1024,
+        }
     }
 
     /// The model whose checkpoint it also needs: Pi-SAM's encoder is SAM's, and a two-stage model's first stage is another model
@@ -184,7 +194,7 @@ impl ModelName {
             Self::PiSam(PiSamSize::B) => Some(Self::Sam(SamSize::B)),
             Self::PiSam(PiSamSize::L) | Self::DisSam => Some(Self::Sam(SamSize::L)),
             Self::PiSam(PiSamSize::H) => Some(Self::Sam(SamSize::H)),
-            Self::SamIsNet => Some(Self::MobileSam),
+            Self::SamIsNet | Self::DisSamSmall | Self::PiSam(PiSamSize::Mobile) => Some(Self::MobileSam),
             _ => None,
         }
     }

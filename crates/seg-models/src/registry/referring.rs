@@ -4,7 +4,7 @@ use std::path::Path;
 
 use seg_checkpoints::{Checkpoint, LoadReport, identify};
 
-use super::{LoadOptions, ModelName};
+use super::{Architecture, LoadOptions, ModelName};
 use crate::error::{Error, Result};
 use crate::mpg_sam2::{self, MpgSam2Predictor};
 
@@ -20,8 +20,15 @@ impl ModelName {
         options: &LoadOptions,
     ) -> Result<(MpgSam2Predictor, LoadReport)> {
         let Self::MpgSam2(_) = self else { return Err(Error::NotReferring { model: self.as_str() }) };
-        let expected = self.weights();
-        match identify(&Checkpoint::open(path)?) {
+        let (expected, file) = (self.weights(), Checkpoint::open(path)?);
+        if let Some(made) = Architecture::of(&file)? {
+            // what it says itself holds
+            let note = self.made_of(&file).map(|_| self.size_notes(&made))?;
+            let (model, mut report) = mpg_sam2::load(path, tokenizer, options)?;
+            report.notes.extend(note);
+            return Ok((model, report));
+        }
+        match identify(&file) {
             Some(found) if !found.may_be(expected) => {
                 Err(Error::OtherBase { path: path.to_path_buf(), found: found.to_string(), expected })
             }

@@ -6,7 +6,7 @@ use hiera_encoder::HieraConfig;
 use hr_decoders::u_decoder::{Rfb, Up, UpOrder};
 use sam_adapters::PromptedHiera;
 use seg_checkpoints::{ParameterGroup, ParameterRules, Treatment};
-use seg_layers::{Conv2d, Observer, Unobserved, conv::nhwc, observe_nhwc, trace};
+use seg_layers::{Conv2d, Observer, Statistics, Unobserved, conv::nhwc, observe_nhwc, trace};
 use seg_ops::Resize;
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,15 @@ impl Sam2Unet {
         })
     }
 
+    /// Whether the backward pass computes what lies within the trunk's blocks and the decoder's steps again instead of keeping it: less memory, more time, the
+    /// same gradients ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.encoder.set_checkpointing(checkpointing);
+        for up in [&mut self.up1, &mut self.up2, &mut self.up3] {
+            up.set_checkpointing(checkpointing);
+        }
+    }
+
     /// What the published training does with the weights: the trunk stays as it is, adapters and decoder move.
     pub fn parameter_rules() -> ParameterRules {
         let trained = Treatment::Trained(ParameterGroup::new("adapters and decoder", 1., 5e-4));
@@ -103,12 +112,19 @@ impl Sam2Unet {
     }
 
     /// Normalised images `[B, 3, H, W]`, sides multiples of 32; with `train` batch norms use the batch's statistics.
-    pub fn forward_t(&self, images: &Tensor, train: bool) -> Result<Sam2UnetOutput> {
+    pub fn forward_t<'a>(&self, images: &Tensor, train: impl Into<Statistics<'a>>) -> Result<Sam2UnetOutput> {
+        let train = train.into();
         self.forward_with(images, train, &mut Unobserved)
     }
 
     /// As [`Sam2Unet::forward_t`]; the observer sees `trunk.*`, `rfb{1..4}`, `up{1..3}`, `side{1,2}`, `head`, all `[B, C, h, w]` but the trunk's blocks.
-    pub fn forward_with(&self, images: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<Sam2UnetOutput> {
+    pub fn forward_with<'a>(
+        &self,
+        images: &Tensor,
+        train: impl Into<Statistics<'a>>,
+        observer: &mut dyn Observer,
+    ) -> Result<Sam2UnetOutput> {
+        let train = train.into();
         let (_, _, h, w) = images.dims4()?;
         let stages = self.encoder.forward_with(images.clone(), observer)?; // [B, h, w, C], strides 4 to 32
         let [x1, x2, x3, x4] = self.reduce(stages, train, observer)?; // [B, h, w, 64]
@@ -142,7 +158,7 @@ impl Sam2Unet {
         Ok(output)
     }
 
-    fn reduce(&self, stages: Vec<Tensor>, train: bool, observer: &mut dyn Observer) -> Result<[Tensor; 4]> {
+    fn reduce(&self, stages: Vec<Tensor>, train: Statistics<'_>, observer: &mut dyn Observer) -> Result<[Tensor; 4]> {
         let mut maps = Vec::with_capacity(stages.len());
         for (i, (stage, rfb)) in stages.into_iter().zip(&self.rfbs).enumerate() {
             let map = rfb.forward_t(&stage, train)?;

@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use hr_decoders::u_decoder::{DenseGlue, Up, UpOrder};
 use sam_adapters::PromptedHiera;
 use seg_checkpoints::{ParameterGroup, ParameterRules, Treatment};
-use seg_layers::{Conv2d, Observer, Unobserved, conv::nhwc, observe_nhwc, trace};
+use seg_layers::{Conv2d, Observer, Statistics, Unobserved, conv::nhwc, observe_nhwc, trace};
 use seg_ops::Resize;
 use vit_encoder::DinoV2;
 
@@ -52,6 +52,15 @@ impl Sam2Unext {
         })
     }
 
+    /// Whether the backward pass computes what lies within the trunk's blocks and the decoder's steps again instead of keeping it: less memory, more time, the
+    /// same gradients ([`seg_ops::checkpoint`]).
+    pub fn set_checkpointing(&mut self, checkpointing: bool) {
+        self.sam.set_checkpointing(checkpointing);
+        for up in [&mut self.up1, &mut self.up2, &mut self.up3, &mut self.up4] {
+            up.set_checkpointing(checkpointing);
+        }
+    }
+
     /// What the published training does with the weights: both encoders stay as they are, adapters and decoder move.
     pub fn parameter_rules() -> ParameterRules {
         let trained = Treatment::Trained(ParameterGroup::new("adapters and decoder", 1., 5e-4));
@@ -64,13 +73,20 @@ impl Sam2Unext {
     }
 
     /// Normalised images `[B, 3, H, W]`, sides multiples of 32, to logits `[B, 1, H, W]`; with `train` batch norms use the batch's statistics.
-    pub fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    pub fn forward_t<'a>(&self, images: &Tensor, train: impl Into<Statistics<'a>>) -> Result<Tensor> {
+        let train = train.into();
         self.forward_with(images, train, &mut Unobserved)
     }
 
     /// As [`Sam2Unext::forward_t`]; the observer sees `trunk.*`, `dino.input`, `dino.{0..2}` (the last three blocks), `align{1..4}`, `reduce{1..4}`,
     /// `up{1..4}`, `head`, all `[B, C, h, w]` but the trunk's blocks.
-    pub fn forward_with(&self, images: &Tensor, train: bool, observer: &mut dyn Observer) -> Result<Tensor> {
+    pub fn forward_with<'a>(
+        &self,
+        images: &Tensor,
+        train: impl Into<Statistics<'a>>,
+        observer: &mut dyn Observer,
+    ) -> Result<Tensor> {
+        let train = train.into();
         let (b, _, h, w) = images.dims4()?;
         let aux = self.auxiliary(images, observer)?; // [B, 32, 32, 1024]
         let stages = self.sam.forward_with(images.clone(), observer)?; // [B, h, w, C], strides 4 to 32

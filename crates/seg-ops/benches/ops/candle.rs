@@ -18,6 +18,25 @@ pub fn forward(spec: &Spec) -> std::result::Result<Forward, &'static str> {
         "conv_transpose2d" => {
             channels_first(spec.layout(), move |x, t| biased(&x.conv_transpose2d(&t[1], 0, 0, stride, 1)?, &t[2]))
         }
+        "conv_batch_norm" => channels_first(spec.layout(), move |x, t| {
+            let y = biased(&x.conv2d(&t[1], padding, stride, dilation, groups)?, &t[2])?;
+            let channels = y.dim(1)?;
+            // [C, all others]
+            let rows = y.transpose(0, 1)?.flatten_from(1)?;
+            let centred = rows.broadcast_sub(&rows.mean_keepdim(1)?)?;
+            let variance = centred.sqr()?.mean_keepdim(1)?;
+            let normed = centred.broadcast_div(&(variance + 1e-5)?.sqrt()?)?;
+            let normed = normed.broadcast_mul(&t[3].reshape((channels, 1))?)?;
+            let normed = normed.broadcast_add(&t[4].reshape((channels, 1))?)?.relu()?;
+            let (b, _, h, w) = y.dims4()?;
+            normed.reshape((channels, b, h, w))?.transpose(0, 1)
+        }),
+        "feed_forward" => Box::new(|t| {
+            let normed = candle_nn::ops::layer_norm_slow(&t[0], &t[1], &t[2], 1e-6)?;
+            let hidden = normed.matmul(&t[3].t()?)?.broadcast_add(&t[4])?.gelu_erf()?;
+            &t[0] + hidden.matmul(&t[5].t()?)?.broadcast_add(&t[6])?
+        }),
+        "binary_cross_entropy" => return Err("none of probabilities"),
         "linear" => Box::new(|t| t[0].matmul(&t[1].t()?)?.broadcast_add(&t[2])),
         "linear_gelu" => Box::new(|t| t[0].matmul(&t[1].t()?)?.broadcast_add(&t[2])?.gelu_erf()),
         "attention" => {

@@ -4,8 +4,8 @@ use crate::runs::Forward;
 use crate::spec::Spec;
 use candle_core::Result;
 use seg_ops::{
-    Activation, Conv2dParams, ConvTranspose2dParams, Epilogue, Pool2dParams, QkvOrder, RelativePositions, Resize,
-    WindowAttention,
+    Activation, Conv2dParams, ConvBatchNorm, ConvTranspose2dParams, Epilogue, FeedForward, Pool2dParams, QkvOrder,
+    RelativePositions, Resize, WindowAttention,
 };
 
 pub fn forward(spec: &Spec) -> Result<Forward> {
@@ -21,6 +21,27 @@ pub fn forward(spec: &Spec) -> Result<Forward> {
             };
             Box::new(move |t| seg_ops::conv2d(&t[0], &t[1], Some(&t[2]), &p, Epilogue::NONE))
         }
+        "conv_batch_norm" => {
+            let params = Conv2dParams { padding: spec.get("pad"), layout, ..Conv2dParams::default() };
+            Box::new(move |t| {
+                let parts = ConvBatchNorm {
+                    weight: &t[1],
+                    bias: Some(&t[2]),
+                    gamma: &t[3],
+                    beta: &t[4],
+                    eps: 1e-5,
+                    params: &params,
+                    epilogue: Epilogue::act(Activation::Relu),
+                    across: None,
+                };
+                Ok(seg_ops::conv_batch_norm(&t[0], None, &parts)?.output)
+            })
+        }
+        "feed_forward" => Box::new(|t| {
+            let (norm, up, down) = ((&t[1], Some(&t[2])), (&t[3], Some(&t[4])), (&t[5], Some(&t[6])));
+            seg_ops::feed_forward(&t[0], &FeedForward { norm, eps: 1e-6, up, down, keep: true })
+        }),
+        "binary_cross_entropy" => Box::new(|t| seg_ops::binary_cross_entropy(&t[0], &t[1])),
         "conv_transpose2d" => {
             let p = ConvTranspose2dParams { stride: spec.stride(), layout, ..Default::default() };
             Box::new(move |t| seg_ops::conv_transpose2d(&t[0], &t[1], Some(&t[2]), &p, Epilogue::NONE))

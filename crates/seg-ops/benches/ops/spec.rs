@@ -82,7 +82,14 @@ impl Spec {
         };
         let (shapes, learned) = match self.op.as_str() {
             "conv2d" => (vec![map, vec![o, c / self.groups(), k, k], vec![o]], 3),
+            // weight, bias, and the norm's two
+            "conv_batch_norm" => (vec![map, vec![o, c, k, k], vec![o], vec![o], vec![o]], 5),
             "conv_transpose2d" => (vec![map, vec![c, o, k, k], vec![o]], 3),
+            // the norm's two, then both products'
+            "feed_forward" => {
+                (vec![vec![n, c], vec![c], vec![c], vec![4 * c, c], vec![4 * c], vec![c, 4 * c], vec![c]], 7)
+            }
+            "binary_cross_entropy" => (vec![map.clone(), map], 1),
             "linear" | "linear_gelu" => (vec![vec![n, c], vec![o, c], vec![o]], 3),
             "attention" => {
                 let keys = vec![b, heads, self.get("m"), d];
@@ -108,7 +115,12 @@ impl Spec {
             "resize" | "max_pool2d" => (vec![map], 1),
             other => candle_core::bail!("unknown operation {other}"),
         };
-        let tensors = shapes.iter().zip(1..).map(|(dims, seed)| noise(dims, seed)).collect::<Result<_>>()?;
+        let mut tensors: Vec<Tensor> =
+            shapes.iter().zip(1..).map(|(dims, seed)| noise(dims, seed)).collect::<Result<_>>()?;
+        if self.op == "binary_cross_entropy" {
+            // probabilities
+            tensors = tensors.iter().map(|t| t.affine(0.499, 0.5)).collect::<Result<_>>()?;
+        }
         Ok((tensors, learned))
     }
 
@@ -119,12 +131,13 @@ impl Spec {
         let [b, c, h, w, n, m, o, k, d, heads] =
             ["b", "c", "h", "w", "n", "m", "o", "k", "d", "heads"].map(|key| self.get(key) as f64);
         let forward = match self.op.as_str() {
-            "conv2d" => {
+            "conv2d" | "conv_batch_norm" => {
                 let (rows, columns) = self.convolved();
                 2. * b * o * (rows * columns) as f64 * c / self.groups() as f64 * k * k
             }
             "conv_transpose2d" => 2. * b * h * w * c * o * k * k,
             "linear" | "linear_gelu" => 2. * n * c * o,
+            "feed_forward" => 16. * n * c * c,
             "attention" => 4. * b * heads * n * m * d,
             "window_attention" => {
                 let ((wh, ww), pool) = (self.window(), self.query_pool() as f64);

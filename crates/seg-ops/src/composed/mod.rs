@@ -3,6 +3,7 @@
 //! This is the path on CUDA and Metal, and what the CPU kernels are tested against. It avoids those operations of candle that drop a
 //! gradient or have a wrong one. Arguments are taken as already checked: call the functions at the crate's root instead.
 
+mod across;
 mod attention;
 mod batch_norm;
 mod conv;
@@ -17,11 +18,11 @@ mod rope;
 mod sample;
 
 pub use attention::{attention, window_attention, window_attention_with_rel_pos};
-pub use batch_norm::batch_norm;
+pub use batch_norm::{batch_norm, batch_norm_across};
 pub use conv::{conv_transpose2d, conv2d};
 pub use deform::deform_conv2d;
 pub use norm::{layer_norm, layer_norm_2d, softmax};
-pub use pointwise::activate;
+pub use pointwise::{activate, binary_cross_entropy};
 pub use pool::{avg_pool2d, max_pool2d};
 pub use product::linear;
 pub use resize::resize;

@@ -1,3 +1,4 @@
+use super::widen;
 use crate::error::Result;
 use crate::{Activation, Epilogue};
 use candle_core::Tensor;
@@ -34,4 +35,16 @@ pub(super) fn finish(x: Tensor, bias: Option<&Tensor>, epilogue: Epilogue<'_>, a
         Some(residual) => y + residual,
         None => Ok(y),
     }
+}
+
+/// See [`crate::binary_cross_entropy`].
+pub fn binary_cross_entropy(probabilities: &Tensor, target: &Tensor) -> Result<Tensor> {
+    let (dtype, probabilities) = (probabilities.dtype(), &widen(probabilities)?);
+    let (p, target) = (probabilities.detach(), widen(&target.detach())?);
+    let rest = p.affine(-1., 1.)?;
+    let log = |p: &Tensor| p.log()?.maximum(-100f64); // ln 0 = −∞ becomes −100
+    let value = (&target * log(&p)?)?.add(&(target.affine(-1., 1.)? * log(&rest)?)?)?.neg()?;
+    let slope = ((&p - &target)? / (&p * &rest)?.maximum(1e-12)?)?;
+    // the value, with the gradient of a line through it
+    (value + (probabilities - &p)?.mul(&slope)?)?.mean_all()?.to_dtype(dtype)
 }

@@ -158,23 +158,46 @@ pub(crate) fn attach3(
     if any { a.apply_op3(b, c, Attach::new(name, value, backward)) } else { value.tensor() }
 }
 
-/// `value` as a function of `x`, a weight and perhaps a bias; `backward(x, weight, gradient)` gives the gradients of the first two, `sums(gradient)`
-/// that of the bias.
+/// Which gradients anybody waits for: a frozen layer needs none of its weight, nor the first of its input.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    pub x: bool,
+    pub weight: bool,
+}
+
+impl Wanted {
+    pub fn of(x: &Tensor, weight: &Tensor) -> Self {
+        Self { x: x.track_op(), weight: weight.track_op() }
+    }
+
+    /// The gradients, those that nobody waits for left out.
+    pub fn gradients(
+        self,
+        x: impl FnOnce() -> Result<Tensor>,
+        weight: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<(Gradient, Gradient)> {
+        Ok((self.x.then(x).transpose()?, self.weight.then(weight).transpose()?))
+    }
+}
+
+/// `value` as a function of `x`, a weight and perhaps a bias; `backward(x, weight, gradient, wanted)` gives the gradients of the first two as far as they are
+/// wanted, `sums(gradient)` that of the bias.
 pub(crate) fn attach_weighted(
     name: &'static str,
     value: Value,
     (x, weight, bias): (&Tensor, &Tensor, Option<&Tensor>),
-    backward: impl Fn(&Tensor, &Tensor, &Tensor) -> Result<(Tensor, Tensor)> + Send + Sync + 'static,
+    backward: impl Fn(&Tensor, &Tensor, &Tensor, Wanted) -> Result<(Gradient, Gradient)> + Send + Sync + 'static,
     sums: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
 ) -> Result<Tensor> {
+    let wanted = Wanted::of(x, weight);
     match bias {
-        Some(bias) => attach3(name, value, (x, weight, bias), move |x, w, _, _, g| {
-            let (dx, dw) = backward(x, w, g)?;
-            Ok((Some(dx), Some(dw), Some(sums(g)?)))
-        }),
-        None => attach2(name, value, x, weight, move |x, w, _, g| {
-            let (dx, dw) = backward(x, w, g)?;
-            Ok((Some(dx), Some(dw)))
-        }),
+        Some(bias) => {
+            let sums_wanted = bias.track_op();
+            attach3(name, value, (x, weight, bias), move |x, w, _, _, g| {
+                let (dx, dw) = backward(x, w, g, wanted)?;
+                Ok((dx, dw, sums_wanted.then(|| sums(g)).transpose()?))
+            })
+        }
+        None => attach2(name, value, x, weight, move |x, w, _, g| backward(x, w, g, wanted)),
     }
 }

@@ -3,7 +3,7 @@
 use super::matrix::{Keep, Mat, Shared, product};
 use super::panels::copy;
 use super::softmax::{dot, exponentials_of_rows};
-use super::{Data, Value, attach3, attach4, dispatch, flash, flash_backward, simd, tracked, written};
+use super::{Data, Value, attach_many, attach3, dispatch, flash, flash_backward, simd, tracked, written};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::Tensor;
@@ -196,9 +196,9 @@ pub(crate) fn attention(
         .map(Some);
     };
     let inputs = [q.detach(), k.detach(), v.detach()];
-    attach4("attention", value, (q, k, v), trained, move |y, g| {
+    attach_many("attention", value, &[q, k, v, trained], move |y, g| {
         let ([dq, dk, dv], dbias) = backward_tiled(inputs.each_ref(), scale, bias.as_ref(), true, y, &logs, g)?;
-        Ok(((Some(dq), Some(dk), Some(dv)), dbias))
+        Ok(vec![Some(dq), Some(dk), Some(dv), dbias])
     })
     .map(Some)
 }

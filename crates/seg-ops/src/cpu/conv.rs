@@ -11,7 +11,7 @@ use super::rows::Total;
 use super::tail::{Tail, TailData};
 use super::vector::Vector;
 use super::winograd::{self, Weights};
-use super::{Data, Value, activate_tail, attach_weighted, attach2, dispatch, tracked};
+use super::{Data, Value, Wanted, activate_tail, attach_weighted, attach2, dispatch, tracked};
 use super::{conv_pixels, conv_planes, conv_weights};
 use crate::error::Result;
 use crate::float::Float;
@@ -38,14 +38,37 @@ pub(crate) fn conv2d(
     }
     let value = dispatch!(x, self::forward(x, weight, bias, Epilogue::NONE, g, p.layout))?;
     let layout = p.layout;
-    let backward = move |x: &Tensor, w: &Tensor, dy: &Tensor| -> Result<(Tensor, Tensor)> {
-        let dx = dispatch!(x, self::input_gradient(dy, w, g, layout))?.tensor()?;
-        let dw = dispatch!(x, self::weight_gradient(x, dy, w, g, layout))?.tensor()?;
-        Ok((dx, dw))
+    let backward = move |x: &Tensor, w: &Tensor, dy: &Tensor, wanted: Wanted| {
+        let dx = || dispatch!(x, self::input_gradient(dy, w, g, layout))?.tensor();
+        let dw = || dispatch!(x, self::weight_gradient(x, dy, w, g, layout))?.tensor();
+        wanted.gradients(dx, dw)
     };
     let sums = move |dy: &Tensor| channel_sums(dy, layout);
     let y = attach_weighted("conv2d", value, (x, weight, bias), backward, sums)?;
     activate_tail(y, e, p.layout.channel_axis())
+}
+
+/// A convolution channels last and its two gradients, for an operation of which it is a part.
+#[derive(Clone, Copy)]
+pub(super) struct Convolution(Geometry);
+
+impl Convolution {
+    /// Of a map of `x`'s shape.
+    pub fn new(x: &Tensor, weight: &Tensor, p: &Conv2dParams) -> Result<Self> {
+        Geometry::of_conv(x, weight, p).map(Self)
+    }
+
+    pub fn forward<T: Vector>(self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Value> {
+        forward::<T>(x, weight, bias, Epilogue::NONE, self.0, Layout::Nhwc)
+    }
+
+    pub fn input_gradient<T: Vector>(self, dy: &Tensor, weight: &Tensor) -> Result<Value> {
+        input_gradient::<T>(dy, weight, self.0, Layout::Nhwc)
+    }
+
+    pub fn weight_gradient<T: Vector>(self, x: &Tensor, dy: &Tensor, weight: &Tensor) -> Result<Value> {
+        weight_gradient::<T>(x, dy, weight, self.0, Layout::Nhwc)
+    }
 }
 
 /// See [`crate::conv_transpose2d`].
@@ -69,10 +92,11 @@ pub(crate) fn conv_transpose2d(
     } else {
         dispatch!(x, self::input_gradient(x, weight, g, layout))?
     };
+    let wanted = Wanted::of(x, weight);
     let y = attach2("conv_transpose2d", value, x, weight, move |x, w, _, dy| {
-        let dx = dispatch!(x, self::forward(dy, w, None, Epilogue::NONE, g, layout))?.tensor()?;
-        let dw = dispatch!(x, self::weight_gradient(dy, x, w, g, layout))?.tensor()?;
-        Ok((Some(dx), Some(dw)))
+        let dx = || dispatch!(x, self::forward(dy, w, None, Epilogue::NONE, g, layout))?.tensor();
+        let dw = || dispatch!(x, self::weight_gradient(dy, x, w, g, layout))?.tensor();
+        wanted.gradients(dx, dw)
     })?;
     let axis = layout.channel_axis();
     let y = match bias {

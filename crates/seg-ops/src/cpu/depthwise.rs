@@ -6,7 +6,7 @@ use super::patches::Geometry;
 use super::processor::lanes;
 use super::tail::Tail;
 use super::vector::Vector;
-use super::{Data, Value, activate_tail, attach_weighted, dispatch, tracked};
+use super::{Data, Value, Wanted, activate_tail, attach_weighted, dispatch, tracked};
 use super::{depthwise_planes, depthwise_slab};
 use crate::error::Result;
 use crate::{Conv2dParams, Epilogue, Layout};
@@ -27,7 +27,9 @@ pub(crate) fn conv2d(
         return dispatch!(x, self::forward(x, weight, bias, e, g, layout))?.tensor();
     }
     let value = dispatch!(x, self::forward(x, weight, bias, Epilogue::NONE, g, layout))?;
-    let backward = move |x: &Tensor, w: &Tensor, dy: &Tensor| dispatch!(x, self::backward(x, w, dy, g, layout));
+    let backward = move |x: &Tensor, w: &Tensor, dy: &Tensor, wanted: Wanted| {
+        dispatch!(x, self::backward(x, w, dy, wanted, g, layout))
+    };
     let sums = move |dy: &Tensor| channel_sums(dy, layout);
     let y = attach_weighted("depthwise_conv2d", value, (x, weight, bias), backward, sums)?;
     activate_tail(y, e, layout.channel_axis())
@@ -56,22 +58,28 @@ fn backward<T: Vector>(
     x: &Tensor,
     weight: &Tensor,
     dy: &Tensor,
+    wanted: Wanted,
     g: Geometry,
     layout: Layout,
-) -> Result<(Tensor, Tensor)> {
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (data, w, dy) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?, Data::<T>::contiguous(dy)?);
     let narrow = layout == Layout::Nchw || g.inputs < lanes::<T>();
     let (dx, dw) = if layout == Layout::Nchw && depthwise_planes::serves(&g) {
         depthwise_planes::backward(&data, &w, &dy, &g)
     } else if let Some(reverse) = reversed(g).filter(|_| narrow) {
         // the gradient of the input is a convolution of that of the output with the filters turned around
-        let turned: Vec<T> = w.chunks_exact(g.kernel.0 * g.kernel.1).flat_map(|w| w.iter().rev().copied()).collect();
-        let dx = convolve(&dy, &turned, &[], &Maps::new(reverse, layout), &Tail::new(None, Epilogue::NONE)?.data()?);
-        (dx, weight_gradient(&data, &dy, &Maps::new(g, layout)))
+        let dx = || {
+            let turned: Vec<T> =
+                w.chunks_exact(g.kernel.0 * g.kernel.1).flat_map(|w| w.iter().rev().copied()).collect();
+            let nothing = Tail::new(None, Epilogue::NONE)?;
+            Value::new(convolve(&dy, &turned, &[], &Maps::new(reverse, layout), &nothing.data()?), x.dims()).tensor()
+        };
+        let dw = || Value::new(weight_gradient(&data, &dy, &Maps::new(g, layout)), weight.dims()).tensor();
+        return wanted.gradients(dx, dw);
     } else {
         depthwise_slab::backward(&data, &w, &dy, &g, layout)
     };
-    Ok((Value::new(dx, x.dims()).tensor()?, Value::new(dw, weight.dims()).tensor()?))
+    wanted.gradients(|| Value::new(dx, x.dims()).tensor(), || Value::new(dw, weight.dims()).tensor())
 }
 
 /// The geometry of the convolution that makes the gradient of the input, if there is one.

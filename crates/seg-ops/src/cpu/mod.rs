@@ -7,10 +7,13 @@ use candle_core::Tensor;
 mod alloc;
 pub(crate) mod assembly;
 mod attach;
-mod attach_four;
+mod attach_many;
+pub(crate) mod attend;
 pub(crate) mod attention;
 pub(crate) mod batch_norm;
+pub(crate) mod binary_cross_entropy;
 pub(crate) mod conv;
+pub(crate) mod conv_batch_norm;
 mod conv_pixels;
 mod conv_planes;
 mod conv_weights;
@@ -22,6 +25,7 @@ mod depthwise_kernel;
 mod depthwise_maps;
 mod depthwise_planes;
 mod depthwise_slab;
+pub(crate) mod feed_forward;
 mod flash;
 mod flash_backward;
 mod flash_backward_block;
@@ -59,8 +63,9 @@ mod window_tiled;
 mod winograd;
 
 pub(crate) use alloc::written;
-pub(crate) use attach::{Value, attach_weighted, attach1, attach2, attach3};
-use attach_four::attach4;
+pub(crate) use attach::{Value, Wanted, attach_weighted, attach1, attach2, attach3};
+use attach_many::Detached;
+pub(crate) use attach_many::attach_many;
 pub(crate) use view::{Data, tracked};
 
 /// Runs `f` compiled for the widest vectors that this processor has. `f` and what it calls must be `#[inline(always)]` to gain by it.

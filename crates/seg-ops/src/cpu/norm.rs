@@ -38,6 +38,33 @@ fn attached<T: Vector>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: 
     }
 }
 
+/// The value, detached, and mean and reciprocal standard deviation of each row.
+pub(super) fn with_statistics(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<(Tensor, Tensor)> {
+    let tensors = |(value, kept): (Value, Value)| Ok((value.tensor()?, kept.tensor()?));
+    tensors(dispatch!(x, self::kept(x, weight, bias, eps))?)
+}
+
+fn kept<T: Vector>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) -> Result<(Value, Value)> {
+    let (value, kept) = forward::<T>(x, weight, bias, eps, true)?;
+    let n = kept.len();
+    Ok((value, Value::new(kept, n)))
+}
+
+/// The gradients of `x`, weight and bias, by what [`with_statistics`] gives.
+pub(super) fn gradients(x: &Tensor, weight: &Tensor, g: &Tensor, statistics: &Tensor) -> Result<[Tensor; 3]> {
+    dispatch!(x, self::back(x, weight, g, statistics))
+}
+
+fn back<T: Vector>(x: &Tensor, weight: &Tensor, g: &Tensor, statistics: &Tensor) -> Result<[Tensor; 3]> {
+    let (dx, dw, db) = backward::<T>(x, weight, g, &Data::<T>::contiguous(statistics)?)?;
+    Ok([dx, dw, db])
+}
+
 /// The value, and, if asked for, mean and reciprocal standard deviation of each row.
 fn forward<T: Vector>(
     x: &Tensor,

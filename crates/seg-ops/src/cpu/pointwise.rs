@@ -84,7 +84,12 @@ fn act_backward<T: Float>(g: &mut [T], x: &[T], activation: Activation) {
 pub(crate) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     let x = &x.contiguous()?;
     let value = dispatch!(x, self::forward(x, activation))?;
-    attach1("activate", value, x, move |x, _, g| dispatch!(x, self::backward(x, g, activation)).map(Some))
+    attach1("activate", value, x, move |x, _, g| gradient(x, g, activation).map(Some))
+}
+
+/// The gradient of `x` from that of its activation.
+pub(super) fn gradient(x: &Tensor, g: &Tensor, activation: Activation) -> Result<Tensor> {
+    dispatch!(x, self::backward(x, g, activation))
 }
 
 fn forward<T: Float>(x: &Tensor, activation: Activation) -> Result<Value> {

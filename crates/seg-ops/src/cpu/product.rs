@@ -2,7 +2,7 @@
 
 use super::matrix::{Keep, Mat, Shared, product_shared, product_threaded};
 use super::tail::Tail;
-use super::{Data, Value, activate_tail, attach2, attach3, dense, dispatch, simd, tile, tracked};
+use super::{Data, Value, Wanted, activate_tail, attach_weighted, dense, dispatch, simd, tile, tracked};
 use crate::Epilogue;
 use crate::error::Result;
 use crate::float::Float;
@@ -17,25 +17,8 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epil
         return value(x, weight, bias, e)?.tensor();
     }
     let value = value(x, weight, bias, Epilogue::NONE)?;
-    let wanted = Wanted { x: x.track_op(), weight: weight.track_op() };
-    let y = match bias {
-        Some(bias) => {
-            let sums = bias.track_op();
-            attach3("linear", value, (x, weight, bias), move |x, w, _, _, g| {
-                let (dx, dw) = gradients(x, w, g, wanted)?;
-                Ok((dx, dw, if sums { Some(column_sums(g)?) } else { None }))
-            })?
-        }
-        None => attach2("linear", value, x, weight, move |x, w, _, g| gradients(x, w, g, wanted))?,
-    };
+    let y = attach_weighted("linear", value, (x, weight, bias), gradients, column_sums)?;
     activate_tail(y, e, x.rank() - 1)
-}
-
-/// Which gradients anybody waits for: a frozen layer needs none of its weight, nor the first of its input.
-#[derive(Clone, Copy)]
-struct Wanted {
-    x: bool,
-    weight: bool,
 }
 
 /// Rows from which packing the weight pays.
@@ -46,7 +29,7 @@ fn tiled(x: &Tensor, rows: usize, sizes: [usize; 2]) -> bool {
     x.dtype() == DType::F32 && rows >= PACKED_ROWS && !sizes.contains(&0) && tile::available()
 }
 
-fn value(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Value> {
+pub(super) fn value(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Value> {
     let (outputs, inputs) = weight.dims2()?;
     let rows = x.elem_count() / inputs.max(1);
     if tiled(x, rows, [outputs, inputs]) {
@@ -117,8 +100,13 @@ fn grid(rows: usize, outputs: usize) -> (usize, usize) {
     (rows.max(1), outputs.div_ceil(parts).next_multiple_of(16))
 }
 
-/// Gradients of the inputs and of the weight.
-fn gradients(x: &Tensor, weight: &Tensor, g: &Tensor, wanted: Wanted) -> Result<(Option<Tensor>, Option<Tensor>)> {
+/// Gradients of the inputs and of the weight; of `x` only the shape matters where the weight wants none.
+pub(super) fn gradients(
+    x: &Tensor,
+    weight: &Tensor,
+    g: &Tensor,
+    wanted: Wanted,
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (outputs, inputs) = weight.dims2()?;
     let rows = x.elem_count() / inputs.max(1);
     if !tiled(x, rows, [outputs, inputs]) {
@@ -128,7 +116,7 @@ fn gradients(x: &Tensor, weight: &Tensor, g: &Tensor, wanted: Wanted) -> Result<
     let (xs, w, g) = (Mat::new(&xs, inputs), Mat::new(&w, inputs), Mat::new(&g, outputs));
     let dx = || Value::new(dense::product((rows, inputs, outputs), g, w, None), x.dims()).tensor();
     let dw = || Value::new(dense::product((outputs, inputs, rows), g.t(), xs, None), (outputs, inputs)).tensor();
-    Ok((wanted.x.then(dx).transpose()?, wanted.weight.then(dw).transpose()?))
+    wanted.gradients(dx, dw)
 }
 
 fn backward<T: Float>(
@@ -148,7 +136,7 @@ fn backward<T: Float>(
     };
     let dx = || product((rows, inputs, outputs), g, w, x.dims());
     let dw = || product((outputs, inputs, rows), g.t(), xs, &[outputs, inputs]);
-    Ok((wanted.x.then(dx).transpose()?, wanted.weight.then(dw).transpose()?))
+    wanted.gradients(dx, dw)
 }
 
 /// The sum over all axes but the last.

@@ -14,10 +14,17 @@ pub(crate) fn resize_concat(x: &Tensor, skip: &Tensor) -> Result<Tensor> {
     let (_, h, w, _) = skip.dims4()?;
     let r = Resize::bilinear();
     let value = dispatch!(x, self::forward(x, Some(skip), (h, w), &r))?;
-    attach2("resize_concat", value, x, skip, move |x, skip, _, g| {
-        let dx = dispatch!(x, self::backward(x, g, &r))?;
-        Ok((Some(dx), Some(g.narrow(3, x.dim(3)?, skip.dim(3)?)?.contiguous()?)))
+    attach2("resize_concat", value, x, skip, move |x, _, _, g| {
+        let [dx, dskip] = dispatch!(x, self::split(x, g))?;
+        Ok((Some(dx), Some(dskip)))
     })
+}
+
+/// The gradients of both maps from that of what they are together.
+pub(super) fn split<T: Float>(x: &Tensor, g: &Tensor) -> Result<[Tensor; 2]> {
+    let c = x.dim(3)?;
+    let dskip = g.narrow(3, c, g.dim(3)? - c)?.contiguous()?;
+    Ok([backward::<T>(x, g, &Resize::bilinear())?, dskip])
 }
 
 /// See [`crate::resize_nhwc`].

@@ -1,7 +1,7 @@
 //! Attention inside windows, straight out of the fused query-key-value map: no partitioned copies.
 
 use super::window_tiled::Arguments;
-use super::{attach1, attach2, attach3, attach4, dispatch, flash, window_plain};
+use super::{attach_many, attach1, attach2, attach3, dispatch, flash, window_plain};
 use crate::error::Result;
 use crate::{RelativePositions, WindowAttention};
 use candle_core::Tensor;
@@ -88,11 +88,11 @@ pub(crate) fn with_rel_pos(
         }),
         Some(pad) => {
             let (q, row, down, across) = (qkv.detach(), pad.detach(), height.detach(), width.detach());
-            attach4(NAME, value, (qkv, pad, height), width, move |y, g| {
+            attach_many(NAME, value, &[qkv, pad, height, width], move |y, g| {
                 let tables = Some((&down, &across));
                 let arguments = Arguments { qkv: &q, pad: Some(&row), bias: None, tables, p };
                 let all = arguments.backward(false, y, &logs, g)?;
-                Ok(((Some(all.qkv), Some(all.pad), all.height), all.width))
+                Ok(vec![Some(all.qkv), Some(all.pad), all.height, all.width])
             })
         }
     }

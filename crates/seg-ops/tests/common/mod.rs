@@ -88,6 +88,29 @@ pub fn gradients(inputs: &[Tensor], f: Op<'_>) -> Vec<Tensor> {
         .collect()
 }
 
+/// The value of `f` and the gradients of the sum of its squares, where bit `i` of `tracked` says whether input `i` is a variable or frozen.
+pub fn partly(inputs: &[Tensor], tracked: u32, f: Op<'_>) -> (Tensor, Vec<Option<Tensor>>) {
+    let vars: Vec<Var> = inputs.iter().map(|t| Var::from_tensor(t).unwrap()).collect();
+    let of = |(i, v): (usize, &Var)| if tracked >> i & 1 == 1 { v.as_tensor().clone() } else { v.as_detached_tensor() };
+    let mixed: Vec<Tensor> = vars.iter().enumerate().map(of).collect();
+    let y = f(&mixed).unwrap();
+    let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+    (y.detach(), vars.iter().map(|v| grads.get(v).cloned()).collect())
+}
+
+/// Both have gradients of just the tracked inputs, within `tolerance` of each one's largest value.
+#[track_caller]
+pub fn assert_same_gradients(a: &[Option<Tensor>], b: &[Option<Tensor>], tracked: u32, tolerance: f64) {
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        assert_eq!((a.is_some(), b.is_some()), (tracked >> i & 1 == 1, tracked >> i & 1 == 1), "input {i}");
+        if let (Some(a), Some(b)) = (a, b) {
+            let largest = values(b).iter().fold(1e-30f64, |most, v| most.max(v.abs()));
+            let scaled = |t: &Tensor| (t / largest).unwrap();
+            assert_close(&scaled(a), &scaled(b), tolerance, &format!("gradient of input {i}, {tracked:b} tracked"));
+        }
+    }
+}
+
 /// Gradients against central differences in f64, at up to 40 elements of every input.
 #[track_caller]
 pub fn gradcheck(inputs: &[Tensor], f: Op<'_>) {

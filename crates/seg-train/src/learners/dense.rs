@@ -1,6 +1,6 @@
 //! Systems that see a picture and answer with logits: SAM2-UNet, SAM2-UNeXT, MGD-SAM2.
 
-use super::parts::{Start, Trunk, Weights, planes};
+use super::parts::{Norms, Start, Trunk, Weights, factors, planes};
 use super::{Learner, Losses};
 use crate::init::Begun;
 use crate::losses::StructureLoss;
@@ -12,9 +12,10 @@ use hiera_encoder::HieraConfig;
 use multiview_fusion::PositionTable;
 use seg_checkpoints::TrainingWeights;
 use seg_data::training::transform::Prepared;
-use seg_layers::Unobserved;
+use seg_layers::{Statistics, Unobserved};
 use seg_models::mgd_sam2::{MgdSam2, MgdSam2Config};
 use seg_models::normalize::{IMAGENET_MEAN, IMAGENET_STD, normalize};
+use seg_models::registry::Architecture;
 use seg_models::sam2_unet::{Sam2Unet, Sam2UnetConfig};
 use seg_models::sam2_unext::{BaseWeights, Sam2Unext, Sam2UnextConfig};
 use seg_ops::Activation;
@@ -66,20 +67,28 @@ struct NoLossPart {}
 /// What the three have in common.
 struct Common {
     weights: Weights,
-    image_size: usize,
+    made: Architecture,
     device: Device,
-    train_norms: bool,
+    norms: Norms,
 }
 
 impl Common {
-    fn new(weights: Weights, image_size: usize, recipe: &Recipe, at: &Start<'_>) -> Self {
-        Self { weights, image_size, device: at.device.clone(), train_norms: recipe.batch_norm_trains }
+    fn new(weights: Weights, made: Architecture, at: &Start<'_>) -> Self {
+        Self { weights, made, device: at.device.clone(), norms: at.norms() }
     }
 
     fn inputs(&self, example: &Prepared) -> Result<Vec<Tensor>> {
-        let image = normalize(&planes(&example.image, &self.device)?, IMAGENET_MEAN, IMAGENET_STD)?;
-        Ok(vec![image, planes(&example.mask, &self.device)?])
+        dense_inputs(example, &self.device)
     }
+}
+
+/// What a system sees that takes a picture and answers with a mask: the normalised picture `[1, 3, H, W]` and the mask in 0..1 `[1, 1, H, W]`.
+///
+/// # Errors
+/// Candle's.
+pub fn dense_inputs(example: &Prepared, device: &Device) -> Result<Vec<Tensor>> {
+    let image = normalize(&planes(&example.image, device)?, IMAGENET_MEAN, IMAGENET_STD)?;
+    Ok(vec![image, planes(&example.mask, device)?])
 }
 
 fn sigmoid(logits: &Tensor) -> Result<Tensor> {
@@ -109,7 +118,11 @@ macro_rules! learner_of_common {
         }
 
         fn image_size(&self) -> usize {
-            self.common.image_size
+            self.common.made.image_size()
+        }
+
+        fn architecture(&self) -> Option<Architecture> {
+            Some(self.common.made.clone())
         }
     };
 }
@@ -130,8 +143,9 @@ impl UnetLearner {
         cfg.channels = part.channels.unwrap_or(cfg.channels);
         let base = on_base(at, at.file("sam2").map(BaseWeights::unet).transpose()?);
         let weights = at.weights(base, Sam2Unet::parameter_rules())?;
-        let net = Sam2Unet::new(&cfg, weights.vb.clone())?;
-        Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at) })
+        let mut net = Sam2Unet::new(&cfg, weights.vb.clone())?;
+        net.set_checkpointing(recipe.checkpointing);
+        Ok(Self { net, common: Common::new(weights, Architecture::Sam2Unet(Box::new(cfg)), at) })
     }
 }
 
@@ -139,7 +153,7 @@ impl Learner for UnetLearner {
     learner_of_common!();
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let output = self.net.forward_t(&inputs[0], self.common.train_norms)?;
+        let output = self.net.forward_t(&inputs[0], self.common.norms.statistics())?;
         let terms = sam2_unet::unet_loss(StructureLoss::default(), &output, &inputs[1])?;
         let parts = ["out", "side1", "side2"].into_iter().zip(terms.outputs).collect();
         Ok(Losses { total: terms.total, parts })
@@ -177,8 +191,9 @@ impl UnextLearner {
         let open = |(sam2, dino): (&Path, &Path)| BaseWeights::unext(sam2, dino);
         let base = on_base(at, files.0.zip(files.1).map(open).transpose()?);
         let weights = at.weights(base, Sam2Unext::parameter_rules())?;
-        let net = Sam2Unext::new(&cfg, weights.vb.clone())?;
-        Ok(Self { net, common: Common::new(weights, cfg.image_size, recipe, at) })
+        let mut net = Sam2Unext::new(&cfg, weights.vb.clone())?;
+        net.set_checkpointing(recipe.checkpointing);
+        Ok(Self { net, common: Common::new(weights, Architecture::Sam2Unext(Box::new(cfg)), at) })
     }
 }
 
@@ -186,7 +201,7 @@ impl Learner for UnextLearner {
     learner_of_common!();
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let logits = self.net.forward_t(&inputs[0], self.common.train_norms)?;
+        let logits = self.net.forward_t(&inputs[0], self.common.norms.statistics())?;
         Ok(Losses { total: StructureLoss::default().forward(&logits, &inputs[1])?, parts: Vec::new() })
     }
 
@@ -213,6 +228,7 @@ impl MgdLearner {
     pub(super) fn new(recipe: &Recipe, at: &Start<'_>) -> Result<Self> {
         at.only(&["weights"])?;
         let loss: MgdLossPart = recipe.part("loss", &recipe.loss)?;
+        factors(recipe, &[("views", loss.views)])?;
         let part = ModelPart::of(recipe)?;
         if part.channels.is_some() || part.dino.is_some() {
             let problem = "MGD-SAM2 has neither `channels` nor `dino`".into();
@@ -221,12 +237,13 @@ impl MgdLearner {
         let mut cfg = part.trunk.map_or_else(MgdSam2Config::base_plus, |trunk| MgdSam2Config::new(trunk.config()));
         cfg.image_size = part.image_size.unwrap_or(cfg.image_size);
         let weights = at.weights(at.fresh(), MgdSam2::parameter_rules())?;
-        let net = MgdSam2::new(&cfg, weights.vb.clone())?;
+        let mut net = MgdSam2::new(&cfg, weights.vb.clone())?;
+        net.set_checkpointing(recipe.checkpointing);
         let objective = mgd_sam2::Objective { views: loss.views.unwrap_or(mgd_sam2::Objective::MGD_SAM2.views) };
-        Ok(Self { net, objective, common: Common::new(weights, cfg.image_size, recipe, at) })
+        Ok(Self { net, objective, common: Common::new(weights, Architecture::MgdSam2(Box::new(cfg)), at) })
     }
 
-    fn output(&self, images: &Tensor, train: bool) -> Result<seg_models::mgd_sam2::MgdSam2Output> {
+    fn output(&self, images: &Tensor, train: Statistics<'_>) -> Result<seg_models::mgd_sam2::MgdSam2Output> {
         Ok(self.net.forward_t(images, &mut PositionTable::first_call(), train, &mut Unobserved)?)
     }
 }
@@ -235,13 +252,13 @@ impl Learner for MgdLearner {
     learner_of_common!();
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let output = self.output(&inputs[0], self.common.train_norms)?;
+        let output = self.output(&inputs[0], self.common.norms.statistics())?;
         let terms = self.objective.forward(&output, &inputs[1])?;
         let parts = vec![("bce", terms.cross_entropy), ("iou", terms.iou), ("views", terms.views)];
         Ok(Losses { total: terms.total, parts })
     }
 
     fn predict(&self, inputs: &[Tensor]) -> Result<Tensor> {
-        sigmoid(&self.output(&inputs[0], false)?.masks)
+        sigmoid(&self.output(&inputs[0], Statistics::Running)?.masks)
     }
 }

@@ -1,6 +1,6 @@
 //! IS-Net, its encoder of masks, and DIS-SAM's second stage.
 
-use super::parts::{Start, Weights, planes};
+use super::parts::{Norms, Start, Weights, factors, planes};
 use super::{Learner, Losses};
 use crate::dis_sam::Objective;
 use crate::init::{Begun, Partly};
@@ -11,9 +11,13 @@ use candle_core::{Device, Tensor};
 use detail_refine::{IsNet, IsNetConfig, IsNetGtConfig, IsNetGtEncoder};
 use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeights, Treatment};
 use seg_data::training::transform::Prepared;
+use seg_layers::Statistics;
 use seg_models::dis_sam::box_channel;
 use seg_models::is_net::transforms::INPUT_SIZE;
+use seg_models::registry::{Architecture, DichotomousSizes};
+use seg_ops::AllReduce;
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// What a recipe may say about the model.
 #[derive(Debug, Default, Deserialize)]
@@ -30,6 +34,8 @@ struct ModelPart {
 struct LossPart {
     bce: Option<f64>,
     iou: Option<f64>,
+    /// Of all outputs but the first.
+    sides: Option<f64>,
     orthogonality: Option<f64>,
 }
 
@@ -37,7 +43,8 @@ impl LossPart {
     fn change(self, objective: Objective) -> Objective {
         let Objective { loss, orthogonality } = objective;
         let (bce, iou) = (self.bce.unwrap_or(loss.bce), self.iou.unwrap_or(loss.iou));
-        let loss = DichotomousLoss { bce, iou, ..loss };
+        let sides = self.sides.unwrap_or(loss.sides);
+        let loss = DichotomousLoss { bce, iou, sides, ..loss };
         Objective { loss, orthogonality: self.orthogonality.unwrap_or(orthogonality) }
     }
 }
@@ -47,19 +54,20 @@ fn all() -> ParameterRules {
     ParameterRules::new([("*", Treatment::Trained(ParameterGroup::new("network", 1., 0.)))])
 }
 
+/// Divides channels.
+fn divide<'c>(channels: impl Iterator<Item = &'c mut usize>, by: usize) {
+    channels.for_each(|channels| *channels = (*channels / by).max(1));
+}
+
 fn divided(mut cfg: IsNetConfig, by: usize) -> IsNetConfig {
-    cfg.stem = (cfg.stem / by).max(1);
-    for block in cfg.encoder.iter_mut().chain(&mut cfg.decoder) {
-        (block.mid, block.out) = ((block.mid / by).max(1), (block.out / by).max(1));
-    }
+    let blocks = cfg.encoder.iter_mut().chain(&mut cfg.decoder);
+    divide(blocks.flat_map(|block| [&mut block.mid, &mut block.out]).chain([&mut cfg.stem]), by);
     cfg
 }
 
 fn divided_gt(mut cfg: IsNetGtConfig, by: usize) -> IsNetGtConfig {
-    cfg.stem = (cfg.stem / by).max(1);
-    for block in &mut cfg.encoder {
-        (block.mid, block.out) = ((block.mid / by).max(1), (block.out / by).max(1));
-    }
+    let blocks = cfg.encoder.iter_mut();
+    divide(blocks.flat_map(|block| [&mut block.mid, &mut block.out]).chain([&mut cfg.stem]), by);
     cfg
 }
 
@@ -70,10 +78,10 @@ pub struct DichotomousLearner {
     encoder: Option<IsNetGtEncoder>,
     objective: Objective,
     prompted: bool,
-    image_size: usize,
+    sizes: DichotomousSizes,
     device: Device,
     weights: Weights,
-    train_norms: bool,
+    norms: Norms,
 }
 
 impl DichotomousLearner {
@@ -81,6 +89,7 @@ impl DichotomousLearner {
         at.only(&["weights", "mask_encoder"])?;
         let part: ModelPart = recipe.part("model", &recipe.model)?;
         let loss: LossPart = recipe.part("loss", &recipe.loss)?;
+        factors(recipe, &[("bce", loss.bce), ("iou", loss.iou), ("orthogonality", loss.orthogonality)])?;
         let prompted = recipe.system == System::DisSam;
         let (cfg, objective) = match prompted {
             true => (IsNetConfig::dis_sam(), Objective::DIS_SAM),
@@ -88,7 +97,9 @@ impl DichotomousLearner {
         };
         let by = part.divide.map_or(1, std::num::NonZeroUsize::get);
         let weights = at.weights(at.fresh(), all())?;
-        let net = IsNet::new(&divided(cfg, by), weights.vb.clone())?;
+        let sizes = DichotomousSizes { net: divided(cfg, by), image_size: part.image_size.unwrap_or(INPUT_SIZE) };
+        let mut net = IsNet::new(&sizes.net, weights.vb.clone())?;
+        net.set_checkpointing(recipe.checkpointing);
         let encoder = at.file("mask_encoder").map(|path| -> Result<IsNetGtEncoder> {
             let partly = Partly::new(Checkpoint::open(path)?, at.fresh());
             let cfg = divided_gt(IsNetGtConfig::published(), by);
@@ -106,10 +117,10 @@ impl DichotomousLearner {
             encoder: encoder.transpose()?,
             objective: loss.change(objective),
             prompted,
-            image_size: part.image_size.unwrap_or(INPUT_SIZE),
+            sizes,
             device: at.device.clone(),
             weights,
-            train_norms: recipe.batch_norm_trains,
+            norms: at.norms(),
         })
     }
 }
@@ -148,7 +159,12 @@ impl Learner for DichotomousLearner {
     }
 
     fn image_size(&self) -> usize {
-        self.image_size
+        self.sizes.image_size
+    }
+
+    fn architecture(&self) -> Option<Architecture> {
+        let sizes = self.sizes.clone();
+        Some(if self.prompted { Architecture::DisSam(sizes) } else { Architecture::IsNet(sizes) })
     }
 
     fn takes_prompts(&self) -> bool {
@@ -156,11 +172,11 @@ impl Learner for DichotomousLearner {
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let output = self.net.forward_t(&inputs[0], self.train_norms)?;
+        let output = self.net.forward_t(&inputs[0], self.norms.statistics())?;
         let terms = match &self.encoder {
             Some(encoder) => {
                 // the official training leaves the frozen mask encoder in train mode
-                let encoded = encoder.forward_t(&inputs[1], true)?.features;
+                let encoded = encoder.forward_t(&inputs[1], self.norms.of_batches())?.features;
                 let named = self.weights.weights.grouped();
                 let named =
                     named.iter().flat_map(|(_, vars)| vars.iter().map(|(name, var)| (name.as_str(), var.as_tensor())));
@@ -177,6 +193,13 @@ impl Learner for DichotomousLearner {
         Ok(Losses { total: terms.total, parts })
     }
 
+    fn unfold(&self, inputs: &[Tensor], group: &Arc<dyn AllReduce>) -> Result<()> {
+        let mut net = self.net.clone();
+        net.set_checkpointing(false);
+        net.forward_t(&inputs[0], Statistics::Unfold(Some(group)))?;
+        Ok(())
+    }
+
     fn predict(&self, inputs: &[Tensor]) -> Result<Tensor> {
         first(self.net.forward_t(&inputs[0], false)?.probabilities)
     }
@@ -188,7 +211,7 @@ pub struct GtLearner {
     image_size: usize,
     device: Device,
     weights: Weights,
-    train_norms: bool,
+    norms: Norms,
 }
 
 impl GtLearner {
@@ -197,9 +220,10 @@ impl GtLearner {
         let part: ModelPart = recipe.part("model", &recipe.model)?;
         let weights = at.weights(at.fresh(), all())?;
         let cfg = divided_gt(IsNetGtConfig::published(), part.divide.map_or(1, std::num::NonZeroUsize::get));
-        let net = IsNetGtEncoder::new(&cfg, weights.vb.clone())?;
+        let mut net = IsNetGtEncoder::new(&cfg, weights.vb.clone())?;
+        net.set_checkpointing(recipe.checkpointing);
         let image_size = part.image_size.unwrap_or(INPUT_SIZE);
-        Ok(Self { net, image_size, device: at.device.clone(), weights, train_norms: recipe.batch_norm_trains })
+        Ok(Self { net, image_size, device: at.device.clone(), weights, norms: at.norms() })
     }
 }
 
@@ -221,7 +245,7 @@ impl Learner for GtLearner {
     }
 
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses> {
-        let output = self.net.forward_t(&inputs[0], self.train_norms)?;
+        let output = self.net.forward_t(&inputs[0], self.norms.statistics())?;
         let terms = Objective::IS_NET.loss.forward(&output.probabilities, &inputs[0], None)?;
         Ok(Losses { total: terms.total, parts: vec![("first", terms.first)] })
     }

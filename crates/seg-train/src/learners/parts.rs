@@ -7,21 +7,31 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use hiera_encoder::HieraConfig;
 use seg_checkpoints::{Checkpoint, ParameterGroup, ParameterRules, TrainingWeights, Treatment, fits};
-use seg_data::training::transform::Planes;
+use seg_data::training::transform::{Planes, PreparedClip};
+use seg_layers::Statistics;
+use seg_ops::AllReduce;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Where a training starts: files by name, a seed for the rest.
 pub(super) struct Start<'r> {
     recipe: &'r Recipe,
     pub(super) dtype: DType,
     pub(super) device: Device,
+    group: &'r Arc<dyn AllReduce>,
 }
 
 impl<'r> Start<'r> {
-    pub(super) fn new(recipe: &'r Recipe, dtype: DType, device: &Device) -> Self {
-        Self { recipe, dtype, device: device.clone() }
+    pub(super) fn new(recipe: &'r Recipe, dtype: DType, device: &Device, group: &'r Arc<dyn AllReduce>) -> Self {
+        Self { recipe, dtype, device: device.clone(), group }
+    }
+
+    /// How the recipe's batch norms go in training.
+    pub(super) fn norms(&self) -> Norms {
+        let across = self.recipe.sync_batch_norm && self.group.ranks() > 1;
+        Norms { train: self.recipe.batch_norm_trains, across: across.then(|| self.group.clone()) }
     }
 
     /// Refuses files of other names than these.
@@ -63,6 +73,25 @@ impl<'r> Start<'r> {
         };
         let weights = TrainingWeights::new(source, rules);
         Ok(Weights { vb: weights.var_builder(self.dtype, &self.device), weights, partly })
+    }
+}
+
+/// How batch norms go in training.
+pub(super) struct Norms {
+    train: bool,
+    /// Processes whose batches they take together.
+    across: Option<Arc<dyn AllReduce>>,
+}
+
+impl Norms {
+    /// Which statistics they take.
+    pub(super) fn statistics(&self) -> Statistics<'_> {
+        if self.train { self.of_batches() } else { Statistics::Running }
+    }
+
+    /// Which ones those of a part take that is always in train mode.
+    pub(super) fn of_batches(&self) -> Statistics<'_> {
+        self.across.as_ref().map_or(Statistics::Batch, Statistics::Across)
     }
 }
 
@@ -108,6 +137,18 @@ impl Trunk {
     }
 }
 
+/// Refuses factors of a loss that are below 0, or no numbers.
+pub(super) fn factors(recipe: &Recipe, factors: &[(&str, Option<f64>)]) -> Result<()> {
+    let sensible = |factor: f64| factor.is_finite() && factor >= 0.;
+    for (name, factor) in factors {
+        if let Some(factor) = factor.filter(|factor| !sensible(*factor)) {
+            let recipe = format!("[loss] of {}", recipe.system.as_str());
+            return Err(TrainError::Recipe { recipe, problem: format!("{name} is {factor}, expected at least 0") });
+        }
+    }
+    Ok(())
+}
+
 /// Levels as a tensor in 0..1, `[1, C, H, W]`.
 pub(super) fn planes(planes: &Planes, device: &Device) -> Result<Tensor> {
     let (width, height) = (planes.width as usize, planes.height as usize);
@@ -121,7 +162,9 @@ pub(super) fn planes(planes: &Planes, device: &Device) -> Result<Tensor> {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Rules {
     groups: BTreeMap<String, Group>,
-    /// Patterns of weights that learn, as a group of their own called `thawed`.
+    /// Patterns of weights that stay as they are, though they learn in the paper.
+    freeze: Vec<String>,
+    /// Patterns of weights that learn, as a group of their own called `thawed`; stronger than `freeze`.
     thaw: Vec<String>,
 }
 
@@ -131,8 +174,10 @@ impl Rules {
 
     pub(super) fn of(&self, published: ParameterRules) -> Result<ParameterRules> {
         let thawed = Treatment::Trained(ParameterGroup::new(Self::THAWED, 1., 0.));
+        let frozen = self.freeze.iter().map(|pattern| (pattern, Treatment::Frozen));
+        let thaw = self.thaw.iter().map(|pattern| (pattern, thawed.clone()));
         let rules =
-            self.thaw.iter().fold(published, |rules, pattern| rules.with_first(pattern.clone(), thawed.clone()));
+            frozen.chain(thaw).fold(published, |rules, (pattern, what)| rules.with_first(pattern.clone(), what));
         let known: Vec<String> = rules.groups().iter().map(|group| group.name.to_string()).collect();
         if let Some(name) = self.groups.keys().find(|name| !known.contains(name)) {
             let problem = format!("there is no group {name:?}, expected one of {}", known.join(", "));
@@ -147,17 +192,23 @@ impl Rules {
     }
 }
 
-/// Refuses patterns of weights to thaw that fit none.
-pub(super) fn thawed_something(recipe: &Recipe, weights: &TrainingWeights) -> Result<()> {
+/// Refuses patterns of weights to thaw or to freeze that fit none.
+pub(super) fn patterns_fit(recipe: &Recipe, weights: &TrainingWeights) -> Result<()> {
     let rules: Rules = recipe.part("rules", &recipe.rules)?;
     let grouped = weights.grouped();
-    let names = || grouped.iter().flat_map(|(_, vars)| vars.iter().map(|(name, _)| name));
-    match rules.thaw.iter().find(|pattern| !names().any(|name| fits(pattern, name))) {
+    let moving: Vec<&String> = grouped.iter().flat_map(|(_, vars)| vars.iter().map(|(name, _)| name)).collect();
+    let frozen = weights.frozen();
+    let all = || moving.iter().copied().chain(frozen.iter().map(|(name, _)| name));
+    let lost = |what: &str, pattern: &str| {
+        let problem = format!("{what} has {pattern:?}, which is the name of no weight");
+        Err(TrainError::Recipe { recipe: "[rules]".into(), problem })
+    };
+    if let Some(pattern) = rules.thaw.iter().find(|pattern| !moving.iter().any(|name| fits(pattern, name))) {
+        return lost("thaw", pattern);
+    }
+    match rules.freeze.iter().find(|pattern| !all().any(|name| fits(pattern, name))) {
         None => Ok(()),
-        Some(pattern) => {
-            let problem = format!("thaw has {pattern:?}, which is the name of no weight");
-            Err(TrainError::Recipe { recipe: "[rules]".into(), problem })
-        }
+        Some(pattern) => lost("freeze", pattern),
     }
 }
 
@@ -167,4 +218,23 @@ pub(super) fn thawed_something(recipe: &Recipe, weights: &TrainingWeights) -> Re
 pub(super) struct Group {
     lr_factor: Option<f64>,
     weight_decay: Option<f64>,
+}
+
+/// Refuses clips of another number of frames.
+pub(super) fn check_frames(clip: &PreparedClip, expected: usize) -> Result<()> {
+    match clip.frames.len() {
+        got if got == expected => Ok(()),
+        got => Err(super::unfit(&clip.name, &format!("has {got} frames, expected {expected} (`data.frames`)"))),
+    }
+}
+
+/// Frames `[1, …]` as one clip of a batch, `[1, T, …]`.
+pub(super) fn whole_clip(frames: &[Tensor]) -> Result<Tensor> {
+    Ok(Tensor::cat(frames, 0)?.unsqueeze(0)?)
+}
+
+/// Of clips `[B, T, …]` the frames of one, each `[1, …]`.
+pub(super) fn frames_of(clips: &Tensor, clip: usize) -> Result<Vec<Tensor>> {
+    let whole = clips.narrow(0, clip, 1)?.squeeze(0)?;
+    Ok((0..whole.dim(0)?).map(|t| whole.narrow(0, t, 1)).collect::<candle_core::Result<_>>()?)
 }

@@ -48,8 +48,10 @@ pub fn curves(lines: &[Line]) -> Result<RgbImage> {
 
 /// Of the many scores of a validation the chief ones.
 fn drawn(name: &str) -> bool {
-    const SCORES: [&str; 5] = ["mae", "smeasure.sm", "fmeasure.max", "wfm_beta1", "mask_iou"];
-    name.strip_prefix("val/").is_none_or(|score| SCORES.contains(&score))
+    const SCORES: [&str; 8] =
+        ["mae", "smeasure.sm", "fmeasure.max", "wfm_beta1", "mask_iou", "J&F-Mean", "J-Mean", "F-Mean"];
+    // of those after a click the boundaries': that is what clicks are for
+    name.strip_prefix("val/").is_none_or(|score| SCORES.contains(&score) || score.ends_with(".biou"))
 }
 
 fn panel_of(name: &str) -> String {
@@ -120,9 +122,22 @@ fn number(value: f64) -> String {
 }
 
 /// A picture that is drawn on.
-struct Canvas(RgbImage);
+pub(crate) struct Canvas(RgbImage);
 
 impl Canvas {
+    pub(crate) fn new(image: RgbImage) -> Self {
+        Self(image)
+    }
+
+    pub(crate) fn image(&mut self) -> &mut RgbImage {
+        &mut self.0
+    }
+
+    /// A line of text from its left end.
+    pub(crate) fn caption(&mut self, text: &str, at: (i32, i32)) {
+        self.text(text, at, MonoTextStyle::new(&FONT_7X13, INK), Alignment::Left);
+    }
+
     fn stroke(&mut self, from: (i32, i32), to: (i32, i32), colour: Rgb888, width: u32) {
         let Ok(()) =
             Stroke::new(from.into(), to.into()).into_styled(PrimitiveStyle::with_stroke(colour, width)).draw(self);

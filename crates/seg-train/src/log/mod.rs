@@ -4,6 +4,7 @@ mod curve;
 
 mod tensorboard;
 
+pub(crate) use curve::Canvas;
 pub use curve::curves;
 pub use tensorboard::EventWriter;
 

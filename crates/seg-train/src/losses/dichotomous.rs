@@ -52,6 +52,8 @@ pub struct DichotomousLoss {
     pub bce: f64,
     /// Factor of the soft IoU loss of each output.
     pub iou: f64,
+    /// Factor of all outputs but the first.
+    pub sides: f64,
     /// Distance between features.
     pub features: FeatureDistance,
 }
@@ -67,9 +69,9 @@ pub struct DichotomousTerms {
 
 impl DichotomousLoss {
     /// IS-Net's own: cross-entropy alone.
-    pub const IS_NET: Self = Self { bce: 1., iou: 0., features: FeatureDistance::Mse };
+    pub const IS_NET: Self = Self { bce: 1., iou: 0., sides: 1., features: FeatureDistance::Mse };
     /// DIS-SAM's: 20 times the cross-entropy and half the IoU loss.
-    pub const DIS_SAM: Self = Self { bce: 20., iou: 0.5, features: FeatureDistance::Mse };
+    pub const DIS_SAM: Self = Self { bce: 20., iou: 0.5, sides: 1., features: FeatureDistance::Mse };
 
     /// `outputs`: probabilities `[B, 1, h, w]`, the prediction first. `target`: `[B, 1, H, W]` in 0..1, resized to an output of
     /// another size with corners aligned. `features`: the net's and the mask encoder's, pairwise of one shape; the latter get no gradient.
@@ -83,8 +85,11 @@ impl DichotomousLoss {
         features: Option<(&[Tensor], &[Tensor])>,
     ) -> Result<DichotomousTerms> {
         let mut terms = Vec::with_capacity(outputs.len());
-        for output in outputs {
-            terms.push(self.output(output, target)?);
+        // what does not count is not computed
+        let counted = if self.sides == 0. { 1 } else { outputs.len() };
+        for (i, output) in outputs.iter().take(counted).enumerate() {
+            let term = self.output(output, target)?;
+            terms.push(if i == 0 || self.sides == 1. { term } else { (term * self.sides)? });
         }
         let Some(first) = terms.first().cloned() else {
             return Err(TrainError::Count { what: "outputs of the network", got: 0, expected: 1 });

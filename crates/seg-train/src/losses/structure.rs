@@ -37,12 +37,20 @@ impl StructureLoss {
     /// # Errors
     /// Besides candle's, shapes that differ.
     pub fn forward(&self, logits: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let mask = &mask.detach();
+        self.weighted(logits, mask, &Self::weights(mask)?)
+    }
+
+    /// As [`Self::forward`], with the [`Self::weights`] of the mask, which are the same for all outputs of a network.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn weighted(&self, logits: &Tensor, mask: &Tensor, weights: &Tensor) -> Result<Tensor> {
         if logits.rank() != 4 || logits.shape() != mask.shape() {
             let expected = format!("[B, 1, H, W], that of the logits, {:?}", logits.shape());
             return Err(TrainError::Shape { tensor: "mask", got: mask.shape().clone(), expected });
         }
         let mask = &mask.detach();
-        let weights = &Self::weights(mask)?;
         let sum = |x: Tensor| x.flatten_from(2)?.sum(2); // [B, 1]
         let entropy = binary_cross_entropy_with_logits(logits, mask)?;
         let entropy = match self.cross_entropy {

@@ -7,7 +7,6 @@ mod adam;
 mod adam_s;
 mod clip;
 mod gradients;
-mod groups;
 mod sgd_s;
 
 pub use adai::{Adai, ParamsAdai, WeightDecay};
@@ -15,7 +14,6 @@ pub use adam::{Adam, AdamParams};
 pub use adam_s::{AdamS, ParamsAdamS};
 pub use clip::clip_grad_norm;
 pub use gradients::{Gradients, clip_factor};
-pub use groups::GroupedAdamW;
 pub use sgd_s::{ParamsSgdS, SgdS};
 
 use candle_core::{Result, Tensor, Var};

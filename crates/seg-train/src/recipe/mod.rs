@@ -11,8 +11,10 @@ use crate::probe::Exceptions;
 use crate::schedule::Schedule;
 use crate::{Result, TrainError};
 use seg_data::training::transform::{Transforms, preset};
+use seg_data::training::{Limited, Source};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Which system is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,6 +32,14 @@ pub enum System {
     IsNetGt,
     /// DIS-SAM's second stage: IS-Net with a coarse mask and a box as two more channels.
     DisSam,
+    /// Pi-SAM: the high-resolution decoder, the Precise Interactor, or both, on the frozen encoder of SAM or MobileSAM.
+    PiSam,
+    /// SAM and MobileSAM: the mask decoder on the frozen encoder.
+    Sam,
+    /// MPG-SAM 2: a sentence and a clip, or a single picture.
+    MpgSam2,
+    /// SAM 2: prompts on some frames of a clip, or on a single picture.
+    Sam2,
 }
 
 impl System {
@@ -42,7 +52,21 @@ impl System {
             Self::IsNet => "is-net",
             Self::IsNetGt => "is-net-gt",
             Self::DisSam => "dis-sam",
+            Self::PiSam => "pi-sam",
+            Self::Sam => "sam",
+            Self::MpgSam2 => "mpg-sam2",
+            Self::Sam2 => "sam2",
         }
+    }
+
+    /// Whether it is told what is meant by a sentence.
+    pub fn takes_sentences(self) -> bool {
+        matches!(self, Self::MpgSam2)
+    }
+
+    /// Whether it learns from clips, not from pictures.
+    pub fn takes_clips(self) -> bool {
+        matches!(self, Self::MpgSam2 | Self::Sam2)
     }
 }
 
@@ -89,6 +113,12 @@ pub struct Recipe {
     /// Whether batch norms take the statistics of the batch and learn the running ones.
     #[serde(default = "yes")]
     pub batch_norm_trains: bool,
+    /// Whether blocks are computed again in the backward pass, so that what lies within them need not be kept: less memory, some time, the same gradients.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checkpointing: bool,
+    /// Where several processes train: whether batch norms take the statistics of all processes' batches together.
+    #[serde(default)]
+    pub sync_batch_norm: bool,
     /// Measuring on held-out examples.
     #[serde(default)]
     pub validation: ValidationPart,
@@ -102,6 +132,8 @@ pub struct Recipe {
 
 /// Examples of a batch.
 const MOST: usize = 4096;
+/// Frames of a clip.
+const FRAMES: usize = 256;
 
 fn seed() -> u64 {
     42
@@ -133,11 +165,16 @@ pub struct DataPart {
     pub epoch: u64,
     /// Threads that load ahead.
     pub workers: usize,
+    /// Frames of a clip, for systems that learn from clips.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<usize>,
+    /// Where the source never ends: so many examples of it, the same in every pass.
+    pub pictures: Option<u64>,
 }
 
 impl Default for DataPart {
     fn default() -> Self {
-        Self { batch: 1, accumulate: 1, epoch: 1000, workers: 1 }
+        Self { batch: 1, accumulate: 1, epoch: 1000, workers: 1, frames: None, pictures: None }
     }
 }
 
@@ -203,6 +240,9 @@ impl Recipe {
         let refuse = |problem: &str| Err(TrainError::Recipe { recipe: name.to_owned(), problem: problem.to_owned() });
         let in_recipe = |e: TrainError| TrainError::Recipe { recipe: name.to_owned(), problem: e.to_string() };
         self.schedule.check().map_err(in_recipe)?;
+        if let Some(side) = self.model.get("image_size").filter(|side| side.as_integer().is_none_or(|side| side < 1)) {
+            return refuse(&format!("model.image_size is {side}, expected a number of pixels, at least 1"));
+        }
         match self {
             Self { length: LengthPart::Epochs(0) | LengthPart::Steps(0), .. } => {
                 refuse("length is 0, expected at least 1")
@@ -210,6 +250,12 @@ impl Recipe {
             Self { data: DataPart { batch: 0, .. }, .. } => refuse("data.batch is 0, expected at least 1"),
             Self { data: DataPart { accumulate: 0, .. }, .. } => refuse("data.accumulate is 0, expected at least 1"),
             Self { data: DataPart { epoch: 0, .. }, .. } => refuse("data.epoch is 0, expected at least 1"),
+            Self { data: DataPart { frames: Some(frames), .. }, .. } if !(1..=FRAMES).contains(frames) => {
+                refuse(&format!("data.frames is {frames}, expected 1 to {FRAMES}"))
+            }
+            Self { data: DataPart { frames: Some(_), .. }, system, .. } if !system.takes_clips() => {
+                refuse(&format!("data.frames is given, and {} learns from single pictures", system.as_str()))
+            }
             Self { checkpoint: CheckpointPart { every: 0, .. }, .. } => {
                 refuse("checkpoint.every is 0, expected at least 1")
             }
@@ -247,13 +293,43 @@ impl Recipe {
             System::IsNetGt => "is-net",
             system => system.as_str(),
         };
+        // MPG-SAM 2's pre-training has pictures
+        let pictures = self.system == System::MpgSam2 && self.frames() == Some(1);
+        let learning = if pictures { "mpg-sam2-images" } else { name };
         let sized = |transforms: Transforms| transforms.with_side(side as u32);
         let learning = match &self.transforms {
             Some(transforms) => transforms.clone(),
-            None => sized(preset(name)?),
+            None => sized(preset(learning)?),
         };
         learning.check()?;
         Ok([learning, sized(preset(&format!("{name}-eval"))?)])
+    }
+
+    /// Frames of a clip; `None` for systems that learn from pictures.
+    pub fn frames(&self) -> Option<usize> {
+        let published = match self.system {
+            System::Sam2 => 8,
+            _ => crate::mpg_sam2::Recipe::REF_YOUTUBE_VOS.frames,
+        };
+        self.system.takes_clips().then(|| self.data.frames.unwrap_or(published))
+    }
+
+    /// The examples of `source` that the recipe keeps to: all, or `data.pictures` of one that never ends.
+    ///
+    /// # Errors
+    /// A number for a source that ends, or for one of clips.
+    pub fn examples(&self, source: Source) -> Result<Source> {
+        let refused = |problem: String| TrainError::Recipe { recipe: "data.pictures".into(), problem };
+        match (self.data.pictures, source) {
+            (None, source) => Ok(source),
+            (Some(count), Source::Pictures(pictures)) => {
+                let limited = Limited::new(pictures, count).map_err(|e| refused(e.to_string()))?;
+                Ok(Source::Pictures(Arc::new(limited)))
+            }
+            (Some(_), Source::Clips(_)) => {
+                Err(refused(format!("{} learns from clips; leave it out", self.system.as_str())))
+            }
+        }
     }
 
     /// A part of the recipe that the system itself reads (`model`, `loss`).
@@ -314,6 +390,8 @@ mod tests {
         assert!(message.contains("did you mean `sam2-unet`"), "{message}");
         assert!(refused(SMALL, &["data.batch=0"]).contains("data.batch is 0"));
         assert!(refused(SMALL, &["data.batch"]).contains("key=value"));
+        assert!(refused(SMALL, &["length=10"]).contains("length is 10, expected { steps = 1000 } or { epochs = 20 }"));
+        assert!(refused(SMALL, &["model.image_size=0"]).contains("model.image_size is 0, expected a number of pixels"));
         assert!(
             refused(SMALL, &["schedule.lr=fast"]).contains("schedule"),
             "{}",

@@ -13,7 +13,10 @@ pub(super) fn read(text: &str, name: &str, changes: &[String]) -> Result<Recipe>
             .ok_or_else(|| refuse(format!("{change:?} is not a change, expected key=value, such as data.batch=4")))?;
         override_value(&mut table, key.trim(), value.trim()).map_err(refuse)?;
     }
-    typed(table, name)
+    match table.get("length").filter(|length| !length.is_table()) {
+        Some(length) => Err(refuse(format!("length is {length}, expected {{ steps = 1000 }} or {{ epochs = 20 }}"))),
+        None => typed(table, name),
+    }
 }
 
 /// A table as what it stands for; messages have the key.
@@ -60,6 +63,10 @@ fn explained(message: &str, recipe: &str) -> TrainError {
 /// The known name that is most like `name`, if any is.
 fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
     let likeness = |other: &str| strsim::jaro_winkler(name, other);
-    let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.7).then_some(best)
+    // Jaro's measure does not see letters of short names that have changed places
+    let slip = |other: &str| strsim::osa_distance(name, other) <= 1;
+    let best = known.iter().copied().max_by(|a, b| {
+        (slip(a), likeness(a)).partial_cmp(&(slip(b), likeness(b))).unwrap_or(std::cmp::Ordering::Equal)
+    })?;
+    (slip(best) || likeness(best) > 0.7).then_some(best)
 }

@@ -1,10 +1,11 @@
 //! Scores of held-out examples.
 
-use super::{Run, pictures};
+use super::{Run, clips, pictures};
 use crate::ema::Ema;
+use crate::learners::inputs_at;
 use crate::{Result, TrainError};
 use candle_core::{DType, Tensor, Var};
-use seg_data::training::{Examples, Place};
+use seg_data::training::{Examples, Place, Source};
 use seg_data::{GrayImage, RgbImage};
 use seg_metrics::{Accumulator, Evaluator, Metric, Plane, Protocol};
 use seg_ops::Resize;
@@ -39,7 +40,7 @@ const METRICS: [Metric; 6] =
     [Metric::Mae, Metric::Smeasure, Metric::Emeasure, Metric::Fmeasure, Metric::Wfm, Metric::MaskIou];
 
 /// Another seed than that of the training: sources that make their examples make others.
-const HELD_OUT: u64 = 0x68_656c_646f_7574;
+pub(super) const HELD_OUT: u64 = 0x68_656c_646f_7574;
 
 impl Run {
     /// The protocol of the recipe's validation.
@@ -59,36 +60,47 @@ impl Run {
     /// # Errors
     /// A protocol or a watched score that is not known.
     pub fn check_validation(&self) -> Result<()> {
+        let watch = &self.recipe.validation.watch;
+        if self.recipe.system.takes_clips() {
+            let scores = clips::scores(&[]);
+            let known = scores.values.contains_key(watch);
+            return if known { clips::check_protocol(&self.recipe) } else { Err(scores.unknown(watch)) };
+        }
         let protocol = self.protocol()?;
         let scores = Evaluator::new(protocol.clone(), &METRICS)
             .measure(Plane::new(&[0, 255], 2, 1)?, Plane::new(&[0, 255], 2, 1)?)?;
         let mut all = Accumulator::new(protocol, METRICS.to_vec(), false);
         all.add("a", &scores)?;
-        let scores = Scores { values: all.aggregate()?.values, examples: 1 };
-        match scores.values.contains_key(&self.recipe.validation.watch) {
+        let mut scores = Scores { values: all.aggregate()?.values, examples: 1 };
+        scores.values.extend(self.learner.own_scores().iter().map(|name| ((*name).to_owned(), 0.)));
+        match scores.values.contains_key(watch) {
             true => Ok(()),
-            false => Err(scores.unknown(&self.recipe.validation.watch)),
+            false => Err(scores.unknown(watch)),
         }
     }
 
     /// Measures held-out examples, by the running means of the weights where there are any, and writes pictures of the first.
-    pub(super) fn measured(
-        &self,
-        examples: &dyn Examples,
-        ema: Option<&Ema>,
-        step: u64,
-    ) -> Result<(Scores, Vec<String>)> {
+    pub(super) fn measured(&self, examples: &Source, ema: Option<&Ema>, step: u64) -> Result<(Scores, Vec<String>)> {
         let _means = ema.map(|ema| Swapped::new(self, ema)).transpose()?;
+        match examples {
+            Source::Pictures(pictures) => self.measured_pictures(pictures.as_ref(), step),
+            Source::Clips(clips) => clips::measured(self, clips.as_ref(), step),
+        }
+    }
+
+    fn measured_pictures(&self, examples: &dyn Examples, step: u64) -> Result<(Scores, Vec<String>)> {
         let protocol = self.protocol()?;
         let evaluator = Evaluator::new(protocol.clone(), &METRICS);
         let mut all = Accumulator::new(protocol, METRICS.to_vec(), false);
         let count = examples.len().unwrap_or(u64::MAX).min(self.recipe.validation.examples);
         let mut shown: Vec<(RgbImage, GrayImage, GrayImage)> = Vec::new();
         let mut notes = Vec::new();
+        let mut own: BTreeMap<&str, (f64, u64)> = BTreeMap::new();
         for index in 0..count {
             let place = Place { seed: HELD_OUT, epoch: 0, index };
             let read = examples.example(place).map_err(TrainError::from).and_then(|example| {
-                let inputs = self.learner.inputs(&self.plain.apply(example.clone(), place)?)?;
+                let prepared = self.plain.apply(example.clone(), place)?;
+                let inputs = inputs_at(self.learner.as_ref(), self.embeddings.as_deref(), &prepared, place)?;
                 Ok((example, inputs))
             });
             let (example, inputs) = match read {
@@ -98,7 +110,12 @@ impl Run {
                     continue;
                 }
             };
-            let answer = levels(&self.learner.predict(&inputs)?, example.mask.dimensions())?;
+            let (answer, scores) = self.learner.examine(&inputs)?;
+            for (name, value) in scores.into_iter().filter(|(_, value)| value.is_finite()) {
+                let (sum, seen) = own.entry(name).or_default();
+                (*sum, *seen) = (*sum + value, *seen + 1);
+            }
+            let answer = levels(&answer, example.mask.dimensions())?;
             let (width, height) = (answer.width() as usize, answer.height() as usize);
             let (pred, gt) = (Plane::new(&answer, width, height)?, Plane::new(&example.mask, width, height)?);
             all.add(&format!("{index} {}", example.name), &evaluator.measure(pred, gt)?)?;
@@ -110,11 +127,18 @@ impl Run {
             pictures::write(&self.out.join("pictures").join(format!("step-{step:08}.png")), &shown)?;
         }
         if all.is_empty() {
-            let problem = "none of the held-out examples can be read".into();
-            return Err(TrainError::Run { path: self.out.clone(), problem });
+            return Err(self.nothing_read());
         }
-        let scores = Scores { values: all.aggregate()?.values, examples: count - notes.len() as u64 };
+        let mut scores = Scores { values: all.aggregate()?.values, examples: count - notes.len() as u64 };
+        scores.values.extend(own.into_iter().map(|(name, (sum, seen))| (name.to_owned(), sum / seen as f64)));
+        notes.extend(self.embeddings.iter().flat_map(|cache| cache.notes()));
         Ok((scores, notes))
+    }
+}
+
+impl Run {
+    pub(super) fn nothing_read(&self) -> TrainError {
+        TrainError::Run { path: self.out.clone(), problem: "none of the held-out examples can be read".into() }
     }
 }
 

@@ -114,10 +114,30 @@ impl TinyVit {
         self.forward_with(images, &mut Unobserved)
     }
 
+    /// As [`TinyVit::forward`], and the map behind the first stage of attention, `[B, H/16, W/16, C]` (160 channels in MobileSAM): what is seen of the
+    /// image before it is a matter of objects, as a ViT's first global block is.
+    pub fn forward_with_early(&self, images: Tensor, observer: &mut dyn Observer) -> Result<(Tensor, Tensor)> {
+        let mut early = None;
+        let embeddings = self.run(images, observer, Some(&mut early))?;
+        match early {
+            Some(early) => Ok((embeddings, early)),
+            None => candle_core::bail!("TinyViT: no stage of attention, expected at least one"),
+        }
+    }
+
     /// As [`TinyVit::forward`]; the observer sees `patch_embed` and `layer0.block{i}` (channels first),
     /// `layer0.downsample`, `layer{i}.block{j}`, `layer{i}` (`[B, L, C]`), `layer{i}.block{j}.attn` (by window), `neck1`
     /// and `image_embeddings`.
     pub fn forward_with(&self, images: Tensor, observer: &mut dyn Observer) -> Result<Tensor> {
+        self.run(images, observer, None)
+    }
+
+    fn run(
+        &self,
+        images: Tensor,
+        observer: &mut dyn Observer,
+        mut early: Option<&mut Option<Tensor>>,
+    ) -> Result<Tensor> {
         let mut x = self.patch_embed.forward(images.permute((0, 2, 3, 1))?)?; // [B, H/4, W/4, 64]
         observer.observe("patch_embed", &x.permute((0, 3, 1, 2))?)?;
         for (i, block) in self.conv_layer.blocks.iter().enumerate() {
@@ -130,6 +150,9 @@ impl TinyVit {
         for (i, layer) in self.layers.iter().enumerate() {
             let _layer = trace::part("layers", i + 1);
             x = layer.forward_with(x, &format!("layer{}", i + 1), observer)?;
+            if let Some(early) = early.take() {
+                *early = Some(x.clone());
+            }
         }
         self.neck.forward_with(&x, observer) // of [B, H/16, W/16, 320]
     }

@@ -45,7 +45,11 @@ pub(super) fn split(file: &[u8], start: usize, restarts: bool) -> (Vec<Part>, us
     let (mut begin, mut at) = (start, start);
     while let Some(found) = file.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xff)) {
         let ff = at + found;
-        let Some(run) = file[ff..].iter().position(|&b| b != 0xff) else { break };
+        let Some(run) = file[ff..].iter().position(|&b| b != 0xff) else {
+            // a marker of which the file has the first byte alone is no data
+            parts.push((begin..ff, None));
+            return (parts, file.len());
+        };
         at = ff + run + 1;
         match file[ff + run] {
             0 => {}

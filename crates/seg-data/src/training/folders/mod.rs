@@ -18,7 +18,7 @@ pub use find::{Found, choose, find};
 pub use layout::{LAYOUTS, Layout, Part, Split, named};
 pub use pairs::{Pair, Pairs};
 pub use report::{Broken, Report, SizesDiffer};
-pub use sheet::{Sheet, sheet};
+pub use sheet::{Sheet, sheet, sheet_of};
 
 use super::{Dice, Example, ExamplePrompt, Examples, Place};
 use crate::decode::{DecodeLimits, LoadedImage, load_image};
@@ -155,7 +155,7 @@ impl Examples for PairedFolder {
                 all.update(digest);
             }
         }
-        Ok(hexadecimal(&all.finalize()))
+        Ok(hex::encode(all.finalize()))
     }
 }
 
@@ -173,10 +173,6 @@ fn content(path: &Path) -> Result<(u64, [u8; 32])> {
         length += n as u64;
         digest.update(&buffer[..n]);
     }
-}
-
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The files of a pair, before anything is expected of them.

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use image::imageops::replace;
-use image::{Rgb, RgbImage};
+use image::{GrayImage, Rgb, RgbImage};
 
 use super::pairs::{Pair, Pairs};
-use super::{ReadPair, Reading, Report, read_pair};
+use super::{Reading, Report, read_pair};
 use crate::error::Result;
 use crate::render::{OverlayStyle, Prompts, overlay};
 use crate::resize::{PilFilter, resize_pil};
+use crate::training::Example;
 
 /// Width and height of a panel, and the space between panels.
 const PANEL: (u32, u32) = (200, 160);
@@ -55,9 +56,23 @@ pub fn sheet(pairs: &Pairs, report: &Report, count: usize, reading: &Reading) ->
     let mut cells = Vec::new();
     for (pair, wrong) in chosen {
         if let Ok(read) = read_pair(pair, reading) {
-            cells.push((pair.stem.clone(), cell(&read)?, wrong));
+            cells.push((pair.stem.clone(), cell(&read.image, &read.mask.levels)?, wrong));
         }
     }
+    Ok(arrange(cells))
+}
+
+/// Draws examples as [`sheet`] draws pairs.
+///
+/// # Errors
+/// Those of resizing.
+pub fn sheet_of(examples: &[Example]) -> Result<Sheet> {
+    let cells = examples.iter().map(|e| Ok((e.name.clone(), cell(&e.image, &e.mask)?, false)));
+    Ok(arrange(cells.collect::<Result<_>>()?))
+}
+
+/// Named cells in rows, those with a red frame with which something is wrong.
+fn arrange(cells: Vec<(String, RgbImage, bool)>) -> Sheet {
     let columns = COLUMNS.min(cells.len().max(1) as u32);
     let rows = (cells.len() as u32).div_ceil(columns).max(1);
     let (width, height) = (2 * PANEL.0 + 3 * GAP, PANEL.1 + 2 * GAP);
@@ -70,7 +85,7 @@ pub fn sheet(pairs: &Pairs, report: &Report, count: usize, reading: &Reading) ->
         replace(&mut out, cell, (x + GAP / 2).into(), (y + GAP / 2).into());
     }
     let names: Vec<String> = cells.into_iter().map(|(stem, ..)| stem).collect();
-    Ok(Sheet { image: out, rows: names.chunks(columns as usize).map(<[String]>::to_vec).collect() })
+    Sheet { image: out, rows: names.chunks(columns as usize).map(<[String]>::to_vec).collect() }
 }
 
 fn choose<'a>(pairs: &'a Pairs, report: &Report, count: usize) -> Vec<(&'a Pair, bool)> {
@@ -88,12 +103,11 @@ fn choose<'a>(pairs: &'a Pairs, report: &Report, count: usize) -> Vec<(&'a Pair,
 }
 
 /// The picture with the mask over it, and the mask; where sizes differ the picture alone.
-fn cell(read: &ReadPair) -> Result<RgbImage> {
-    let levels = &read.mask.levels;
-    let small = resize_pil(&read.image, fit(read.image.dimensions()), PilFilter::Bilinear)?;
+fn cell(image: &RgbImage, levels: &GrayImage) -> Result<RgbImage> {
+    let small = resize_pil(image, fit(image.dimensions()), PilFilter::Bilinear)?;
     let mask = resize_pil(levels, fit(levels.dimensions()), PilFilter::Bilinear)?;
     let grey = RgbImage::from_fn(mask.width(), mask.height(), |x, y| Rgb([mask.get_pixel(x, y).0[0]; 3]));
-    let picture = if levels.dimensions() == read.image.dimensions() {
+    let picture = if levels.dimensions() == image.dimensions() {
         // drawn after it was made small, so that the outline can be seen
         let style = OverlayStyle { tint_opacity: 0.3, dim: 0., contour: [255, 40, 40], ..OverlayStyle::default() };
         overlay(&small, &mask, &Prompts::default(), &style)?

@@ -42,6 +42,7 @@ impl Spec {
         check.span("clip.shapes", self.clip.shapes, 1., 12.)?;
         let parts = [
             ("clip.leaving", self.clip.leaving),
+            ("clip.twins", self.clip.twins),
             ("alike", self.alike),
             ("shadow", self.shadow),
             ("compressed", self.compressed),

@@ -16,7 +16,7 @@ use crate::{GrayImage, Result, RgbImage};
 pub enum Split {
     /// None that is [`held_out`].
     Training,
-    /// What is meant is [`held_out`]; the others may be anything.
+    /// What is meant is [`held_out`], and the sentence names its colour and its shape; the others may be anything.
     HeldOut,
 }
 
@@ -57,8 +57,12 @@ impl Procedural {
             // fewer shapes after a while: of a single one there is always a sentence, and nothing hides it
             let shapes = shapes.saturating_sub(attempt / 8).max(1);
             let leaves = dice.chance(self.spec.clip.leaving);
-            let (objects, meant) = cast_of(shapes, frames, split, leaves, &mut dice);
-            let Some(sentence) = sentence(&objects, meant, &mut dice) else { continue };
+            // where there always are, nothing is drawn for it
+            let twins = self.spec.clip.twins >= 1. || dice.chance(self.spec.clip.twins);
+            let (objects, meant) = cast_of(shapes, frames, split, leaves, twins, &mut dice);
+            // what is held out is a sentence that names the pair
+            let pair = split == Split::HeldOut;
+            let Some(sentence) = sentence(&objects, meant, pair, &mut dice) else { continue };
             let drawn: Vec<Drawn> = objects.iter().map(|object| Drawn::new(object, size, &mut dice)).collect();
             let masks: Vec<GrayImage> =
                 (0..frames).map(|at| self.mask(place, &objects, &drawn, size, at, meant)).collect::<Result<_>>()?;
@@ -184,7 +188,14 @@ fn visible(masks: &[GrayImage], drawn: &Drawn) -> usize {
 }
 
 /// Shapes that have something in common with what is meant, more often than not.
-fn cast_of(count: usize, frames: usize, split: Split, leaves: bool, dice: &mut Dice) -> (Vec<ClipObject>, usize) {
+fn cast_of(
+    count: usize,
+    frames: usize,
+    split: Split,
+    leaves: bool,
+    twins: bool,
+    dice: &mut Dice,
+) -> (Vec<ClipObject>, usize) {
     let mut any = |held: Option<bool>, colour: Option<usize>, shape: Option<usize>| {
         for _ in 0..64 {
             let colour = COLOURS[colour.unwrap_or_else(|| dice.below(COLOURS.len() as u64) as usize)];
@@ -201,7 +212,7 @@ fn cast_of(count: usize, frames: usize, split: Split, leaves: bool, dice: &mut D
     let mut pairs = vec![own];
     for number in 1..count {
         pairs.push(match number % 4 {
-            1 => own,
+            1 if twins => own,
             2 => any(others, index.0, None),
             3 => any(others, None, index.1),
             _ => any(others, None, None),

@@ -20,6 +20,7 @@ mod background;
 mod blur;
 mod check;
 mod clip;
+mod clips;
 mod clutter;
 mod colours;
 mod fill;
@@ -44,11 +45,12 @@ use super::{Dice, Example, Examples, Place};
 use crate::{DataError, Result};
 pub use background::Ground;
 pub use clip::{Clip, Split};
+pub use clips::ProceduralClips;
 pub use colours::Colour;
 pub use kinds::Kind;
 use photos::Photos;
 pub use scene::{Scene, SceneObject};
-pub use sentence::{ClipObject, Motion, Shape, held_out};
+pub use sentence::{ClipObject, Motion, Shape, held_out, words};
 pub use spec::{ClipSpec, PromptSpec, Span, Spec, Task};
 
 /// Counted with the specification in a run's digest: other pictures from the same specification get another number.
@@ -147,6 +149,6 @@ impl Examples for Procedural {
         self.photos.digest(&mut hash)?;
         hash.update("cut-outs");
         self.cutouts.digest(&mut hash)?;
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encode(hash.finalize()))
     }
 }

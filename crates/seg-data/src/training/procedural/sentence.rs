@@ -1,5 +1,6 @@
 //! Moving shapes, and sentences that mean one of them.
 
+use std::collections::BTreeSet;
 use std::f64::consts::{FRAC_PI_2, PI, TAU};
 use std::fmt::Write as _;
 
@@ -225,12 +226,22 @@ impl Description {
     }
 }
 
-/// A sentence that means object `meant` and no other; `None` where no description does.
-pub(super) fn sentence(objects: &[ClipObject], meant: usize, dice: &mut Dice) -> Option<String> {
+/// All words that sentences can have.
+pub fn words() -> BTreeSet<&'static str> {
+    let sides = [Side::Left, Side::Right, Side::Top, Side::Bottom].map(Side::words);
+    let phrases = Motion::ALL.map(Motion::words).into_iter().chain(sides);
+    let names = COLOURS.map(Colour::name).into_iter().chain(Shape::ALL.map(Shape::name));
+    ["the", "large", "small", "shape"].into_iter().chain(names).chain(phrases.flat_map(|p| p.split(' '))).collect()
+}
+
+/// A sentence that means object `meant` and no other; `None` where no description does. With `pair` it names both colour and shape.
+pub(super) fn sentence(objects: &[ClipObject], meant: usize, pair: bool, dice: &mut Dice) -> Option<String> {
     let object = &objects[meant];
+    // in a single frame nothing moves
+    let combinations = if object.centres.len() > 1 { 16 } else { 8 };
     let mut found = Vec::new();
-    for parts in 1..16u32 {
-        let says = |bit: u32| parts & (1 << bit) != 0;
+    for parts in 1..combinations {
+        let says = |bit: u32| parts & (1u32 << bit) != 0;
         let plain = Description {
             colour: says(0).then_some(object.colour),
             shape: says(1).then_some(object.shape),
@@ -239,7 +250,7 @@ pub(super) fn sentence(objects: &[ClipObject], meant: usize, dice: &mut Dice) ->
             side: None,
         };
         for side in [None, Some(Side::Left), Some(Side::Right), Some(Side::Top), Some(Side::Bottom)] {
-            let words = parts.count_ones() + u32::from(side.is_some());
+            let words = u32::count_ones(parts) + u32::from(side.is_some());
             if words <= 3 {
                 found.push(Description { side, ..plain });
             }
@@ -248,6 +259,6 @@ pub(super) fn sentence(objects: &[ClipObject], meant: usize, dice: &mut Dice) ->
     found.retain(|description| description.means(objects, meant));
     // mostly those that name colour and shape, as people do
     let named: Vec<Description> = found.iter().filter(|d| d.colour.is_some() && d.shape.is_some()).copied().collect();
-    let among = if named.is_empty() || dice.chance(0.3) { &found } else { &named };
+    let among = if !pair && (named.is_empty() || dice.chance(0.3)) { &found } else { &named };
     dice.pick(among).map(Description::text)
 }

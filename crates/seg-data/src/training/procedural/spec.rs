@@ -129,11 +129,13 @@ pub struct ClipSpec {
     pub shapes: Span,
     /// The part of clips in which what is meant leaves the picture.
     pub leaving: f64,
+    /// The part of clips in which another shape has both the colour and the kind of what is meant.
+    pub twins: f64,
 }
 
 impl Default for ClipSpec {
     fn default() -> Self {
-        Self { frames: Span::new(8., 8.), shapes: Span::new(2., 5.), leaving: 0.15 }
+        Self { frames: Span::new(8., 8.), shapes: Span::new(2., 5.), leaving: 0.15, twins: 1. }
     }
 }
 
@@ -172,7 +174,7 @@ impl Default for Spec {
 
 impl Spec {
     /// The names that [`named`](Self::named) knows.
-    pub const NAMES: [&'static str; 3] = ["thin", "objects", "plain"];
+    pub const NAMES: [&'static str; 5] = ["thin", "objects", "plain", "scenes", "clips"];
 
     /// One of the specifications that come with the crate.
     pub fn named(name: &str) -> Option<Self> {
@@ -180,6 +182,8 @@ impl Spec {
             "thin" => Some(Self::thin()),
             "objects" => Some(Self::objects()),
             "plain" => Some(Self::plain()),
+            "scenes" => Some(Self::scenes()),
+            "clips" => Some(Self::clips()),
             _ => None,
         }
     }
@@ -197,6 +201,12 @@ impl Spec {
         Self { task: Task::Prompted, extent: Span::new(0.25, 0.65), ..Self::default() }
     }
 
+    /// Two or three plain shapes of which one is meant: what a small promptable model learns in minutes.
+    pub fn scenes() -> Self {
+        let (objects, extent) = (Span::new(2., 3.), Span::new(0.25, 0.6));
+        Self { task: Task::Prompted, objects, extent, ..Self::plain() }
+    }
+
     /// One plain shape on a calm background, sharp and without noise: what a small model learns in minutes.
     pub fn plain() -> Self {
         use Kind::{Blob, Disc, Polygon, Ring, Star};
@@ -208,6 +218,19 @@ impl Spec {
             alike: 0.,
             noise: Span::new(0., 3.),
             compressed: 0.,
+            ..Self::default()
+        }
+    }
+
+    /// Two to four shapes that move over a calm background, in short clips: what a small model learns to follow a sentence on.
+    pub fn clips() -> Self {
+        Self {
+            size: Span::new(128., 128.),
+            backgrounds: [Ground::Noise, Ground::Gradient].map(|ground| (ground, 1.)).into_iter().collect(),
+            shadow: 0.,
+            noise: Span::new(0., 3.),
+            compressed: 0.,
+            clip: ClipSpec { frames: Span::new(4., 4.), shapes: Span::new(2., 4.), leaving: 0., twins: 0.5 },
             ..Self::default()
         }
     }

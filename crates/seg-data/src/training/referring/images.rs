@@ -177,6 +177,6 @@ impl ClipExamples for ReferringImages {
             let len = std::fs::metadata(&path).map_err(|e| DataError::io(&path, "open it", e))?.len();
             all.update(format!("{sentence}\n{file} {len}\n{segmentation:?}\n"));
         }
-        Ok(crate::training::folders::hexadecimal(&all.finalize()))
+        Ok(hex::encode(all.finalize()))
     }
 }

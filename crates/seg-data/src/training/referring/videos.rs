@@ -242,6 +242,6 @@ impl ClipExamples for ReferringVideos {
         if let Masks::Annotations(masks) = &self.masks {
             all.update(format!("{masks:?}"));
         }
-        Ok(crate::training::folders::hexadecimal(&all.finalize()))
+        Ok(hex::encode(all.finalize()))
     }
 }

@@ -55,23 +55,8 @@ pub(super) fn apply(steps: &[Step], example: Example, place: Place, frame: u64) 
 }
 
 /// What a step's random numbers are called: never to be changed, as runs that are resumed depend on it.
-fn kind(step: &Step) -> &'static str {
-    match step {
-        Step::FlipHorizontal { .. } => "flip horizontal",
-        Step::FlipVertical { .. } => "flip vertical",
-        Step::QuarterTurns => "quarter turns",
-        Step::TrimBorder { .. } => "trim border",
-        Step::Crop { .. } => "crop",
-        Step::Zoom { .. } => "zoom",
-        Step::Rotate { .. } => "rotate",
-        Step::Affine { .. } => "affine",
-        Step::Enhance { .. } => "enhance",
-        Step::Grey { .. } => "grey",
-        Step::Distort { .. } => "distort",
-        Step::Resize { .. } => "resize",
-        Step::LongestSide { .. } => "longest side",
-        Step::LargeScaleJitter { .. } => "large scale jitter",
-    }
+fn kind(step: &Step) -> String {
+    step.name().replace('-', " ")
 }
 
 impl Work {

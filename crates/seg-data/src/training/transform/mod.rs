@@ -3,6 +3,7 @@
 //! All three go through the same; everything random comes from a [`Place`]. Normalisation is the model's.
 
 mod apply;
+mod clip;
 mod distort;
 mod enhance;
 mod follow;
@@ -14,6 +15,7 @@ mod torch;
 
 use serde::{Deserialize, Serialize};
 
+pub use clip::PreparedClip;
 pub use presets::{PRESETS, preset};
 pub use step::{Sampling, Step};
 
@@ -74,6 +76,14 @@ impl Transforms {
             }
         }
         self
+    }
+
+    /// How many different things can become of one picture: what would have to be kept to know them all.
+    ///
+    /// # Errors
+    /// The first step that has no end of them.
+    pub fn outcomes(&self) -> std::result::Result<u64, &Step> {
+        self.steps.iter().try_fold(1u64, |all, step| Ok(all.saturating_mul(step.outcomes().ok_or(step)?)))
     }
 
     /// Refuses steps that cannot be done, before any example is read.

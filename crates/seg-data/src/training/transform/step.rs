@@ -155,6 +155,47 @@ impl Step {
         }
     }
 
+    /// Different results of the step on one picture; `None`: as good as endless.
+    pub(super) fn outcomes(&self) -> Option<u64> {
+        let sometimes = |chance: f64| if chance > 0. && chance < 1. { 2 } else { 1 };
+        match self {
+            Self::FlipHorizontal { chance } | Self::FlipVertical { chance } | Self::Grey { chance } => {
+                Some(sometimes(*chance))
+            }
+            Self::QuarterTurns => Some(4),
+            Self::Resize { .. } | Self::LongestSide { .. } => Some(1),
+            Self::Rotate { chance, .. } if *chance <= 0. => Some(1),
+            Self::TrimBorder { .. }
+            | Self::Crop { .. }
+            | Self::Zoom { .. }
+            | Self::Rotate { .. }
+            | Self::Affine { .. }
+            | Self::Enhance { .. }
+            | Self::Distort { .. }
+            | Self::LargeScaleJitter { .. } => None,
+        }
+    }
+
+    /// Its name in a recipe.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FlipHorizontal { .. } => "flip-horizontal",
+            Self::FlipVertical { .. } => "flip-vertical",
+            Self::QuarterTurns => "quarter-turns",
+            Self::TrimBorder { .. } => "trim-border",
+            Self::Crop { .. } => "crop",
+            Self::Zoom { .. } => "zoom",
+            Self::Rotate { .. } => "rotate",
+            Self::Affine { .. } => "affine",
+            Self::Enhance { .. } => "enhance",
+            Self::Grey { .. } => "grey",
+            Self::Distort { .. } => "distort",
+            Self::Resize { .. } => "resize",
+            Self::LongestSide { .. } => "longest-side",
+            Self::LargeScaleJitter { .. } => "large-scale-jitter",
+        }
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let wrong = |expected: &str| {
             Err(DataError::Plan { what: "a transform", found: format!("{self:?}"), expected: expected.to_owned() })

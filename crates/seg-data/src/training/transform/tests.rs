@@ -275,6 +275,11 @@ fn presets_are_data_and_wrong_steps_are_refused() {
     let flip = read(r#"[{"do": "flip-horizontal", "chance": 0.5}]"#).unwrap();
     assert_eq!(flip.steps, [Step::FlipHorizontal { chance: 0.5 }]);
     assert!(read(r#"[{"do": "flip-horizontal", "chanse": 0.5}]"#).is_err(), "unknown keys are refused");
+    for (name, outcomes) in
+        [("is-net", Ok(2)), ("dis-sam", Ok(4)), ("sam-eval", Ok(1)), ("pi-sam", Err("large-scale-jitter"))]
+    {
+        assert_eq!(preset(name).unwrap().outcomes().map_err(Step::name), outcomes, "{name}");
+    }
     for (text, part) in [
         (r#"[{"do": "flip-vertical", "chance": 1.5}]"#, "0 to 1"),
         (r#"[{"do": "crop", "width": 0, "height": 3}]"#, "16384"),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::training::referring::ClipExamples as _;
 
 fn clips() -> Procedural {
     made(Spec { size: Span::new(72., 72.), clip: ClipSpec { leaving: 0.3, ..ClipSpec::default() }, ..Spec::default() })
@@ -82,4 +83,48 @@ fn some_pairs_of_colour_and_shape_are_held_out() {
     let held = |shape: Shape| Colour::ALL.into_iter().filter(|colour| held_out(*colour, shape)).count();
     assert!(Shape::ALL.into_iter().all(|shape| (1..=2).contains(&held(shape))));
     assert_eq!(Shape::ALL.into_iter().map(held).sum::<usize>(), 8);
+}
+
+#[test]
+fn held_out_sentences_are_never_trained() {
+    let training = ProceduralClips::new(clips(), Split::Training, Some(1)).unwrap();
+    let held = ProceduralClips::new(clips(), Split::HeldOut, Some(1)).unwrap();
+    let sentences = |clips: &ProceduralClips| -> Vec<String> {
+        (0..150).map(|index| clips.clip(place(index)).unwrap().sentence).collect()
+    };
+    let (trained, kept) = (sentences(&training), sentences(&held));
+    let pair = |sentence: &String| {
+        let says = |name: &str| sentence.split(' ').any(|word| word == name);
+        Some((Colour::ALL.into_iter().find(|c| says(c.name()))?, Shape::ALL.into_iter().find(|s| says(s.name()))?))
+    };
+    assert!(kept.iter().all(|sentence| pair(sentence).is_some_and(|(c, s)| held_out(c, s))), "{kept:?}");
+    assert!(trained.iter().filter_map(pair).all(|(c, s)| !held_out(c, s)), "{trained:?}");
+    assert!(kept.iter().all(|sentence| !trained.contains(sentence)));
+    let known = words();
+    let all = trained.iter().chain(&kept);
+    assert!(all.clone().flat_map(|sentence| sentence.split(' ')).all(|word| known.contains(word)), "{known:?}");
+    // a single frame shows no motion
+    assert!(all.clone().all(|sentence| !sentence.contains("moving") && !sentence.contains("still")));
+    let clip = held.clip(place(0)).unwrap();
+    assert_eq!((clip.frames.len(), clip.masks[0].iter().all(|v| [0, 255].contains(v))), (1, true));
+    assert_ne!(held.digest().unwrap(), training.digest().unwrap());
+    assert!(ProceduralClips::new(clips(), Split::Training, Some(1000)).is_err());
+}
+
+#[test]
+fn mirrored_clips_turn_their_sentences() {
+    use crate::training::transform::{Step, Transforms};
+    let clips = ProceduralClips::new(clips(), Split::Training, Some(2)).unwrap();
+    let clip = (0..).map(|i| clips.clip(place(i)).unwrap()).find(|c| c.sentence.contains("on the left")).unwrap();
+    let always = Transforms { steps: vec![Step::FlipHorizontal { chance: 1. }] };
+    let turned = always.apply_to_clip(clip.clone(), place(0)).unwrap();
+    assert!(turned.sentence.contains("on the right"), "{}", turned.sentence);
+    assert_eq!((&turned.before, turned.frames.len()), (&clip.frames, 2));
+    let (width, mask) = (clip.masks[0].width(), &turned.frames[0].mask);
+    assert!(
+        clip.masks[0]
+            .enumerate_pixels()
+            .all(|(x, y, level)| { mask.levels[(y * width + width - 1 - x) as usize] == f32::from(level[0]) })
+    );
+    assert_eq!(Transforms::default().apply_to_clip(clip.clone(), place(0)).unwrap().sentence, clip.sentence);
 }

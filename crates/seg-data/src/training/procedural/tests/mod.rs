@@ -187,6 +187,9 @@ fn photos_and_cutouts_of_folders() {
 #[test]
 fn what_cannot_be_opened_is_told() {
     let error = Procedural::open(Some("thick"), None).unwrap_err().to_string();
-    assert_eq!(error, "procedural: `thick` is no file; expected a TOML file, or one of thin, objects, plain");
+    assert_eq!(
+        error,
+        "procedural: `thick` is no file; expected a TOML file, or one of thin, objects, plain, scenes, clips"
+    );
     assert_eq!(Procedural::open(Some("plain"), Some(3)).unwrap().len(), Some(3));
 }
