@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod pipeline;
 pub mod verify;
 
 pub use beit3_encoder;

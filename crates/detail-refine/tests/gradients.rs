@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use detail_refine::{IsNet, IsNetConfig, IsNetGtConfig, IsNetGtEncoder, IsNetOutput, Rsu, RsuConfig, RsuKind};
 use seg_golden::{GeneratedWeights, Pattern, TrainableWeights, inputs};
 use seg_layers::Statistics;
+use std::sync::atomic::AtomicUsize;
 
 /// Toy widths, all different, so that no two can be taken for each other; wide enough that no layer dies in its ReLUs.
 fn narrow(stages: &mut [RsuConfig]) {
@@ -182,14 +183,18 @@ fn folded_norms_can_be_trained() -> Result<()> {
     let answer = of(Statistics::Running)?;
     // a pass that is made again moves nothing
     assert!(apart(&of(Statistics::BatchAgain)?, &answer)? > 0.1);
-    let unfolded = of(Statistics::Unfold(None))?;
+    let [made_anew, again] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let unfolded = of(Statistics::Unfold { across: None, count: &made_anew })?;
     assert!(!unfolded.track_op());
+    let norms = vars()?.keys().filter(|name| name.ends_with(".running_mean")).count();
+    assert_eq!(made_anew.into_inner(), norms);
     let after = [unfolded, of(Statistics::Running)?, of(Statistics::BatchAgain)?];
     let distances = after.iter().map(|y| apart(y, &answer)).collect::<Result<Vec<_>>>()?;
     assert!(distances.iter().all(|distance| *distance < 1e-9), "{distances:?}");
     // only identities are touched
     let before: Vec<_> = vars()?.values().map(|var| var.copy()).collect::<Result<_>>()?;
-    of(Statistics::Unfold(None))?;
+    of(Statistics::Unfold { across: None, count: &again })?;
+    assert_eq!(again.into_inner(), 0);
     for (var, before) in vars()?.values().zip(&before) {
         assert_eq!(apart(var, before)?, 0.);
     }

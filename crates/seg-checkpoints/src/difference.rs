@@ -142,18 +142,17 @@ pub fn apply_difference(difference: &Checkpoint, base: &Checkpoint, path: impl A
             from_base.insert(here, there);
         }
     }
-    let mut found = Sha256::new();
-    for (here, there) in &from_base {
-        Same::of(here, &base.tensor(there, &Device::Cpu)?)?.add_to(&mut found);
-    }
-    if hex::encode(found.finalize()) != *digest || from_base.len().to_string() != *count {
+    let of_others = || {
         let base_name = base_of(difference).unwrap_or_default();
         let problem = format!(
             "it is what was learnt from {base_name}, of which {count} tensors stayed as they were, and {} has others: expected \
              the very weights that `hrseg weights fetch {base_name}` brings",
             base.path().display()
         );
-        return Err(broken(&problem));
+        broken(&problem)
+    };
+    if from_base.len().to_string() != *count {
+        return Err(of_others());
     }
     let ours = [BASE, DIGEST, NAMES, COUNT];
     let mut metadata: BTreeMap<String, String> =
@@ -161,7 +160,20 @@ pub fn apply_difference(difference: &Checkpoint, base: &Checkpoint, path: impl A
     metadata.insert("learnt_from".into(), base_of(difference).unwrap_or_default().into());
     let of_base = from_base.iter().map(|(here, there)| (here.as_str(), (base, *there)));
     let of_difference = difference.keys().map(|name| (name, (difference, name)));
-    write_from(path.as_ref(), &of_base.chain(of_difference).collect(), &metadata)
+    let tensors = of_base.chain(of_difference).collect();
+    // looked at on the way, so that the base is read once: with the last of its tensors it is known whether they are the right ones
+    let (mut found, mut left) = (Sha256::new(), from_base.len());
+    write_from(path.as_ref(), &tensors, &metadata, |name, tensor| {
+        if !from_base.contains_key(name) {
+            return Ok(());
+        }
+        Same::of(name, tensor)?.add_to(&mut found);
+        left -= 1;
+        match left == 0 && hex::encode(found.finalize_reset()) != *digest {
+            true => Err(of_others()),
+            false => Ok(()),
+        }
+    })
 }
 
 /// A tensor by what counts for being the same: its name in the model, its shape, its values as 32-bit floats where it has floats.

@@ -97,16 +97,7 @@ impl LoadReport {
             (None, None) if !self.is_ok() => "does not fit this model".to_owned(),
             _ => format!("{} tensors loaded", self.loaded),
         };
-        let mut parts = Vec::new();
-        push_part(&mut parts, "missing", &self.unread_first(&self.missing), |n| self.named(n));
-        push_part(&mut parts, "of another shape", &self.mis_shaped, |m| {
-            format!("{}: {:?} instead of {:?}", shorten(&m.name), m.got, m.expected)
-        });
-        push_part(&mut parts, "of another type", &self.mis_typed, |m| {
-            format!("{}: {} instead of {:?}", shorten(&m.name), m.got, m.expected)
-        });
-        let extra = self.unread_first(&self.extra);
-        push_part(&mut parts, if self.extra_allowed { "unused" } else { "unexpected" }, &extra, |n| self.named(n));
+        let mut parts = self.misfits(if self.extra_allowed { "unused" } else { "unexpected" });
         if self.is_ok() {
             push_part(&mut parts, "optional and missing", &self.zero_filled, |n| shorten(n));
         }
@@ -121,6 +112,20 @@ impl LoadReport {
 }
 
 impl LoadReport {
+    /// What is missing, misfit or in excess, which is called `extra`: a phrase for each kind that there is.
+    fn misfits(&self, extra: &str) -> Vec<String> {
+        let mut parts = Vec::new();
+        push_part(&mut parts, "missing", &self.unread_first(&self.missing), |n| self.named(n));
+        push_part(&mut parts, "of another shape", &self.mis_shaped, |m| {
+            format!("{}: {:?} instead of {:?}", shorten(&m.name), m.got, m.expected)
+        });
+        push_part(&mut parts, "of another type", &self.mis_typed, |m| {
+            format!("{}: {} instead of {:?}", shorten(&m.name), m.got, m.expected)
+        });
+        push_part(&mut parts, extra, &self.unread_first(&self.extra), |n| self.named(n));
+        parts
+    }
+
     /// The names with those first that are there and not read: they are the ones to say something about.
     fn unread_first<'n>(&self, names: &'n [String]) -> Vec<&'n String> {
         let (unread, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| self.skipped.contains_key(*name));
@@ -158,15 +163,7 @@ impl fmt::Display for LoadReport {
             writeln!(f, "  state dict found under '{key}'")?;
         }
         writeln!(f, "  {} tensors loaded", self.loaded)?;
-        let mut parts = Vec::new();
-        push_part(&mut parts, "missing", &self.unread_first(&self.missing), |n| self.named(n));
-        push_part(&mut parts, "of another shape", &self.mis_shaped, |m| {
-            format!("{}: {:?} instead of {:?}", shorten(&m.name), m.got, m.expected)
-        });
-        push_part(&mut parts, "of another type", &self.mis_typed, |m| {
-            format!("{}: {} instead of {:?}", shorten(&m.name), m.got, m.expected)
-        });
-        push_part(&mut parts, "unexpected", &self.unread_first(&self.extra), |n| self.named(n));
+        let mut parts = self.misfits("unexpected");
         push_part(&mut parts, "optional, missing, set to zero", &self.zero_filled, |n| shorten(n));
         push_part(&mut parts, "absent, the model does without", &self.absent, |n| shorten(n));
         push_part(&mut parts, "known to be unused", &self.ignored, |n| shorten(n));

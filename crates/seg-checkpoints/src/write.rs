@@ -53,14 +53,16 @@ pub fn convert(checkpoint: &Checkpoint, path: impl AsRef<Path>) -> Result<()> {
         metadata.insert("stripped_prefix".into(), prefix.into());
     }
     let tensors = checkpoint.keys().map(|name| (name, (checkpoint, name))).collect();
-    write_from(path.as_ref(), &tensors, &metadata)
+    write_from(path.as_ref(), &tensors, &metadata, |_, _| Ok(()))
 }
 
-/// Writes tensors of open files: by the name to write, the file and the name there. One tensor is in memory at a time.
+/// Writes tensors of open files: by the name to write, the file and the name there. One tensor is in memory at a time; each is read once, in the order of the names, and
+/// shown to `look` before it is written. Where that fails nothing is written.
 pub(crate) fn write_from(
     path: &Path,
     tensors: &BTreeMap<&str, (&Checkpoint, &str)>,
     metadata: &BTreeMap<String, String>,
+    mut look: impl FnMut(&str, &Tensor) -> Result<()>,
 ) -> Result<()> {
     let mut plan = Vec::with_capacity(tensors.len());
     for (name, (file, there)) in tensors {
@@ -72,6 +74,7 @@ pub(crate) fn write_from(
     write(path, &plan, metadata, |name, out| {
         let (file, there) = tensors[name];
         let tensor = file.tensor(there, &Device::Cpu)?;
+        look(name, &tensor)?;
         let bytes = bytes_of(&tensor).map_err(|source| Error::Tensor { name: name.to_owned(), source })?;
         Ok(out.write_all(&bytes))
     })

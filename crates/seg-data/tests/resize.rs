@@ -64,7 +64,7 @@ fn every_filter_equals_pillow_bit_for_bit() {
         } else {
             resize_pil(&RgbImage::from_raw(w, h, raw).unwrap(), to, filter).unwrap().into_raw()
         };
-        let first: String = out.iter().take(6).map(|b| format!("{b:02x}")).collect();
+        let first = hex::encode(&out[..out.len().min(6)]);
         assert_eq!((first.as_str(), fnv(&out)), (row[7].as_str(), row[6].clone()), "{row:?}");
     }
 }

@@ -4,6 +4,7 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 use seg_ops::{AllReduce, BatchNormed, ConvBatchNorm, Epilogue, Pass};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Conv2d, trace};
 
@@ -22,7 +23,12 @@ pub enum Statistics<'a> {
     AcrossAgain(&'a Arc<dyn AllReduce>),
     /// The running ones. Norms that learn and are the identity, because a file has folded them into their convolutions, become norms of the batches of all processes
     /// together that change nothing: the same answers, from which train mode can go on.
-    Unfold(Option<&'a Arc<dyn AllReduce>>),
+    Unfold {
+        /// The processes.
+        across: Option<&'a Arc<dyn AllReduce>>,
+        /// Counts the norms that are made anew.
+        count: &'a AtomicUsize,
+    },
 }
 
 /// [`Statistics`] to keep for a pass that is made again.
@@ -51,7 +57,7 @@ impl KeptStatistics {
 impl Statistics<'_> {
     /// Whether they are those of batches.
     pub fn of_batch(self) -> bool {
-        !matches!(self, Self::Running | Self::Unfold(_))
+        !matches!(self, Self::Running | Self::Unfold { .. })
     }
 }
 
@@ -60,7 +66,7 @@ impl<'a> Statistics<'a> {
     fn group(self) -> Option<&'a Arc<dyn AllReduce>> {
         match self {
             Self::Across(group) | Self::AcrossAgain(group) => Some(group),
-            Self::Unfold(group) => group,
+            Self::Unfold { across, .. } => across,
             Self::Running | Self::Batch | Self::BatchAgain => None,
         }
     }
@@ -153,27 +159,32 @@ impl BatchNorm {
         })
     }
 
-    /// Whether mean and scale are those of no norm at all.
-    fn is_identity(&self) -> Result<bool> {
+    /// The scale of a norm that learns and that a file has folded into its convolution: mean and scale are those of no norm at all. None of any other.
+    fn folded_scale(&self) -> Result<Option<Tensor>> {
+        if !(self.weight.is_variable() && self.bias.is_variable()) {
+            return Ok(None);
+        }
         let (scale, mean) = self.scale_and_mean()?;
+        let scale = scale.detach();
         let most = |t: Tensor| t.to_dtype(DType::F64)?.abs()?.max_all()?.to_scalar::<f64>();
         // a fresh norm's scale is 5e-6 below 1
-        Ok(most(mean)? == 0. && most((scale - 1.)?)? < 1e-6)
+        Ok((most(mean)? == 0. && most((&scale - 1.)?)? < 1e-6).then_some(scale))
     }
 
     /// The convolution of `x` with this norm behind it by the running statistics, and what follows; a norm that learns and is the identity becomes one of the statistics of
-    /// what it is given, with which it gives the same. No gradient comes of it.
+    /// what it is given, with which it gives the same, and counts. No gradient comes of it.
     pub(crate) fn unfold_behind(
         &self,
         conv: &Conv2d,
         x: &Tensor,
         epilogue: Epilogue<'_>,
-        train: Statistics<'_>,
+        across: Option<&Arc<dyn AllReduce>>,
+        count: &AtomicUsize,
     ) -> Result<Tensor> {
         let [weight, gamma, beta] = [&conv.weight, &self.weight, &self.bias].map(Tensor::detach);
         let plain = Conv2d { weight, bias: conv.bias.as_ref().map(Tensor::detach), params: conv.params };
         let x = x.detach();
-        if self.weight.is_variable() && self.bias.is_variable() && self.is_identity()? {
+        if let Some(scale) = self.folded_scale()? {
             let parts = ConvBatchNorm {
                 weight: &plain.weight,
                 bias: plain.bias.as_ref(),
@@ -182,15 +193,15 @@ impl BatchNorm {
                 eps: Self::EPS,
                 params: &conv.params,
                 epilogue: Epilogue::NONE,
-                across: train.group(),
+                across,
             };
             let BatchNormed { mean, variance, .. } = seg_ops::conv_batch_norm(&x, None, &parts)?;
-            let scale = (wide(&gamma)? * (wide(&self.running_var())? + Self::EPS)?.sqrt()?.recip()?)?;
             let set = |weight: &Tensor, value: Tensor| Var::from_tensor(weight)?.set(&value.to_dtype(weight.dtype())?);
             set(&self.bias, (wide(&beta)? + (&scale * wide(&mean)?)?)?)?;
             set(&self.weight, (scale * (wide(&variance)? + Self::EPS)?.sqrt()?)?)?;
             self.running_mean.set(&mean)?;
             self.running_var.set(&variance)?;
+            count.fetch_add(1, Ordering::Relaxed);
         }
         let folded = self.fold_into(&plain)?;
         let folded = Conv2d { weight: folded.weight.detach(), bias: folded.bias.map(|b| b.detach()), ..folded };

@@ -93,11 +93,11 @@ impl Conv2dBn {
         train: impl Into<Statistics<'a>>,
     ) -> Result<Tensor> {
         let train = train.into();
-        let (conv, norm) = match &self.0 {
-            Parts::Apart(conv, norm) if matches!(train, Statistics::Unfold(_)) => {
-                return norm.unfold_behind(conv, x, epilogue, train);
+        let (conv, norm) = match (&self.0, train) {
+            (Parts::Apart(conv, norm), Statistics::Unfold { across, count }) => {
+                return norm.unfold_behind(conv, x, epilogue, across, count);
             }
-            Parts::Apart(conv, norm) if train.of_batch() && norm.follows_batches() => (conv, norm),
+            (Parts::Apart(conv, norm), _) if train.of_batch() && norm.follows_batches() => (conv, norm),
             _ => return self.forward_with(x, epilogue),
         };
         norm.follow(conv, x, None, epilogue, train)

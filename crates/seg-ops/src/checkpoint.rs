@@ -1,6 +1,6 @@
 //! Memory for time: what a function computes on its way is not kept for the backward pass, but computed again there.
 
-use crate::cpu::{Data, Value, attach_many, attach1};
+use crate::cpu::{Data, Value, attach_list, attach1};
 use crate::error::Result;
 use crate::float::Float;
 use candle_core::{DType, Tensor, Var};
@@ -58,7 +58,7 @@ pub fn checkpoint(
     drop(value);
     // everything that wants a gradient
     let of: Vec<Tensor> = tracked.iter().map(|&i| inputs[i].clone()).chain(variables.iter().cloned()).collect();
-    attach_many("checkpoint", stored, &of.iter().collect::<Vec<_>>(), move |_, grad| {
+    attach_list("checkpoint", stored, &of.iter().map(Some).collect::<Vec<_>>(), move |_, grad| {
         let mut inputs = detached.clone();
         let mut leaves = Vec::with_capacity(tracked.len());
         for &i in &tracked {

@@ -1,6 +1,8 @@
 //! Convolution.
 
-use crate::error::{Result, check_float, check_like, check_vector, parameter_error, shape_error};
+use crate::error::{
+    Result, check_float, check_like, check_positive, check_reach, check_taps, check_vector, shape_error,
+};
 use crate::narrow::{is_half, wide, wide_option};
 use crate::{Epilogue, Layout, composed, cpu};
 use candle_core::Tensor;
@@ -42,11 +44,7 @@ impl Conv2dParams {
         bias: Option<&Tensor>,
     ) -> Result<[usize; 4]> {
         check_like(op, "weight", weight, x)?;
-        for (name, value) in [("stride", self.stride), ("dilation", self.dilation), ("groups", self.groups)] {
-            if value == 0 {
-                return parameter_error(op, name, value, "1 or more");
-            }
-        }
+        check_positive(op, &[("stride", self.stride), ("dilation", self.dilation), ("groups", self.groups)])?;
         let [outputs, inputs, kh, kw] = *weight.dims() else {
             return shape_error(op, "weight", weight, "[O, I / groups, kh, kw]");
         };
@@ -59,16 +57,8 @@ impl Conv2dParams {
             let expected = format!("a number of outputs that {} groups divide", self.groups);
             return shape_error(op, "weight", weight, expected);
         }
-        if kh == 0 || kw == 0 {
-            return shape_error(op, "weight", weight, "a kernel of at least 1 × 1");
-        }
-        for (len, k) in [(h, kh), (w, kw)] {
-            let reach = self.dilation * (k - 1) + 1;
-            if len == 0 || len + 2 * self.padding < reach {
-                let least = reach.saturating_sub(2 * self.padding).max(1);
-                return shape_error(op, "x", x, format!("at least {least} pixels along an axis of {k} taps"));
-            }
-        }
+        check_taps(op, weight, (kh, kw))?;
+        check_reach(op, x, (h, w), (kh, kw), self.padding, self.dilation)?;
         if let Some(bias) = bias {
             check_vector(op, "bias", bias, outputs, x)?;
         }

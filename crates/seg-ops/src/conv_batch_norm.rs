@@ -82,14 +82,7 @@ fn composed(x: &Tensor, skip: Option<&Tensor>, c: &ConvBatchNorm<'_>) -> Result<
         None => x.clone(),
     };
     let y = crate::conv2d(&map, c.weight, c.bias, p, Epilogue::NONE)?;
-    let norm = |y: &Tensor| crate::batch_norm_across(y, c.gamma, c.beta, c.eps, c.across);
-    let mut normed = match p.layout {
-        Layout::Nhwc => norm(&y)?,
-        Layout::Nchw => {
-            let normed = norm(&y.permute((0, 2, 3, 1))?)?;
-            BatchNormed { output: normed.output.permute((0, 3, 1, 2))?.contiguous()?, ..normed }
-        }
-    };
-    normed.output = cpu::activate_tail(normed.output, e, p.layout.channel_axis())?;
+    let mut normed = crate::batch_norm_across(&p.layout.to_nhwc(&y)?, c.gamma, c.beta, c.eps, c.across)?;
+    normed.output = cpu::activate_tail(p.layout.of_nhwc(normed.output)?, e, p.layout.channel_axis())?;
     Ok(normed)
 }

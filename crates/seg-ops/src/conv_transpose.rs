@@ -1,6 +1,8 @@
 //! Transposed convolution.
 
-use crate::error::{Result, check_float, check_like, check_vector, parameter_error, shape_error};
+use crate::error::{
+    Result, check_float, check_like, check_positive, check_taps, check_vector, parameter_error, shape_error,
+};
 use crate::narrow::{is_half, wide, wide_option};
 use crate::{Epilogue, Layout, composed, cpu};
 use candle_core::Tensor;
@@ -56,11 +58,7 @@ pub fn conv_transpose2d(
     check_float(OP, "x", x)?;
     check_like(OP, "weight", weight, x)?;
     let (b, c, h, w) = p.layout.dims(OP, "x", x)?;
-    for (name, value) in [("stride", p.stride), ("dilation", p.dilation)] {
-        if value == 0 {
-            return parameter_error(OP, name, value, "1 or more");
-        }
-    }
+    check_positive(OP, &[("stride", p.stride), ("dilation", p.dilation)])?;
     if p.output_padding >= p.stride.max(p.dilation) {
         let expected = format!("less than the stride {} or the dilation {}", p.stride, p.dilation);
         return parameter_error(OP, "output_padding", p.output_padding, expected);
@@ -71,9 +69,7 @@ pub fn conv_transpose2d(
     if inputs != c {
         return shape_error(OP, "x", x, format!("{inputs} channels, as the weight is {:?}", weight.dims()));
     }
-    if kh == 0 || kw == 0 {
-        return shape_error(OP, "weight", weight, "a kernel of at least 1 × 1");
-    }
+    check_taps(OP, weight, (kh, kw))?;
     for (len, k) in [(h, kh), (w, kw)] {
         if len == 0 || (len - 1) * p.stride + p.dilation * (k - 1) + p.output_padding < 2 * p.padding {
             return shape_error(OP, "x", x, format!("an image of which a padding of {} leaves something", p.padding));

@@ -1,6 +1,8 @@
 //! Deformable convolution.
 
-use crate::error::{Result, check_dims, check_float, check_like, check_vector, parameter_error, shape_error};
+use crate::error::{
+    Result, check_dims, check_float, check_like, check_positive, check_reach, check_taps, check_vector, shape_error,
+};
 use crate::narrow::{is_half, wide, wide_option};
 use crate::{Layout, composed, cpu};
 use candle_core::Tensor;
@@ -55,27 +57,15 @@ pub fn deform_conv2d(
     check_float(OP, "x", x)?;
     check_like(OP, "weight", weight, x)?;
     let (b, c, h, w) = p.layout.dims(OP, "x", x)?;
-    for (name, value) in [("stride", p.stride), ("dilation", p.dilation)] {
-        if value == 0 {
-            return parameter_error(OP, name, value, "1 or more");
-        }
-    }
+    check_positive(OP, &[("stride", p.stride), ("dilation", p.dilation)])?;
     let [outputs, inputs, kh, kw] = *weight.dims() else {
         return shape_error(OP, "weight", weight, "[O, I, kh, kw]");
     };
     if inputs != c {
         return shape_error(OP, "x", x, format!("{inputs} channels, as the weight is {:?}", weight.dims()));
     }
-    if kh == 0 || kw == 0 {
-        return shape_error(OP, "weight", weight, "a kernel of at least 1 × 1");
-    }
-    for (len, k) in [(h, kh), (w, kw)] {
-        let reach = p.dilation * (k - 1) + 1;
-        if len == 0 || len + 2 * p.padding < reach {
-            let least = reach.saturating_sub(2 * p.padding).max(1);
-            return shape_error(OP, "x", x, format!("at least {least} pixels along an axis of {k} taps"));
-        }
-    }
+    check_taps(OP, weight, (kh, kw))?;
+    check_reach(OP, x, (h, w), (kh, kw), p.padding, p.dilation)?;
     let (oh, ow) = (p.output(h, kh), p.output(w, kw));
     check_dims(OP, "offset", offset, &p.layout.shape(b, 2 * kh * kw, oh, ow), x)?;
     if let Some(mask) = mask {
@@ -85,11 +75,10 @@ pub fn deform_conv2d(
         check_vector(OP, "bias", bias, outputs, x)?;
     }
     if p.layout == Layout::Nchw {
-        let last = |t: &Tensor| t.permute((0, 2, 3, 1))?.contiguous();
+        let last = |t: &Tensor| p.layout.to_nhwc(t)?.contiguous();
         let mask = mask.map(last).transpose()?;
-        let p = DeformConv2dParams { layout: Layout::Nhwc, ..*p };
-        let y = deform_conv2d(&last(x)?, &last(offset)?, mask.as_ref(), weight, bias, &p)?;
-        return y.permute((0, 3, 1, 2))?.contiguous();
+        let of_last = DeformConv2dParams { layout: Layout::Nhwc, ..*p };
+        return p.layout.of_nhwc(deform_conv2d(&last(x)?, &last(offset)?, mask.as_ref(), weight, bias, &of_last)?);
     }
     if is_half(x) {
         let (x32, offset, mask) = (wide(x)?, wide(offset)?, wide_option(mask)?);

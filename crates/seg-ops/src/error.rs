@@ -115,6 +115,41 @@ pub(crate) fn check_vector(op: &'static str, name: &'static str, t: &Tensor, n: 
     Ok(())
 }
 
+/// Counts and steps of which there is no 0.
+pub(crate) fn check_positive(op: &'static str, values: &[(&'static str, usize)]) -> Result<()> {
+    match values.iter().find(|(_, value)| *value == 0) {
+        Some((name, value)) => parameter_error(op, name, value, "1 or more"),
+        None => Ok(()),
+    }
+}
+
+/// A kernel of `kh × kw` taps, those of `weight`, must have any.
+pub(crate) fn check_taps(op: &'static str, weight: &Tensor, (kh, kw): (usize, usize)) -> Result<()> {
+    if kh == 0 || kw == 0 {
+        return shape_error(op, "weight", weight, "a kernel of at least 1 × 1");
+    }
+    Ok(())
+}
+
+/// A kernel of `kh × kw` taps must fit into a padded image of `h × w` pixels, that of `x`.
+pub(crate) fn check_reach(
+    op: &'static str,
+    x: &Tensor,
+    (h, w): (usize, usize),
+    (kh, kw): (usize, usize),
+    padding: usize,
+    dilation: usize,
+) -> Result<()> {
+    for (len, k) in [(h, kh), (w, kw)] {
+        let reach = dilation * (k - 1) + 1;
+        if len == 0 || len + 2 * padding < reach {
+            let least = reach.saturating_sub(2 * padding).max(1);
+            return shape_error(op, "x", x, format!("at least {least} pixels along an axis of {k} taps"));
+        }
+    }
+    Ok(())
+}
+
 /// `t` must have exactly the shape `dims`, and `x`'s type.
 pub(crate) fn check_dims(op: &'static str, name: &'static str, t: &Tensor, dims: &[usize], x: &Tensor) -> Result<()> {
     check_like(op, name, t, x)?;

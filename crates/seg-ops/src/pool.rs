@@ -1,7 +1,7 @@
 //! Pooling.
 
 use crate::cpu::pool::{Kind, pool2d};
-use crate::error::{Result, check_float, parameter_error, shape_error};
+use crate::error::{Result, check_float, check_positive, parameter_error, shape_error};
 use crate::narrow::{is_half, wide};
 use crate::{Layout, composed};
 use candle_core::Tensor;
@@ -46,11 +46,7 @@ impl Pool2dParams {
 
     fn check(&self, op: &'static str, x: &Tensor) -> Result<()> {
         check_float(op, "x", x)?;
-        for (name, value) in [("kernel", self.kernel), ("stride", self.stride)] {
-            if value == 0 {
-                return parameter_error(op, name, value, "1 or more");
-            }
-        }
+        check_positive(op, &[("kernel", self.kernel), ("stride", self.stride)])?;
         if self.padding > self.kernel / 2 {
             return parameter_error(
                 op,

@@ -46,6 +46,38 @@ impl Layout {
         }
     }
 
+    /// A feature map in this order as `[B, C, H, W]`, a view.
+    pub(crate) fn to_nchw(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Nchw => Ok(x.clone()),
+            Self::Nhwc => x.permute((0, 3, 1, 2)),
+        }
+    }
+
+    /// A feature map `[B, C, H, W]` in this order; contiguous if it was.
+    pub(crate) fn of_nchw(self, y: Tensor) -> Result<Tensor> {
+        match self {
+            Self::Nchw => Ok(y),
+            Self::Nhwc => y.permute((0, 2, 3, 1))?.contiguous(),
+        }
+    }
+
+    /// A feature map in this order as `[B, H, W, C]`, a view.
+    pub(crate) fn to_nhwc(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Nchw => x.permute((0, 2, 3, 1)),
+            Self::Nhwc => Ok(x.clone()),
+        }
+    }
+
+    /// A feature map `[B, H, W, C]` in this order; contiguous if it was.
+    pub(crate) fn of_nhwc(self, y: Tensor) -> Result<Tensor> {
+        match self {
+            Self::Nchw => y.permute((0, 3, 1, 2))?.contiguous(),
+            Self::Nhwc => Ok(y),
+        }
+    }
+
     /// The channel axis.
     pub(crate) fn channel_axis(self) -> usize {
         match self {

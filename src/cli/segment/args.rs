@@ -11,6 +11,7 @@ use seg_models::{MaskPrompt, Prompts};
 
 use crate::cli::mgd::MgdArgs;
 use crate::cli::photo::PhotoArgs;
+use crate::pipeline::{self, Asked, FirstStage, Sources, Words};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -126,9 +127,14 @@ pub enum Format {
 }
 
 impl SegmentArgs {
-    /// The model of the first stage, where there are two.
-    pub fn first_stage(&self) -> Option<ModelName> {
-        self.stage_one.or_else(|| self.model.base())
+    /// Where the models' weights are.
+    pub fn sources(&self) -> Sources<'_> {
+        let base = self.stage_one_weights.as_deref();
+        let first_stage = match self.mask {
+            Some(_) => FirstStage::Absent,
+            None => FirstStage::Load(self.stage_one, base),
+        };
+        Sources { weights: self.weights.as_deref(), first_stage, base }
     }
 
     /// Refuses options that the model cannot follow, and a model without the prompts it needs.
@@ -138,10 +144,14 @@ impl SegmentArgs {
     pub fn check(&self) -> Result<(), String> {
         let Self { model, .. } = self;
         self.mgd.check(*model)?;
-        let pi_sam = matches!(model, ModelName::PiSam(_));
-        let (points, boxed, masked) = (!self.points.is_empty(), self.bbox.is_some(), self.mask.is_some());
         let refuse = |given: bool, message: String| if given { Err(message) } else { Ok(()) };
-        refuse(!self.refine.is_empty() && !pi_sam, format!("{model} cannot --refine: that is Pi-SAM's way"))?;
+        let asked = Asked {
+            points: !self.points.is_empty(),
+            bbox: self.bbox.is_some(),
+            mask: self.mask.is_some(),
+            refine: !self.refine.is_empty(),
+            multimask: self.multimask,
+        };
         if let Some(first) = self.stage_one {
             refuse(
                 model.kind() != ModelKind::TwoStage,
@@ -154,37 +164,7 @@ impl SegmentArgs {
             self.stage_one_weights.is_some() && model.base().is_none(),
             format!("{model} has no first stage to give --stage-one-weights for"),
         )?;
-        match model.kind() {
-            ModelKind::PromptFree => refuse(
-                points || boxed || masked || self.multimask,
-                format!(
-                    "{model} takes no prompts: it cuts out what it was trained to find. To cut out one object, use --model sam+isnet"
-                ),
-            ),
-            ModelKind::TwoStage => {
-                refuse(self.multimask, format!("{model} gives one mask: leave out --multimask"))?;
-                refuse(
-                    masked && (points || boxed),
-                    "--mask is the coarse mask itself: leave out --point and --box".into(),
-                )?;
-                refuse(!(points || boxed || masked), needs_prompt(*model))
-            }
-            ModelKind::Promptable if pi_sam => {
-                refuse(
-                    points,
-                    format!("{model}'s clicks correct the mask of a box: give --box, and --refine instead of --point"),
-                )?;
-                refuse(self.multimask, format!("{model} gives one mask: leave out --multimask"))?;
-                refuse(
-                    !(boxed || masked),
-                    format!("{model} begins with a box: give --box, or --mask to take its extent"),
-                )
-            }
-            ModelKind::Referring => Err(format!(
-                "{model} looks for what a sentence says, in a video: hrseg track FRAMES --model {model} --text ..."
-            )),
-            ModelKind::Promptable => refuse(!(points || boxed || masked), needs_prompt(*model)),
-        }
+        pipeline::check(*model, asked, &Words::OPTIONS)
     }
 
     /// What the model is asked.
@@ -192,10 +172,6 @@ impl SegmentArgs {
         let points = self.points.iter().chain(&self.refine).copied().collect();
         Prompts { points, bbox: self.bbox, mask, multimask: self.multimask }
     }
-}
-
-fn needs_prompt(model: ModelName) -> String {
-    format!("{model} needs to be told what to cut out: give --point, --box or --mask")
 }
 
 fn numbers<const N: usize>(text: &str, expected: &str) -> Result<[f32; N], String> {

@@ -3,8 +3,6 @@
 pub(super) mod args;
 pub(super) mod load;
 mod output;
-mod segmented;
-mod stages;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,19 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use seg_data::output::Overwrite;
-use seg_data::{DataError, DecodeLimits, RgbImage, load_image, load_mask};
-use seg_models::registry::{LoadOptions, Segmenter};
+use seg_data::{DataError, DecodeLimits, load_mask};
+use seg_models::registry::LoadOptions;
 use seg_models::{MaskCleanup, MaskPrompt, Prompts};
 
 pub use args::SegmentArgs;
-use load::{Models, load_models};
-use output::{CANDIDATES, Outputs, Photo};
-use segmented::{Asked, Segmented};
+use load::OfImage;
+use output::{Done, Outputs};
 
 use super::common::{in_one_line, say};
-use super::photo;
 use super::progress::Progress;
 use super::{Common, Outcome, UsageError};
+use crate::pipeline::{CANDIDATES, Photo, Pipeline, PromptRecord, Record, Watch};
 
 /// Runs the verb.
 pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
@@ -106,7 +103,7 @@ struct Session<'a> {
     options: LoadOptions,
     prompts: Prompts,
     limits: DecodeLimits,
-    models: Option<Models>,
+    pipeline: Option<Pipeline>,
     quiet: bool,
 }
 
@@ -131,7 +128,7 @@ impl<'a> Session<'a> {
             },
             prompts: args.prompts(mask),
             limits,
-            models: None,
+            pipeline: None,
             quiet: common.json,
         })
     }
@@ -154,79 +151,55 @@ impl<'a> Session<'a> {
             );
             return Err(anyhow::Error::msg(message).into());
         }
-        progress.stage(&format!("{}: reading", file.display()));
-        let loaded = load_image(file, &self.limits)?;
-        let (width, height) = loaded.dimensions();
-        let note = |note: &str| progress.message(&format!("note: {}: {note}", file.display()));
-        loaded.notes.iter().for_each(|said| note(said));
-        let (converted, said) = self.args.photo.colours.of(&loaded);
-        said.iter().for_each(|said| note(said));
-        let (mut prompts, moved) = self.prompts.clamped(width, height).with_context(|| file.display().to_string())?;
-        moved.iter().for_each(|said| note(said));
-        if let Some(MaskPrompt::Image(mask)) = &prompts.mask
-            && let Some((turned, said)) = photo::lay(mask, &loaded)
-        {
-            note(&said);
-            if let Some(turned) = turned {
-                prompts.to_mut().mask = Some(MaskPrompt::Image(turned));
+        let watch = OfImage { name: file.display().to_string(), progress };
+        let here = || file.display().to_string();
+        watch.stage("reading");
+        let photo = Photo::open(file, &self.limits, self.args.photo.colours)?;
+        photo.notes().for_each(|said| watch.note(said));
+        let (prompts, moved) = photo.place(&self.prompts).with_context(here)?;
+        moved.iter().for_each(|said| watch.note(said));
+        let pipeline = match &mut self.pipeline {
+            Some(pipeline) => pipeline,
+            empty => {
+                let loaded = Pipeline::load(self.args.model, &self.args.sources(), &self.options, progress);
+                empty.insert(loaded.map_err(|error| Failure::Model(error.into()))?)
             }
-        }
-        let photo = Photo { seen: converted.as_ref().unwrap_or(&loaded.image), loaded: &loaded };
-        let models = match &mut self.models {
-            Some(models) => models,
-            empty => empty.insert(load_models(self.args, &self.options, progress).map_err(Failure::Model)?),
         };
-        let segmented = masks(self.args, models, &prompts, file, photo.seen, progress)
-            .with_context(|| file.display().to_string())?;
-        for note in &segmented.notes {
-            progress.message(&format!("note: {}: {note}", file.display()));
-        }
+        let segmented = pipeline.segment(photo.seen(), &prompts, &watch).with_context(here)?;
+        segmented.notes.iter().for_each(|said| watch.note(said));
+        let mask = self.args.mask.as_ref().map(|path| path.display().to_string());
+        let asked = PromptRecord::new(&prompts, mask);
+        let record = Record::new(here(), photo.dimensions(), self.args.model, asked, &segmented);
+        let done = Done { photo: &photo, prompts: &prompts, segmented: &segmented, record: &record };
         // not before there is something to put in it; without it no image can be done
         seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
         let overwrite = if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse };
-        let written = outputs.write(&photo, &segmented, overwrite).map_err(|error| match disk_full(&error) {
-            true => Failure::Model(error), // the next image would fare no better
-            false => Failure::Image(error),
+        let written = outputs.write(&done, overwrite).map_err(|error| {
+            match disk_full(&error) {
+                true => Failure::Model(error), // the next image would fare no better
+                false => Failure::Image(error),
+            }
         })?;
-        let line = if self.quiet { segmented.json(&written)? } else { segmented.line(&written) };
+        let line = match self.quiet {
+            true => record.line(written.iter().map(|path| path.display().to_string()).collect())?,
+            false => line(&record, segmented.told.as_deref(), &written),
+        };
         Ok(Some(line))
     }
 }
 
-/// Has the models look at the image, and ranks their masks.
-fn masks(
-    args: &SegmentArgs,
-    models: &Models,
-    prompts: &Prompts,
-    file: &Path,
-    image: &RgbImage,
-    progress: &Progress,
-) -> anyhow::Result<Segmented> {
-    let stage = |what: &str| progress.stage(&format!("{}: {what}", file.display()));
-    let asked = Asked { image: file, size: image.dimensions(), args, prompts };
-    match (&models.segmenter, &models.first, &prompts.mask) {
-        (Segmenter::Promptable(model), ..) => {
-            stage("encoding");
-            let embedding = model.embed(image)?;
-            stage("decoding");
-            Segmented::of_prediction(&asked, &model.predict(&embedding, prompts)?)
-        }
-        (Segmenter::PromptFree(model), ..) => {
-            stage("segmenting");
-            Segmented::of_probability(&asked, &model.predict(image)?)
-        }
-        (Segmenter::TwoStage(second), Some(first), _) => {
-            stage("finding the object");
-            let embedding = first.embed(image)?;
-            stage("refining");
-            Segmented::of_refinement(&asked, second.predict_embedded(first.as_ref(), image, &embedding, prompts)?)
-        }
-        (Segmenter::TwoStage(second), None, Some(MaskPrompt::Image(mask))) => {
-            stage("refining");
-            Segmented::of_refinement(&asked, second.refine_mask(image, mask)?)
-        }
-        (Segmenter::TwoStage(_), None, _) => anyhow::bail!("{} has neither a first stage nor a mask", args.model),
-    }
+/// One line for a person; `told` is what there is to say of two stages.
+fn line(record: &Record, told: Option<&str>, written: &[PathBuf]) -> String {
+    let ending = |ending: &str| written.iter().find(|path| path.to_string_lossy().ends_with(ending));
+    let shown = ending("compare.png").or_else(|| ending("overlay.png")).or(written.first());
+    let shown = shown.map_or(String::new(), |path| format!("  ->  {}", path.display()));
+    let (iou, share) = record.masks.first().map_or((None, 0.0), |mask| (mask.predicted_iou, mask.area_share));
+    let judged = match (iou, told) {
+        (Some(iou), _) => format!("predicted IoU {iou:.3}, "),
+        (None, Some(told)) => format!("{told}, "),
+        (None, None) => String::new(),
+    };
+    format!("{}: {judged}{:.1} % of the image{shown}", record.image, 100.0 * share)
 }
 
 fn disk_full(error: &anyhow::Error) -> bool {

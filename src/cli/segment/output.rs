@@ -5,14 +5,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::args::Format;
-use super::segmented::Segmented;
-use anyhow::Context as _;
-use seg_data::output::{Overwrite, png_with_profile, write, write_png};
-use seg_data::{LoadedImage, RgbImage, render};
+use seg_data::output::{Overwrite, write};
+use seg_models::Prompts;
 use seg_models::registry::ModelKind;
 
-/// Masks that `--multimask` asks for.
-pub const CANDIDATES: usize = 3;
+use crate::pipeline::{CANDIDATES, Photo, Record, Segmented, pictures};
 
 /// Names of an image's results.
 #[derive(Clone, Debug)]
@@ -24,11 +21,12 @@ pub struct Outputs {
     kind: ModelKind,
 }
 
-/// A photo, and how the model sees it.
-pub struct Photo<'a> {
-    pub loaded: &'a LoadedImage,
-    /// In sRGB where the photo's colours are converted.
-    pub seen: &'a RgbImage,
+/// An image that is done.
+pub struct Done<'a> {
+    pub photo: &'a Photo,
+    pub prompts: &'a Prompts,
+    pub segmented: &'a Segmented,
+    pub record: &'a Record,
 }
 
 impl Outputs {
@@ -75,9 +73,13 @@ impl Outputs {
     }
 
     /// Writes everything; on an error what this image has written already is taken back.
-    pub fn write(&self, photo: &Photo<'_>, result: &Segmented, overwrite: Overwrite) -> anyhow::Result<Vec<PathBuf>> {
+    pub fn write(&self, done: &Done<'_>, overwrite: Overwrite) -> anyhow::Result<Vec<PathBuf>> {
         let mut written = Vec::new();
-        let outcome = self.write_all(photo, result, overwrite, &mut written);
+        let outcome = self.write_all(done, &mut |path, bytes| {
+            write(&path, bytes, overwrite)?;
+            written.push(path);
+            Ok(())
+        });
         if outcome.is_err() && overwrite == Overwrite::Refuse {
             for path in &written {
                 // nothing more can be done about a file that cannot be removed
@@ -85,7 +87,7 @@ impl Outputs {
             }
         }
         if outcome.is_ok() && overwrite == Overwrite::Replace {
-            self.remove_stale(result.masks.len());
+            self.remove_stale(done.segmented.masks.len());
         }
         outcome.map(|()| written)
     }
@@ -102,53 +104,32 @@ impl Outputs {
 
     fn write_all(
         &self,
-        photo: &Photo<'_>,
-        result: &Segmented,
-        overwrite: Overwrite,
-        written: &mut Vec<PathBuf>,
+        done: &Done<'_>,
+        write: &mut dyn FnMut(PathBuf, &[u8]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let best = result.masks.first().context("the model returned no mask")?;
-        let Photo { seen, loaded } = *photo;
+        let Done { photo, prompts, segmented, record } = done;
+        let best = segmented.best()?;
         if self.has(Format::Mask) {
-            for (rank, mask) in result.masks.iter().enumerate() {
-                let path = self.mask_path(rank);
-                write_png(&path, mask, overwrite)?;
-                written.push(path);
+            for (rank, mask) in segmented.masks.iter().enumerate() {
+                write(self.mask_path(rank), &pictures::mask(&mask.levels)?)?;
             }
-            if let Some(coarse) = &result.coarse {
-                let path = self.path("coarse.png");
-                write_png(&path, coarse, overwrite)?;
-                written.push(path);
+            if let Some(coarse) = &segmented.coarse {
+                write(self.path("coarse.png"), &pictures::mask(&coarse.mask)?)?;
             }
         }
         if self.has(Format::Cutout) {
-            let path = self.path("cutout.png");
-            let cutout = match &loaded.alpha {
-                Some(alpha) => render::cutout(&loaded.image, &render::within_alpha(best, alpha)?)?,
-                None => render::cutout(&loaded.image, best)?,
-            };
-            write(&path, &png_with_profile(&cutout, loaded.profile.as_ref())?, overwrite)?;
-            written.push(path);
+            write(self.path("cutout.png"), &pictures::cutout(photo, best)?)?;
         }
         if self.has(Format::Overlay) {
-            let path = self.path("overlay.png");
-            let overlay = render::overlay(seen, best, &result.drawn_prompts, &render::OverlayStyle::default())?;
-            write_png(&path, &overlay, overwrite)?;
-            written.push(path);
+            let drawn = pictures::drawn(prompts);
+            write(self.path("overlay.png"), &pictures::overlay(photo.seen(), best, &drawn)?)?;
         }
-        if let (true, Some(coarse)) = (self.has(Format::Compare), &result.coarse) {
-            let path = self.path("compare.png");
-            // a line along the edge would hide what is as thin as itself
-            let style = render::OverlayStyle { contour_width: 0.0, tint_opacity: 0.7, dim: 0.5, ..Default::default() };
-            let drawn = render::Prompts::default();
-            write_png(&path, &render::compare(seen, &[coarse, best], &drawn, &style)?, overwrite)?;
-            written.push(path);
+        if let (true, Some(coarse)) = (self.has(Format::Compare), &segmented.coarse) {
+            write(self.path("compare.png"), &pictures::compare(photo.seen(), &coarse.mask, best)?)?;
         }
         // last: a JSON says that the image is complete
         if self.has(Format::Rle) {
-            let path = self.path("json");
-            write(&path, serde_json::to_string_pretty(&result.record)?.as_bytes(), overwrite)?;
-            written.push(path);
+            write(self.path("json"), serde_json::to_string_pretty(record)?.as_bytes())?;
         }
         Ok(())
     }

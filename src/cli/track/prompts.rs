@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::args::{On, TrackArgs};
 use crate::cli::common::say;
-use crate::cli::photo;
+use crate::pipeline;
 
 /// What the user points at, frame by frame, object by object.
 pub type PromptsByFrame = BTreeMap<usize, BTreeMap<u8, Prompts>>;
@@ -50,7 +50,7 @@ pub fn lay_masks(prompts: &mut PromptsByFrame, frames: &Frames) -> anyhow::Resul
             // a frame that is not there or cannot be read is told where it is needed
             let Ok(photo) = frames.photo(*frame) else { continue };
             if let Some(MaskPrompt::Image(mask)) = &prompts.mask
-                && let Some((turned, said)) = photo::lay(mask, &photo)
+                && let Some((turned, said)) = pipeline::lay(mask, &photo)
             {
                 say(format_args!("note: frame {frame}, object {object}: {said}"));
                 prompts.mask = turned.map(MaskPrompt::Image).or(prompts.mask.take());

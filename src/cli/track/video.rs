@@ -13,12 +13,13 @@ use seg_models::registry::{LoadOptions, ModelName};
 use seg_models::sam2::video::FrameMasks;
 
 use super::TrackArgs;
-use super::output::{Outputs, Record};
+use super::output::{self, Outputs};
 use super::prompts::{self, PromptsByFrame};
 use crate::cli::common::say;
 use crate::cli::progress::Progress;
-use crate::cli::segment::load;
 use crate::cli::{Common, Outcome};
+use crate::pipeline::frames::FrameRecord;
+use crate::pipeline::{self, Photo, Watch as _};
 
 /// Names of notes in the state.
 const ASKED: &str = "asked";
@@ -82,11 +83,11 @@ impl<'a> Video<'a> {
         open: impl FnOnce(ModelName, &Path, &LoadOptions) -> seg_models::Result<(P, LoadReport)>,
     ) -> anyhow::Result<P> {
         let model = self.args.model();
-        let path = load::find(model.weights(), self.args.weights.as_deref(), progress)?;
+        let path = progress.find(model.weights(), self.args.weights.as_deref())?;
         progress.stage(&format!("loading {model}"));
         let options = LoadOptions { dtype: common.dtype.dtype(), device: common.device.open()?, ..options };
         let (predictor, report) = open(model, &path, &options)?;
-        load::tell(&[report], progress);
+        pipeline::tell(&[report], progress);
         Ok(predictor)
     }
 
@@ -115,12 +116,11 @@ impl<'a> Video<'a> {
 
     /// The frame `index` as the model is to see it; that its colours were converted is told once.
     pub fn picture(&self, index: usize) -> seg_data::Result<RgbImage> {
-        let photo = self.frames.photo(index)?;
-        let (converted, said) = self.args.photo.colours.of(&photo);
-        if let Some(said) = said.filter(|_| !self.told.swap(true, Ordering::Relaxed)) {
+        let photo = Photo::new(self.frames.photo(index)?, self.args.photo.colours);
+        if let Some(said) = photo.colours_note().filter(|_| !self.told.swap(true, Ordering::Relaxed)) {
             say(format_args!("note: frame {index}: {said}"));
         }
-        Ok(converted.unwrap_or(photo.image))
+        Ok(photo.into_seen())
     }
 
     /// Whether the user has asked to stop.
@@ -143,9 +143,10 @@ impl<'a> Video<'a> {
         drawn: &render::Prompts,
     ) -> anyhow::Result<Lines> {
         let name = &self.names[index];
-        let record = Record::new(name, self.args.model().as_str(), masks)?;
+        let record = FrameRecord::new(name.to_string_lossy().into_owned(), self.args.model().as_str(), masks)?;
         let written = self.outputs.write(name, image, masks, drawn, &record)?;
-        Ok(Lines { program: record.json(&written)?, person: record.line(&written) })
+        let files = written.iter().map(|path| path.display().to_string()).collect();
+        Ok(Lines { program: record.line(files)?, person: output::line(&record, &written) })
     }
 
     /// What a state says of the run that left it: what was asked, and how many frames were `done`.

@@ -29,9 +29,9 @@ use seg_train::store::Store;
 
 use super::common::in_one_line;
 use super::progress::Progress;
-use super::segment::load::find;
 use super::segment::watch_interrupts;
 use super::{Common, DeviceArg, DtypeArg, Outcome, ToldElsewhere, UsageError};
+use crate::pipeline::Watch as _;
 use watch::Onlooker;
 
 /// Whether it names what is fetched: what `hrseg weights list` prints, or a file of the hub.
@@ -45,7 +45,7 @@ fn with_files(recipe: &Recipe) -> anyhow::Result<Recipe> {
     let mut recipe = recipe.clone();
     let progress = Progress::new(0, false);
     for start in recipe.start.values_mut().filter(|start| is_name(start)) {
-        *start = find("weights", Some(start), &progress)?.to_string_lossy().into_owned();
+        *start = progress.find("weights", Some(start))?.to_string_lossy().into_owned();
     }
     Ok(recipe)
 }

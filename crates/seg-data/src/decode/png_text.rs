@@ -53,11 +53,6 @@ fn unpacked(packed: &[u8]) -> Option<Cow<'_, [u8]>> {
 /// The bytes in hexadecimal behind three lines: an empty one, the profile's name, its length.
 fn digits(text: &[u8]) -> Option<Vec<u8>> {
     let lines = text.splitn(4, |b| *b == b'\n').nth(3)?;
-    let digits: Option<Vec<u8>> = lines
-        .iter()
-        .filter(|b| !b.is_ascii_whitespace())
-        .map(|b| char::from(*b).to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect();
-    let (pairs, rest) = digits.as_deref()?.as_chunks::<2>();
-    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+    let digits: Vec<u8> = lines.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+    hex::decode(digits).ok()
 }

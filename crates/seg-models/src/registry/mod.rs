@@ -137,9 +137,7 @@ impl ModelName {
     fn expectation(self, said: bool) -> LoadPolicy {
         match said {
             true => LoadPolicy::strict().ends_at_first_misfit(),
-            // of the same network as DIS-SAM's own
-            false if self == Self::DisSamSmall => LoadPolicy::strict().expect(Self::DisSam.weights()),
-            false => LoadPolicy::strict().expect(self.weights()),
+            false => LoadPolicy::strict().expect(self.network()),
         }
     }
 

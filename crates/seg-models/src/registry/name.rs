@@ -168,6 +168,14 @@ impl ModelName {
         }
     }
 
+    /// The name in the weights manifest of the published checkpoint whose tensors its own has: the same network, learnt elsewhere.
+    pub(super) fn network(self) -> &'static str {
+        match self {
+            Self::DisSamSmall => Self::DisSam.weights(),
+            other => other.weights(),
+        }
+    }
+
     /// How it is asked.
     pub fn kind(self) -> ModelKind {
         match self {

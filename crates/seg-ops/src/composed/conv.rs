@@ -14,10 +14,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, p: &Conv2dPara
         return linear(x, &weight.flatten_from(1)?, bias, e);
     }
     let wide = widen_on_cpu(x)?;
-    let nchw = match p.layout {
-        Layout::Nchw => wide,
-        Layout::Nhwc => wide.permute((0, 3, 1, 2))?,
-    };
+    let nchw = p.layout.to_nchw(&wide)?;
     let weight = widen_on_cpu(weight)?;
     let (b, c, h, w) = nchw.dims4()?;
     let (oh, ow) = (p.output(h, kh), p.output(w, kw));
@@ -42,11 +39,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, p: &Conv2dPara
             padded.conv2d(&weight, 0, p.stride, p.dilation, p.groups)?
         }
     };
-    let y = y.to_dtype(x.dtype())?;
-    let y = match p.layout {
-        Layout::Nchw => y,
-        Layout::Nhwc => y.permute((0, 2, 3, 1))?.contiguous()?,
-    };
+    let y = p.layout.of_nchw(y.to_dtype(x.dtype())?)?;
     finish(y, bias, e, p.layout.channel_axis())
 }
 
@@ -84,10 +77,7 @@ pub fn conv_transpose2d(
         Tensor::zeros((b, outputs, oh, ow), wide.dtype(), wide.device())?
     } else if p.is_shuffle(kh, kw) {
         // no overlap: each pixel becomes its own k × k block
-        let pixels = match p.layout {
-            Layout::Nchw => wide.permute((0, 2, 3, 1))?,
-            Layout::Nhwc => wide,
-        };
+        let pixels = p.layout.to_nhwc(&wide)?;
         let blocks =
             pixels.contiguous()?.reshape((b * h * w, inputs))?.matmul(&weight.reshape((inputs, outputs * kh * kw))?)?;
         blocks
@@ -96,16 +86,9 @@ pub fn conv_transpose2d(
             .contiguous()?
             .reshape((b, outputs, oh, ow))?
     } else {
-        let nchw = match p.layout {
-            Layout::Nchw => wide,
-            Layout::Nhwc => wide.permute((0, 3, 1, 2))?,
-        };
+        let nchw = p.layout.to_nchw(&wide)?;
         nchw.contiguous()?.conv_transpose2d(&weight.contiguous()?, p.padding, p.output_padding, p.stride, p.dilation)?
     };
-    let y = y.to_dtype(x.dtype())?;
-    let y = match p.layout {
-        Layout::Nchw => y,
-        Layout::Nhwc => y.permute((0, 2, 3, 1))?.contiguous()?,
-    };
+    let y = p.layout.of_nchw(y.to_dtype(x.dtype())?)?;
     finish(y, bias, e, p.layout.channel_axis())
 }

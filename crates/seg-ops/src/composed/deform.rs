@@ -1,6 +1,6 @@
 use super::widen;
+use crate::DeformConv2dParams;
 use crate::error::Result;
-use crate::{DeformConv2dParams, Layout};
 use candle_core::{DType, Device, Tensor};
 
 /// Bilinear samples of `pixels` `[B H W, C]`, the images of a batch one after the other, at `ys` and `xs` `[B, N]` in pixels of a `h` × `w` image, zeros
@@ -42,20 +42,13 @@ pub fn deform_conv2d(
     p: &DeformConv2dParams,
 ) -> Result<Tensor> {
     let dtype = x.dtype();
-    let last = |t: &Tensor| match p.layout {
-        Layout::Nchw => widen(&t.permute((0, 2, 3, 1))?.contiguous()?),
-        Layout::Nhwc => widen(&t.contiguous()?),
-    };
+    let last = |t: &Tensor| widen(&p.layout.to_nhwc(t)?.contiguous()?);
     let (x, offset, weight) = (last(x)?, last(offset)?, widen(weight)?);
     let mask = mask.map(last).transpose()?;
     let ((b, h, w, c), (_, oh, ow, _)) = (x.dims4()?, offset.dims4()?);
     let (outputs, _, kh, kw) = weight.dims4()?;
-    let back = |y: Tensor| match p.layout {
-        Layout::Nchw => y.permute((0, 3, 1, 2))?.contiguous(),
-        Layout::Nhwc => Ok(y),
-    };
     if b * oh * ow * outputs == 0 {
-        return back(Tensor::zeros((b, oh, ow, outputs), dtype, x.device())?);
+        return p.layout.of_nhwc(Tensor::zeros((b, oh, ow, outputs), dtype, x.device())?);
     }
     let pixels = x.reshape((b * h * w, c))?;
     let place = |n: usize, dims: (usize, usize, usize)| -> Result<Tensor> {
@@ -86,5 +79,5 @@ pub fn deform_conv2d(
         Some(bias) => y.broadcast_add(&widen(bias)?)?,
         None => y,
     };
-    back(y.reshape((b, oh, ow, outputs))?.to_dtype(dtype)?)
+    p.layout.of_nhwc(y.reshape((b, oh, ow, outputs))?.to_dtype(dtype)?)
 }

@@ -43,10 +43,7 @@ pub(super) fn pad_to(x: &Tensor, before: usize, (h, w): (usize, usize), value: f
 }
 
 fn in_nchw(x: &Tensor, layout: Layout, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-    match layout {
-        Layout::Nchw => f(x),
-        Layout::Nhwc => f(&x.permute((0, 3, 1, 2))?)?.permute((0, 2, 3, 1))?.contiguous(),
-    }
+    layout.of_nchw(f(&layout.to_nchw(x)?)?)
 }
 
 /// See [`crate::max_pool2d`].

@@ -7,11 +7,7 @@ use candle_core::Tensor;
 /// See [`crate::grid_sample`].
 pub fn grid_sample(x: &Tensor, grid: &Tensor, layout: Layout) -> Result<Tensor> {
     let dtype = x.dtype();
-    let last = match layout {
-        Layout::Nchw => x.permute((0, 2, 3, 1))?.contiguous()?,
-        Layout::Nhwc => x.contiguous()?,
-    };
-    let (x, grid) = (widen(&last)?, widen(grid)?);
+    let (x, grid) = (widen(&layout.to_nhwc(x)?.contiguous()?)?, widen(grid)?);
     let ((b, h, w, c), (_, gh, gw, _)) = (x.dims4()?, grid.dims4()?);
     let y = if b * gh * gw * c == 0 {
         Tensor::zeros((b, gh, gw, c), x.dtype(), x.device())?
@@ -23,9 +19,5 @@ pub fn grid_sample(x: &Tensor, grid: &Tensor, layout: Layout) -> Result<Tensor> 
         let (xs, ys) = (position(0, w)?, position(1, h)?);
         samples(&x.reshape((b * h * w, c))?, (h, w), &ys, &xs)?.reshape((b, gh, gw, c))?
     };
-    let y = y.to_dtype(dtype)?;
-    match layout {
-        Layout::Nchw => y.permute((0, 3, 1, 2))?.contiguous(),
-        Layout::Nhwc => Ok(y),
-    }
+    layout.of_nhwc(y.to_dtype(dtype)?)
 }

@@ -3,6 +3,8 @@
 //! Candle asks a custom operation for its value inside `apply_op`; here the value exists before, so the same plain functions serve with and without
 //! gradients, and may take arguments of which candle knows nothing.
 
+use super::{activate_tail, tracked};
+use crate::Epilogue;
 use crate::error::Result;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Error, Layout, Shape, Tensor};
 use std::sync::Mutex;
@@ -180,17 +182,23 @@ impl Wanted {
     }
 }
 
-/// `value` as a function of `x`, a weight and perhaps a bias; `backward(x, weight, gradient, wanted)` gives the gradients of the first two as far as they are
-/// wanted, `sums(gradient)` that of the bias.
-pub(crate) fn attach_weighted(
+/// A product of `x` with a weight, perhaps a bias, and what follows on the channels of `axis`. `forward` gives the value in one go; where a gradient may be asked for it
+/// gives that of the product, and what follows comes step by step. `backward(x, weight, gradient, wanted)` gives the gradients of the first two as far as they are wanted,
+/// `sums(gradient)` that of the bias.
+pub(crate) fn weighted(
     name: &'static str,
-    value: Value,
     (x, weight, bias): (&Tensor, &Tensor, Option<&Tensor>),
+    (e, axis): (Epilogue<'_>, usize),
+    forward: impl Fn(Epilogue<'_>) -> Result<Value>,
     backward: impl Fn(&Tensor, &Tensor, &Tensor, Wanted) -> Result<(Gradient, Gradient)> + Send + Sync + 'static,
     sums: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
 ) -> Result<Tensor> {
+    if !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
+        return forward(e)?.tensor();
+    }
+    let value = forward(Epilogue::NONE)?;
     let wanted = Wanted::of(x, weight);
-    match bias {
+    let y = match bias {
         Some(bias) => {
             let sums_wanted = bias.track_op();
             attach3(name, value, (x, weight, bias), move |x, w, _, _, g| {
@@ -199,5 +207,6 @@ pub(crate) fn attach_weighted(
             })
         }
         None => attach2(name, value, x, weight, move |x, w, _, g| backward(x, w, g, wanted)),
-    }
+    }?;
+    activate_tail(y, e, axis)
 }

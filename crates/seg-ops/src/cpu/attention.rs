@@ -196,9 +196,9 @@ pub(crate) fn attention(
         .map(Some);
     };
     let inputs = [q.detach(), k.detach(), v.detach()];
-    attach_many("attention", value, &[q, k, v, trained], move |y, g| {
+    attach_many("attention", value, [Some(q), Some(k), Some(v), Some(trained)], move |_, y, g| {
         let ([dq, dk, dv], dbias) = backward_tiled(inputs.each_ref(), scale, bias.as_ref(), true, y, &logs, g)?;
-        Ok(vec![Some(dq), Some(dk), Some(dv), dbias])
+        Ok([Some(dq), Some(dk), Some(dv), dbias])
     })
     .map(Some)
 }

@@ -11,7 +11,7 @@ use super::rows::Total;
 use super::tail::{Tail, TailData};
 use super::vector::Vector;
 use super::winograd::{self, Weights};
-use super::{Data, Value, Wanted, activate_tail, attach_weighted, attach2, dispatch, tracked};
+use super::{Data, Value, Wanted, activate_tail, attach2, dispatch, tracked, weighted};
 use super::{conv_pixels, conv_planes, conv_weights};
 use crate::error::Result;
 use crate::float::Float;
@@ -33,19 +33,15 @@ pub(crate) fn conv2d(
 ) -> Result<Tensor> {
     let (x, weight) = (&x.contiguous()?, &weight.contiguous()?);
     let g = Geometry::of_conv(x, weight, p)?;
-    if !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
-        return dispatch!(x, self::forward(x, weight, bias, e, g, p.layout))?.tensor();
-    }
-    let value = dispatch!(x, self::forward(x, weight, bias, Epilogue::NONE, g, p.layout))?;
     let layout = p.layout;
+    let forward = |e: Epilogue<'_>| dispatch!(x, self::forward(x, weight, bias, e, g, layout));
     let backward = move |x: &Tensor, w: &Tensor, dy: &Tensor, wanted: Wanted| {
         let dx = || dispatch!(x, self::input_gradient(dy, w, g, layout))?.tensor();
         let dw = || dispatch!(x, self::weight_gradient(x, dy, w, g, layout))?.tensor();
         wanted.gradients(dx, dw)
     };
     let sums = move |dy: &Tensor| channel_sums(dy, layout);
-    let y = attach_weighted("conv2d", value, (x, weight, bias), backward, sums)?;
-    activate_tail(y, e, p.layout.channel_axis())
+    weighted("conv2d", (x, weight, bias), (e, layout.channel_axis()), forward, backward, sums)
 }
 
 /// A convolution channels last and its two gradients, for an operation of which it is a part.
@@ -133,20 +129,6 @@ fn shuffled<T: Vector>(
         })
     };
     Ok(Value::new(y, &layout.shape(g.batch, g.inputs, g.input.0, g.input.1)[..]))
-}
-
-pub(super) fn channels_first(x: &Tensor, layout: Layout) -> Result<Tensor> {
-    match layout {
-        Layout::Nchw => x.contiguous(),
-        Layout::Nhwc => x.permute((0, 3, 1, 2))?.contiguous(),
-    }
-}
-
-fn from_channels_first(x: &Tensor, layout: Layout) -> Result<Tensor> {
-    match layout {
-        Layout::Nchw => Ok(x.clone()),
-        Layout::Nhwc => x.permute((0, 2, 3, 1))?.contiguous(),
-    }
 }
 
 /// The sum over all axes but the channels: the gradient of a bias.
@@ -241,8 +223,8 @@ fn input_gradient<T: Vector>(dy: &Tensor, weight: &Tensor, g: Geometry, layout: 
         return shuffled::<T>(dy, weight, None, Epilogue::NONE, g, layout);
     }
     if kh != kw || g.stride != 1 || g.padding > reach {
-        let dx = scattered::<T>(&channels_first(dy, layout)?, weight, g)?.tensor()?;
-        let dx = from_channels_first(&dx, layout)?;
+        let dx = scattered::<T>(&layout.to_nchw(dy)?.contiguous()?, weight, g)?.tensor()?;
+        let dx = layout.of_nchw(dx)?;
         return Ok(Value::new(Data::<T>::contiguous(&dx)?.to_vec(), dx.dims()));
     }
     // with stride 1 it is a convolution with the taps in reverse, inputs and outputs exchanged

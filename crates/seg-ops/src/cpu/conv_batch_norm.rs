@@ -2,12 +2,11 @@
 
 use super::batch_norm::{self, Moments};
 use super::conv::{Convolution, channel_sums};
-use super::{Value, attach_many, dispatch, resize_concat};
+use super::{ForOnePass, Value, attach_many, dispatch, resize_concat};
 use crate::error::Result;
 use crate::float::Float;
 use crate::{Activation, BatchNormed, ConvBatchNorm, Layout};
 use candle_core::Tensor;
-use std::sync::Mutex;
 
 /// The tensors, detached, as the backward pass needs them.
 struct Inputs {
@@ -60,25 +59,17 @@ fn typed<T: super::vector::Vector + Float>(
     let value: Value = batch_norm::forward::<T>(&z, affine, &m, relu, residual.as_ref())?;
     drop(residual);
 
-    // everything that may want a gradient, in the order of what the backward pass gives
-    let mut of = vec![c.weight, c.gamma, c.beta, x];
-    let optional = [skip, c.bias, c.epilogue.residual];
-    of.extend(optional.iter().flatten());
-    let tracked = |t: Option<&Tensor>| t.is_some_and(Tensor::track_op);
-    let [of_skip, of_bias, of_residual] = optional.map(tracked);
-    let there = optional.map(|t| t.is_some());
-    let (of_weight, of_map) = (c.weight.track_op(), x.track_op() || of_skip);
-    // let go as soon as it has been read; a second backward pass through the same graph computes it again
-    let kept = Mutex::new(Some(z));
-    let output = attach_many("conv_batch_norm", value, &of, move |_, g| {
+    let kept = ForOnePass::new(Some(z));
+    let of = [Some(c.weight), Some(c.gamma), Some(c.beta), Some(x), skip, c.bias, c.epilogue.residual];
+    let output = attach_many("conv_batch_norm", value, of, move |tracked, _, g| {
+        let [of_weight, _, _, of_x, of_skip, of_bias, _] = tracked;
         let Inputs { weight, gamma, beta, .. } = &inputs;
-        let z = kept.lock().ok().and_then(|mut z| z.take());
-        let z = z.map_or_else(|| convolved(&inputs.map()?, weight), Ok)?;
+        let z = kept.take_or(|| convolved(&inputs.map()?, weight))?;
         let [dz, dgamma, dbeta] = batch_norm::backward::<T>(&z, (gamma, beta), g, &m, across.as_ref(), relu)?;
         drop(z);
         let dweight = of_weight.then(|| convolution.weight_gradient::<T>(&inputs.map()?, &dz, weight)?.tensor());
         let dbias = of_bias.then(|| channel_sums(&dz, Layout::Nhwc)).transpose()?;
-        let dmap = of_map.then(|| convolution.input_gradient::<T>(&dz, weight)?.tensor()).transpose()?;
+        let dmap = (of_x || of_skip).then(|| convolution.input_gradient::<T>(&dz, weight)?.tensor()).transpose()?;
         drop(dz);
         let (dx, dskip) = match (dmap, &inputs.skip) {
             (Some(dmap), Some(_)) => {
@@ -87,10 +78,7 @@ fn typed<T: super::vector::Vector + Float>(
             }
             (dmap, _) => (dmap, None),
         };
-        let mut found = vec![dweight.transpose()?, Some(dgamma), Some(dbeta), dx];
-        let optional = [dskip, dbias, of_residual.then(|| g.clone())];
-        found.extend(optional.into_iter().zip(there).filter(|(_, there)| *there).map(|(gradient, _)| gradient));
-        Ok(found)
+        Ok([dweight.transpose()?, Some(dgamma), Some(dbeta), dx, dskip, dbias, Some(g.clone())])
     })?;
     Ok(BatchNormed { output, mean, variance, count })
 }

@@ -6,7 +6,7 @@ use super::patches::Geometry;
 use super::processor::lanes;
 use super::tail::Tail;
 use super::vector::Vector;
-use super::{Data, Value, Wanted, activate_tail, attach_weighted, dispatch, tracked};
+use super::{Data, Value, Wanted, dispatch, weighted};
 use super::{depthwise_planes, depthwise_slab};
 use crate::error::Result;
 use crate::{Conv2dParams, Epilogue, Layout};
@@ -23,16 +23,12 @@ pub(crate) fn conv2d(
     let (x, weight) = (&x.contiguous()?, &weight.contiguous()?);
     let g = Geometry::of_conv(x, weight, p)?;
     let layout = p.layout;
-    if !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
-        return dispatch!(x, self::forward(x, weight, bias, e, g, layout))?.tensor();
-    }
-    let value = dispatch!(x, self::forward(x, weight, bias, Epilogue::NONE, g, layout))?;
+    let forward = |e: Epilogue<'_>| dispatch!(x, self::forward(x, weight, bias, e, g, layout));
     let backward = move |x: &Tensor, w: &Tensor, dy: &Tensor, wanted: Wanted| {
         dispatch!(x, self::backward(x, w, dy, wanted, g, layout))
     };
     let sums = move |dy: &Tensor| channel_sums(dy, layout);
-    let y = attach_weighted("depthwise_conv2d", value, (x, weight, bias), backward, sums)?;
-    activate_tail(y, e, layout.channel_axis())
+    weighted("depthwise_conv2d", (x, weight, bias), (e, layout.channel_axis()), forward, backward, sums)
 }
 
 fn forward<T: Vector>(

@@ -1,25 +1,14 @@
 //! A transformer block's second half as one step of a training.
 
 use super::product::{column_sums, gradients, value};
-use super::{Detached, Wanted, attach_many, norm, pointwise};
+use super::{Detached, ForOnePass, Wanted, attach_many, norm, pointwise};
 use crate::error::Result;
 use crate::{Activation, Epilogue, FeedForward};
 use candle_core::Tensor;
-use std::sync::Mutex;
 
 /// See [`crate::feed_forward`].
 pub(crate) fn feed_forward(x: &Tensor, f: &FeedForward<'_>) -> Result<Tensor> {
     const GELU: Activation = Activation::Gelu;
-    let tracked = |t: Option<&Tensor>| t.is_some_and(Tensor::track_op);
-    // who waits for what comes back: through the norm, then the products' weights and biases
-    let of_norm = x.track_op() || f.norm.0.track_op() || tracked(f.norm.1);
-    let of_up = (f.up.0.track_op(), tracked(f.up.1));
-    let of_down = (f.down.0.track_op(), tracked(f.down.1));
-    let mut of = vec![x, f.norm.0, f.up.0, f.down.0];
-    let there = [f.norm.1, f.up.1, f.down.1];
-    of.extend(there.iter().flatten());
-    let there = there.map(|t| t.is_some());
-
     let (input, eps) = (x.detach().contiguous()?, f.eps);
     let (scales, up, down) = (Detached::of(f.norm)?, Detached::of(f.up)?, Detached::of(f.down)?);
     let rise = move |normed: &Tensor, up: &Detached, e| crate::linear(normed, &up.0, up.1.as_ref(), e);
@@ -34,14 +23,15 @@ pub(crate) fn feed_forward(x: &Tensor, f: &FeedForward<'_>) -> Result<Tensor> {
     drop(normed);
     let value = value(&active, &down.0, down.1.as_ref(), Epilogue::NONE.with_residual(&input))?;
     drop(active);
-    let (kept, down) = (Mutex::new(kept), down.0);
-    attach_many("feed_forward", value, &of, move |_, g| {
+    let (kept, down) = (ForOnePass::new(kept), down.0);
+    let of = [Some(x), Some(f.norm.0), Some(f.up.0), Some(f.down.0), f.norm.1, f.up.1, f.down.1];
+    attach_many("feed_forward", value, of, move |tracked, _, g| {
+        let [of_x, of_scale, of_up, of_down, of_shift, of_up_bias, of_down_bias] = tracked;
+        let of_norm = of_x || of_scale || of_shift;
         let (normed, statistics) = norm::with_statistics(&input, &scales.0, scales.1.as_ref(), eps)?;
-        // let go as soon as it has been read
-        let kept = kept.lock().ok().and_then(|mut kept| kept.take());
-        let hidden = kept.map_or_else(|| rise(&normed, &up, Epilogue::NONE), Ok)?;
-        let active = of_down.0.then(|| pointwise::activate(&hidden, GELU)).transpose()?;
-        let wanted = Wanted { x: of_norm || of_up.0 || of_up.1, weight: of_down.0 };
+        let hidden = kept.take_or(|| rise(&normed, &up, Epilogue::NONE))?;
+        let active = of_down.then(|| pointwise::activate(&hidden, GELU)).transpose()?;
+        let wanted = Wanted { x: of_norm || of_up || of_up_bias, weight: of_down };
         // of the input only the shape is looked at where the weight wants nothing
         let (dactive, ddown) = gradients(active.as_ref().unwrap_or(&hidden), &down, g, wanted)?;
         drop(active);
@@ -49,9 +39,9 @@ pub(crate) fn feed_forward(x: &Tensor, f: &FeedForward<'_>) -> Result<Tensor> {
         if let Some(dactive) = dactive {
             let dhidden = pointwise::gradient(&hidden, &dactive, GELU)?;
             drop((hidden, dactive));
-            let wanted = Wanted { x: of_norm, weight: of_up.0 };
+            let wanted = Wanted { x: of_norm, weight: of_up };
             let (dnormed, dweight) = gradients(&normed, &up.0, &dhidden, wanted)?;
-            (dup, dup_bias) = (dweight, of_up.1.then(|| column_sums(&dhidden)).transpose()?);
+            (dup, dup_bias) = (dweight, of_up_bias.then(|| column_sums(&dhidden)).transpose()?);
             drop((dhidden, normed));
             if let Some(dnormed) = dnormed {
                 let [through, scale, shift] = norm::gradients(&input, &scales.0, &dnormed, &statistics)?;
@@ -59,9 +49,7 @@ pub(crate) fn feed_forward(x: &Tensor, f: &FeedForward<'_>) -> Result<Tensor> {
                 (dx, dscale, dshift) = (Some((g + through)?), Some(scale), Some(shift));
             }
         }
-        let mut found = vec![Some(dx.unwrap_or_else(|| g.clone())), dscale, dup, ddown];
-        let optional = [dshift, dup_bias, of_down.1.then(|| column_sums(g)).transpose()?];
-        found.extend(optional.into_iter().zip(there).filter(|(_, there)| *there).map(|(gradient, _)| gradient));
-        Ok(found)
+        let ddown_bias = of_down_bias.then(|| column_sums(g)).transpose()?;
+        Ok([Some(dx.unwrap_or_else(|| g.clone())), dscale, dup, ddown, dshift, dup_bias, ddown_bias])
     })
 }

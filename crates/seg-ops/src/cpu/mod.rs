@@ -63,9 +63,9 @@ mod window_tiled;
 mod winograd;
 
 pub(crate) use alloc::written;
-pub(crate) use attach::{Value, Wanted, attach_weighted, attach1, attach2, attach3};
-use attach_many::Detached;
-pub(crate) use attach_many::attach_many;
+pub(crate) use attach::{Value, Wanted, attach1, attach2, attach3, weighted};
+use attach_many::{Detached, ForOnePass};
+pub(crate) use attach_many::{attach_list, attach_many};
 pub(crate) use view::{Data, tracked};
 
 /// Runs `f` compiled for the widest vectors that this processor has. `f` and what it calls must be `#[inline(always)]` to gain by it.

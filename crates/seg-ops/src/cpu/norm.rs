@@ -20,19 +20,15 @@ const LARGE: usize = 8 << 20;
 /// See [`crate::layer_norm`].
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) -> Result<Tensor> {
     let (x, weight) = (&x.contiguous()?, &weight.contiguous()?);
-    dispatch!(x, self::attached(x, weight, bias, eps))
-}
-
-fn attached<T: Vector>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) -> Result<Tensor> {
     let wanted = tracked(&[Some(x), Some(weight), bias]);
-    let (value, kept) = forward::<T>(x, weight, bias, eps, wanted)?;
+    let (value, statistics) = dispatch!(x, self::forward(x, weight, bias, eps, wanted))?;
     match bias {
         Some(bias) => attach3("layer_norm", value, (x, weight, bias), move |x, w, _, _, g| {
-            let (dx, dw, db) = backward::<T>(x, w, g, &kept)?;
+            let [dx, dw, db] = gradients(x, w, g, &statistics)?;
             Ok((Some(dx), Some(dw), Some(db)))
         }),
         None => attach2("layer_norm", value, x, weight, move |x, w, _, g| {
-            let (dx, dw, _) = backward::<T>(x, w, g, &kept)?;
+            let [dx, dw, _] = gradients(x, w, g, &statistics)?;
             Ok((Some(dx), Some(dw)))
         }),
     }
@@ -45,34 +41,23 @@ pub(super) fn with_statistics(
     bias: Option<&Tensor>,
     eps: f64,
 ) -> Result<(Tensor, Tensor)> {
-    let tensors = |(value, kept): (Value, Value)| Ok((value.tensor()?, kept.tensor()?));
-    tensors(dispatch!(x, self::kept(x, weight, bias, eps))?)
+    let (value, statistics) = dispatch!(x, self::forward(x, weight, bias, eps, true))?;
+    Ok((value.tensor()?, statistics))
 }
 
-fn kept<T: Vector>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) -> Result<(Value, Value)> {
-    let (value, kept) = forward::<T>(x, weight, bias, eps, true)?;
-    let n = kept.len();
-    Ok((value, Value::new(kept, n)))
-}
-
-/// The gradients of `x`, weight and bias, by what [`with_statistics`] gives.
+/// The gradients of `x`, weight and bias, by the statistics that [`with_statistics`] gives.
 pub(super) fn gradients(x: &Tensor, weight: &Tensor, g: &Tensor, statistics: &Tensor) -> Result<[Tensor; 3]> {
-    dispatch!(x, self::back(x, weight, g, statistics))
+    dispatch!(x, self::backward(x, weight, g, statistics))
 }
 
-fn back<T: Vector>(x: &Tensor, weight: &Tensor, g: &Tensor, statistics: &Tensor) -> Result<[Tensor; 3]> {
-    let (dx, dw, db) = backward::<T>(x, weight, g, &Data::<T>::contiguous(statistics)?)?;
-    Ok([dx, dw, db])
-}
-
-/// The value, and, if asked for, mean and reciprocal standard deviation of each row.
+/// The value, and mean and reciprocal standard deviation of each row, none unless asked for.
 fn forward<T: Vector>(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
     eps: f64,
     keep: bool,
-) -> Result<(Value, Vec<T>)> {
+) -> Result<(Value, Tensor)> {
     let c = x.dim(D::Minus1)?.max(1);
     let bias = bias.map(Tensor::contiguous).transpose()?;
     let (data, weight) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?);
@@ -96,17 +81,19 @@ fn forward<T: Vector>(
     #[allow(unsafe_code)]
     // SAFETY: whole rows, as long as the weight, each of which the kernel writes.
     let y = unsafe { written(data.len(), each) };
-    Ok((Value::new(y, x.dims()), kept))
+    let count = kept.len();
+    Ok((Value::new(y, x.dims()), Value::new(kept, count).tensor()?))
 }
 
 /// Partial sums of the gradients of weight and bias at most, whatever the number of threads.
 const PARTS: usize = 64;
 
-/// In one visit to each row: the sums along it and its part of the gradients of weight and bias, then its own gradient. `kept` is what [`forward`] has.
-fn backward<T: Vector>(x: &Tensor, weight: &Tensor, g: &Tensor, kept: &[T]) -> Result<(Tensor, Tensor, Tensor)> {
+/// In one visit to each row: the sums along it and its part of the gradients of weight and bias, then its own gradient.
+fn backward<T: Vector>(x: &Tensor, weight: &Tensor, g: &Tensor, statistics: &Tensor) -> Result<[Tensor; 3]> {
     let channels = x.dim(D::Minus1)?;
     let c = channels.max(1);
     let (data, weight, g) = (Data::<T>::contiguous(x)?, Data::<T>::contiguous(weight)?, Data::<T>::contiguous(g)?);
+    let kept = &*Data::<T>::contiguous(statistics)?;
     let (weight, arch) = (&weight[..], arch());
     assert!(data.is_empty() || (weight.len() == c && g.len() == data.len() && kept.len() == 2 * data.len() / c));
     let rows = CHUNK.div_ceil(c).max((data.len() / c).div_ceil(PARTS));
@@ -129,5 +116,5 @@ fn backward<T: Vector>(x: &Tensor, weight: &Tensor, g: &Tensor, kept: &[T]) -> R
     let mut dw = add_up(sums, 2 * c);
     dw.truncate(2 * channels);
     let db = dw.split_off(channels);
-    Ok((Value::new(dx, x.dims()).tensor()?, Value::new(dw, channels).tensor()?, Value::new(db, channels).tensor()?))
+    Ok([Value::new(dx, x.dims()).tensor()?, Value::new(dw, channels).tensor()?, Value::new(db, channels).tensor()?])
 }

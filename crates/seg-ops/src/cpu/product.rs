@@ -2,7 +2,7 @@
 
 use super::matrix::{Keep, Mat, Shared, product_shared, product_threaded};
 use super::tail::Tail;
-use super::{Data, Value, Wanted, activate_tail, attach_weighted, dense, dispatch, simd, tile, tracked};
+use super::{Data, Value, Wanted, dense, dispatch, simd, tile, weighted};
 use crate::Epilogue;
 use crate::error::Result;
 use crate::float::Float;
@@ -13,12 +13,8 @@ use rayon::prelude::*;
 /// See [`crate::linear`].
 pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, e: Epilogue<'_>) -> Result<Tensor> {
     let (x, weight) = (&x.contiguous()?, &weight.contiguous()?);
-    if !tracked(&[Some(x), Some(weight), bias, e.scale, e.residual]) {
-        return value(x, weight, bias, e)?.tensor();
-    }
-    let value = value(x, weight, bias, Epilogue::NONE)?;
-    let y = attach_weighted("linear", value, (x, weight, bias), gradients, column_sums)?;
-    activate_tail(y, e, x.rank() - 1)
+    let forward = |e: Epilogue<'_>| value(x, weight, bias, e);
+    weighted("linear", (x, weight, bias), (e, x.rank() - 1), forward, gradients, column_sums)
 }
 
 /// Rows from which packing the weight pays.

@@ -88,11 +88,11 @@ pub(crate) fn with_rel_pos(
         }),
         Some(pad) => {
             let (q, row, down, across) = (qkv.detach(), pad.detach(), height.detach(), width.detach());
-            attach_many(NAME, value, &[qkv, pad, height, width], move |y, g| {
+            attach_many(NAME, value, [Some(qkv), Some(pad), Some(height), Some(width)], move |_, y, g| {
                 let tables = Some((&down, &across));
                 let arguments = Arguments { qkv: &q, pad: Some(&row), bias: None, tables, p };
                 let all = arguments.backward(false, y, &logs, g)?;
-                Ok(vec![Some(all.qkv), Some(all.pad), all.height, all.width])
+                Ok([Some(all.qkv), Some(all.pad), all.height, all.width])
             })
         }
     }

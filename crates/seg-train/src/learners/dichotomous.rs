@@ -18,6 +18,7 @@ use seg_models::registry::{Architecture, DichotomousSizes};
 use seg_ops::AllReduce;
 use serde::Deserialize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// What a recipe may say about the model.
 #[derive(Debug, Default, Deserialize)]
@@ -193,11 +194,12 @@ impl Learner for DichotomousLearner {
         Ok(Losses { total: terms.total, parts })
     }
 
-    fn unfold(&self, inputs: &[Tensor], group: &Arc<dyn AllReduce>) -> Result<()> {
+    fn unfold(&self, inputs: &[Tensor], group: &Arc<dyn AllReduce>) -> Result<usize> {
         let mut net = self.net.clone();
         net.set_checkpointing(false);
-        net.forward_t(&inputs[0], Statistics::Unfold(Some(group)))?;
-        Ok(())
+        let count = AtomicUsize::new(0);
+        net.forward_t(&inputs[0], Statistics::Unfold { across: Some(group), count: &count })?;
+        Ok(count.into_inner())
     }
 
     fn predict(&self, inputs: &[Tensor]) -> Result<Tensor> {

@@ -97,14 +97,14 @@ pub trait Learner: Send + Sync {
     /// Candle's, and shapes that do not fit.
     fn loss(&self, inputs: &[Tensor]) -> Result<Losses>;
 
-    /// Makes norms that learn, and that a file has folded into their convolutions, ones of this batch that change no answer ([`seg_layers::Statistics::Unfold`]); the batches of all
-    /// processes are one. What has no such files does nothing.
+    /// Makes norms that learn, and that a file has folded into their convolutions, ones of this batch that change no answer ([`seg_layers::Statistics::Unfold`]): how many.
+    /// The batches of all processes are one. What has no such files does nothing.
     ///
     /// # Errors
     /// As there.
-    fn unfold(&self, inputs: &[Tensor], group: &Arc<dyn AllReduce>) -> Result<()> {
+    fn unfold(&self, inputs: &[Tensor], group: &Arc<dyn AllReduce>) -> Result<usize> {
         let _ = (inputs, group);
-        Ok(())
+        Ok(0)
     }
 
     /// What the system answers to a batch: probabilities in 0..1, `[B, 1, h, w]`. Of a clip: logits of its `T` frames, `[T, 1, h, w]`, as the protocols for

@@ -6,7 +6,6 @@ mod folder;
 mod measure;
 mod pictures;
 mod step;
-mod unfold;
 
 pub use feed::Feed;
 pub use measure::{Scores, better};
@@ -167,22 +166,21 @@ impl Run {
     /// # Errors
     /// Weights that no gradient reaches, frozen ones that one does; what the batch itself fails with.
     pub fn prove(&self) -> Result<Proof> {
-        let inputs = self.first_batch()?;
-        probe(self.learner.weights(), &self.recipe.probe, || Ok(self.learner.loss(&inputs)?.total))
+        self.prove_on(&self.first_batch()?)
     }
 
-    /// Norms that the file of the beginning has folded into their convolutions learn by statistics of batches from here on: their names. Nothing is answered otherwise.
-    ///
-    /// # Errors
-    /// Those of the first batch.
-    pub fn unfold(&self) -> Result<Vec<String>> {
-        let before = unfold::folded(self.learner.weights())?;
-        if before.is_empty() || !self.recipe.batch_norm_trains {
-            return Ok(Vec::new());
+    fn prove_on(&self, inputs: &[Tensor]) -> Result<Proof> {
+        probe(self.learner.weights(), &self.recipe.probe, || Ok(self.learner.loss(inputs)?.total))
+    }
+
+    /// Norms that the file of the beginning has folded into their convolutions learn by statistics of batches from here on, first of all of this one: how many. Nothing is
+    /// answered otherwise.
+    fn unfold(&self, inputs: &[Tensor]) -> Result<usize> {
+        // without a file nothing is folded
+        match self.recipe.batch_norm_trains && self.learner.begun().is_some() {
+            true => self.learner.unfold(inputs, &self.group),
+            false => Ok(0),
         }
-        self.learner.unfold(&self.first_batch()?, &self.group)?;
-        let after = unfold::folded(self.learner.weights())?;
-        Ok(before.into_iter().filter(|name| !after.contains(name)).collect())
     }
 
     /// The inputs of the run's first batch.
@@ -239,12 +237,13 @@ impl Run {
             agree(group, self.begin(resume, length, watch))?;
         self.compare(&trained, entry.step, &folder.digest)?;
         if fresh {
-            let unfolded = agree(group, self.unfold())?;
-            let proof = agree(group, self.prove())?;
-            if first && !unfolded.is_empty() {
+            let inputs = agree(group, self.first_batch())?;
+            let unfolded = agree(group, self.unfold(&inputs))?;
+            let proof = agree(group, self.prove_on(&inputs))?;
+            drop(inputs);
+            if first && unfolded > 0 {
                 watch.note(&format!(
-                    "{} batch norms were folded into their convolutions: they are norms of the first batch now, which changes no answer",
-                    unfolded.len()
+                    "{unfolded} batch norms were folded into their convolutions: they are norms of the first batch now, which changes no answer"
                 ));
             }
             if first {
