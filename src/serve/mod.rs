@@ -80,9 +80,8 @@ fn permits(bytes: u64) -> u32 {
 const MOST_PERMITS: u32 = 1 << 28;
 
 impl Shared {
-    /// The server's state, and the models that are to be loaded.
-    fn new(mut options: Options) -> (App, Vec<Source>) {
-        let sources = std::mem::take(&mut options.models);
+    /// The server's state, before any of the models is loaded.
+    fn new(options: Options, sources: &[Source]) -> App {
         let figures = Arc::<Figures>::default();
         let together = permits(options.max_body.max(options.cache_bytes / 4));
         let shared = Self {
@@ -97,7 +96,7 @@ impl Shared {
             figures,
             options,
         };
-        (Arc::new(shared), sources)
+        Arc::new(shared)
     }
 
     fn wishes<T>(&self, f: impl FnOnce(&mut HashMap<(Fingerprint, &'static str), usize>) -> T) -> T {

@@ -15,8 +15,11 @@ use crate::pipeline::Pipeline;
 /// A model in memory, as far as it is one for images, for videos, for sentences.
 #[derive(Clone, Default)]
 pub struct Loaded {
+    /// For images.
     pub pipeline: Option<Arc<Pipeline>>,
+    /// For objects that are pointed at in videos.
     pub video: Option<Arc<Sam2VideoPredictor>>,
+    /// For sentences about videos.
     pub text: Option<Arc<MpgSam2Predictor>>,
 }
 
@@ -28,7 +31,9 @@ pub type Open = Box<dyn FnOnce(Others<'_>) -> std::result::Result<Loaded, String
 
 /// A model to be served.
 pub struct Source {
+    /// Under which it is asked for.
     pub name: ModelName,
+    /// How it comes into memory, once the server runs.
     pub open: Open,
 }
 

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use seg_data::DecodeLimits;
 
-use super::models::Source;
-
 /// What a server is told at its start.
 pub struct Options {
     /// Where to listen.
@@ -37,12 +35,10 @@ pub struct Options {
     pub grace: Duration,
     /// How long a body may take to bring [`super::body::LEAST`] bytes a second on average.
     pub patience: Duration,
-    /// What is served, loaded in this order.
-    pub models: Vec<Source>,
 }
 
 impl Default for Options {
-    /// On a free port of the loopback, without a model.
+    /// On a free port of the loopback.
     fn default() -> Self {
         Self {
             host: IpAddr::from([127, 0, 0, 1]),
@@ -59,7 +55,6 @@ impl Default for Options {
             time_limit: Duration::from_secs(300),
             grace: Duration::from_secs(30),
             patience: Duration::from_secs(30),
-            models: Vec::new(),
         }
     }
 }

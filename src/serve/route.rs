@@ -276,7 +276,7 @@ impl Route {
     }
 
     /// Tells events of this name with data of this type.
-    pub fn event<T: JsonSchema>(mut self, name: &'static str) -> Self {
+    pub fn event<T: JsonSchema + 'static>(mut self, name: &'static str) -> Self {
         self.doc.events.push((name, Box::new(schema::<T>)));
         self
     }

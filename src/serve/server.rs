@@ -56,17 +56,17 @@ impl Handle {
 }
 
 impl Server {
-    /// Takes the address.
+    /// Takes the address. The models are loaded in the order given, once the server runs.
     ///
     /// # Errors
     /// When it cannot be had: taken already, or not allowed.
-    pub fn bind(options: Options) -> io::Result<Self> {
+    pub fn bind(options: Options, sources: Vec<Source>) -> io::Result<Self> {
         let address = SocketAddr::new(options.host, options.port);
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("hrseg-net").enable_all().build()?;
-        let (app, sources) = Shared::new(options);
+        let app = Shared::new(options, &sources);
         let handle = Handle { asked: Arc::default(), stopping: Arc::default() };
         Ok(Self { app, sources, runtime, listener, address, handle })
     }

@@ -15,8 +15,6 @@ mod videos;
 
 use axum::http::Method;
 
-pub use common::RunLengths;
-
 use super::events::{Queued, Stage};
 use super::route::{Route, route};
 
