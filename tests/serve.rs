@@ -15,6 +15,7 @@ use std::path::Path;
 
 use fixture::{Served, TRAP};
 use hrseg::pipeline::{Colours, Photo, pictures};
+use hrseg::seg_data::output::png;
 use hrseg::seg_data::rle::CocoRle;
 use hrseg::seg_data::{DecodeLimits, GrayImage, RgbImage, Rle, decode_image, decode_mask};
 use hrseg::serve::Options;
@@ -31,8 +32,7 @@ fn file(name: &str) -> Vec<u8> {
 
 /// A small picture of its own.
 fn picture(width: u32, height: u32, seed: u8) -> Vec<u8> {
-    let image = RgbImage::from_fn(width, height, |x, y| image::Rgb([(x * 7) as u8, (y * 5) as u8, seed]));
-    hrseg::seg_data::output::png(&image).unwrap()
+    png(&RgbImage::from_fn(width, height, |x, y| image::Rgb([(x * 7) as u8, (y * 5) as u8, seed]))).unwrap()
 }
 
 fn rle(value: &Value) -> Rle {

@@ -49,9 +49,9 @@ export async function closeAll() {
 }
 
 /** Waits until nothing is being worked on. */
-export async function settled(page) {
+export async function settled(page, timeout = 120_000) {
   await page.waitForTimeout(120);
-  await page.waitForFunction(() => !document.querySelector('.spinner') && document.getElementById('job').hidden, null, { timeout: 120_000 });
+  await page.waitForFunction(() => !document.querySelector('.spinner') && document.getElementById('job').hidden, null, { timeout });
   await page.waitForTimeout(80);
 }
 

@@ -97,7 +97,7 @@ fn masks_of_a_video_as_files() {
     let export = |format: &str| served.post(&format!("{at}/exports"), json!({"format": format, "masks": masks, "names": {"1": "dog"}}));
     let zipped = |format: &str| {
         let mut zip = zip::ZipArchive::new(Cursor::new(export(format).is(200).body)).unwrap();
-        let names: Vec<String> = zip.file_names().map(str::to_owned).collect();
+        let names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
         let mut first = Vec::new();
         zip.by_index(0).unwrap().read_to_end(&mut first).unwrap();
         (names, first)

@@ -67,7 +67,7 @@ export function measurePanel(app) {
     fill(byId('scores'), scores.map(({ label, value, better }) => h('tr', {},
       h('th', { scope: 'row', title: better === 'higher' ? 'Higher is better' : 'Lower is better' }, `${label} ${better === 'higher' ? '↑' : '↓'}`),
       h('td', {}, value === null ? '–' : Math.abs(value) >= 10 ? value.toFixed(0) : value.toFixed(4)))));
-    const iou = scores.find(({ metric }) => metric === 'iou');
+    const iou = scores.find(({ metric }) => metric === 'mask_iou');
     if (iou) live.whisper(`IoU with the true mask: ${percent(iou.value)}`);
   }
 
