@@ -4,6 +4,8 @@
 
 #[path = "serve/client.rs"]
 mod client;
+#[path = "serve/crowd.rs"]
+mod crowd;
 #[path = "serve/fixture.rs"]
 mod fixture;
 #[path = "serve/limits.rs"]
