@@ -2,7 +2,12 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(any(feature = "cli", feature = "serve"))]
+#[cfg_attr(not(feature = "cli"), allow(dead_code))] // the server looks at a part
+mod memory;
 pub mod pipeline;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod verify;
 
 pub use beit3_encoder;

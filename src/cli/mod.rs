@@ -4,12 +4,13 @@ mod bench;
 mod common;
 mod data;
 mod evaluate;
-mod memory;
 mod mgd;
 mod photo;
 mod progress;
 mod recipe;
 mod segment;
+#[cfg(feature = "serve")]
+mod serve;
 mod trace;
 mod track;
 mod train;
@@ -19,6 +20,8 @@ mod weights;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::memory;
 
 pub use common::{Common, DeviceArg, DtypeArg};
 
@@ -65,6 +68,9 @@ enum Verb {
     Segment(Box<segment::SegmentArgs>),
     /// Masks of objects through a video
     Track(Box<track::TrackArgs>),
+    /// A page and an API on your own machine: cut anything out by clicking
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArgs>),
     /// Every metric of the field, for folders of masks or of video frames
     Evaluate(Box<evaluate::EvaluateArgs>),
     /// Train a system on your own pictures, or on made-up ones
@@ -87,6 +93,8 @@ impl Cli {
         let outcome = match &self.verb {
             Verb::Segment(args) => segment::run(args, &self.common),
             Verb::Track(args) => track::run(args, &self.common),
+            #[cfg(feature = "serve")]
+            Verb::Serve(args) => serve::run(args, &self.common),
             Verb::Evaluate(args) => evaluate::run(args, &self.common),
             Verb::Train(args) => train::run(args, &self.common),
             Verb::Recipe(args) => recipe::run(args, &self.common),

@@ -21,8 +21,8 @@ pub(super) struct Unpacked {
     pub notes: Vec<String>,
 }
 
-/// Has `ffmpeg` write all frames of `path` into `folder`: of its film, not of a cover or another still beside it.
-pub(super) fn unpack(path: &Path, folder: &Path) -> Result<Unpacked> {
+/// Has `ffmpeg` write all frames of `path` into `folder`, one more than `most` at most: of its film, not of a cover or another still beside it.
+pub(super) fn unpack(path: &Path, folder: &Path, most: usize) -> Result<Unpacked> {
     let name = path.display().to_string();
     let failed = |reason: String| DataError::Ffmpeg { name: name.clone(), reason };
     let started = |e: std::io::Error| match e.kind() {
@@ -37,6 +37,9 @@ pub(super) fn unpack(path: &Path, folder: &Path) -> Result<Unpacked> {
     for timing in [["-fps_mode", "passthrough"], ["-vsync", "0"]] {
         let mut command = command(path).map_err(started)?;
         command.args(["-map", &format!("0:V:{film}")]).args(timing).args(["-start_number", "0", "-pred", "mixed"]);
+        if let Some(enough) = most.checked_add(1) {
+            command.args(["-frames:v", &enough.to_string()]);
+        }
         // the pattern without the folder, in whose name `%` would be a pattern too
         let output = command.arg("%05d.png").current_dir(folder).stdout(Stdio::null()).output().map_err(started)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

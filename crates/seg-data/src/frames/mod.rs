@@ -43,10 +43,23 @@ impl Frames {
     /// A path that is not there, a folder without images, a single image, a video without `ffmpeg` to read it, a file that
     /// not a single frame can be had of. Damage further on is told by [`Self::damage`].
     pub fn open(path: impl AsRef<Path>, limits: &DecodeLimits, scratch: Option<&Path>) -> Result<Self> {
+        Self::open_up_to(path, limits, scratch, usize::MAX)
+    }
+
+    /// [`Self::open`] of at most so many frames: not one more is unpacked.
+    ///
+    /// # Errors
+    /// As there, and [`DataError::TooLarge`] for more of them.
+    pub fn open_up_to(
+        path: impl AsRef<Path>,
+        limits: &DecodeLimits,
+        scratch: Option<&Path>,
+        most: usize,
+    ) -> Result<Self> {
         let path = path.as_ref();
         let name = path.display().to_string();
         if path.is_dir() {
-            return Self::of_folder(path, limits);
+            return Self::of_folder(path, limits).and_then(|frames| frames.checked(&name, most));
         }
         let mut file = File::open(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => DataError::InputNotFound { input: name.clone() },
@@ -68,7 +81,7 @@ impl Frames {
         let mut told = Vec::new();
         let damage = match image::guess_format(&head) {
             Ok(format @ (ImageFormat::Gif | ImageFormat::Png | ImageFormat::WebP)) => {
-                match animation::unpack(path, format, limits, folder.path())? {
+                match animation::unpack(path, format, limits, folder.path(), most)? {
                     animation::Unpacked::Still(format) => return Err(still(format)),
                     animation::Unpacked::Frames(damage) => damage,
                 }
@@ -78,7 +91,7 @@ impl Frames {
             Ok(ImageFormat::Pnm) => return Err(still("PNM")),
             Ok(ImageFormat::Tiff) => return Err(still("TIFF; pages of a stack are wanted as files of a folder")),
             _ => {
-                let unpacked = ffmpeg::unpack(path, folder.path())?;
+                let unpacked = ffmpeg::unpack(path, folder.path(), most)?;
                 told = unpacked.notes;
                 unpacked.damage
             }
@@ -90,7 +103,11 @@ impl Frames {
         };
         frames.notes.extend(told);
         frames._unpacked = Some(folder);
-        Ok(frames)
+        frames.checked(&name, most)
+    }
+
+    fn checked(self, name: &str, most: usize) -> Result<Self> {
+        if self.len() > most { Err(too_many(name, most)) } else { Ok(self) }
     }
 
     fn of_folder(path: &Path, limits: &DecodeLimits) -> Result<Self> {
@@ -143,6 +160,17 @@ impl Frames {
     /// Why frames are missing at the end: the file broke off, or the rest of it could not be decoded.
     pub fn damage(&self) -> Option<&DataError> {
         self.damage.as_ref()
+    }
+}
+
+/// The error of a video of more frames than are allowed.
+fn too_many(name: &str, most: usize) -> DataError {
+    let what = "the video's number of frames";
+    DataError::TooLarge {
+        name: name.to_owned(),
+        what,
+        value: format!("more than {most}"),
+        limit: format!("{most} (--max-frames)"),
     }
 }
 

@@ -159,6 +159,20 @@ pub fn load_levels(
     levels(raw, role, reader)
 }
 
+/// [`load_levels`] from memory; `name` is what error messages call it.
+///
+/// # Errors
+/// As [`load_levels`].
+pub fn decode_levels(
+    bytes: &[u8],
+    name: &str,
+    role: MaskRole,
+    reader: MaskReader,
+    limits: &DecodeLimits,
+) -> Result<MaskImage> {
+    levels(crate::decode::raw_mask(bytes, name, reader, limits)?, role, reader)
+}
+
 /// Reads a mask prompt of any kind: 255 inside (levels of **128 or more**), 0 outside, at the file's size.
 ///
 /// # Errors
@@ -173,9 +187,7 @@ pub fn load_mask(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<MaskIm
 /// # Errors
 /// As [`load_mask`].
 pub fn decode_mask(bytes: &[u8], name: &str, limits: &DecodeLimits) -> Result<MaskImage> {
-    let reader = MaskReader::Meaning;
-    let raw = crate::decode::raw_mask(bytes, name, reader, limits)?;
-    binary_image(levels(raw, MaskRole::Prompt, reader)?, name)
+    binary_image(decode_levels(bytes, name, MaskRole::Prompt, MaskReader::Meaning, limits)?, name)
 }
 
 /// A mask image of a caller, row by row: 1 inside (128 and more, or the higher of two levels of which the lower is 0), 0 outside.

@@ -111,14 +111,37 @@ impl<'a> AutomaticMaskGenerator<'a> {
     /// # Errors
     /// If the image is empty or the model fails.
     pub fn generate(&self, image: &RgbImage) -> Result<Vec<AutomaticMask>> {
+        Ok(self.generate_watched(image, None, &mut |_, _| true)?.unwrap_or_default())
+    }
+
+    /// [`Self::generate`] for a caller who waits. `embedding`: the whole image's, where it is there already. `tell` is told how many clicks of how many have
+    /// their masks, of all crops together, and says whether to go on: none when it did not.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn generate_watched(
+        &self,
+        image: &RgbImage,
+        embedding: Option<&ImageEmbedding>,
+        tell: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<Option<Vec<AutomaticMask>>> {
         let size @ (width, height) = image.dimensions();
         if width == 0 || height == 0 {
             return Err(Error::EmptyImage { width, height });
         }
         let crops = crops(size, self.cfg.crop_n_layers, self.cfg.crop_overlap_ratio);
+        let clicks = |crop: &Crop| self.grids.get(crop.layer).map_or(0, Vec::len);
+        let (mut done, of) = (0, crops.iter().map(clicks).sum());
         let mut found = Vec::new();
         for crop in &crops {
-            found.extend(self.masks_of(image, crop)?);
+            let mut tell = |clicks: usize| {
+                done += clicks;
+                tell(done, of)
+            };
+            match self.masks_of(image, crop, embedding, &mut tell)? {
+                Some(masks) => found.extend(masks),
+                None => return Ok(None),
+            }
         }
         if crops.len() > 1 {
             let score = |c: &Candidate| 1.0 / (c.crop.size().0 as f32 * c.crop.size().1 as f32);
@@ -127,17 +150,25 @@ impl<'a> AutomaticMaskGenerator<'a> {
         if self.cfg.min_mask_region_area > 1 {
             found = self.without_small_regions(found, size)?;
         }
-        Ok(found.into_iter().map(Candidate::finish).collect())
+        Ok(Some(found.into_iter().map(Candidate::finish).collect()))
     }
 
-    /// The masks of one crop, in pixels of the image.
-    fn masks_of(&self, image: &RgbImage, crop: &Crop) -> Result<Vec<Candidate>> {
+    /// The masks of one crop, in pixels of the image; none when the caller does not want to go on. `tell` is told how many more clicks are done.
+    fn masks_of(
+        &self,
+        image: &RgbImage,
+        crop: &Crop,
+        whole: Option<&ImageEmbedding>,
+        tell: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Vec<Candidate>>> {
         let (width, height) = crop.size();
-        let embedding = if (width, height) == image.dimensions() {
-            self.model.embed(image)?
-        } else {
-            let part = image::imageops::crop_imm(image, crop.x0, crop.y0, width, height).to_image();
-            self.model.embed(&part)?
+        let embedding = match (whole, (width, height) == image.dimensions()) {
+            (Some(embedding), true) => embedding.clone(),
+            (None, true) => self.model.embed(image)?,
+            (_, false) => {
+                let part = image::imageops::crop_imm(image, crop.x0, crop.y0, width, height).to_image();
+                self.model.embed(&part)?
+            }
         };
         let grid = self.grids.get(crop.layer).map_or(&[][..], Vec::as_slice);
         let points: Vec<[f64; 2]> = grid.iter().map(|[x, y]| [x * f64::from(width), y * f64::from(height)]).collect();
@@ -149,8 +180,11 @@ impl<'a> AutomaticMaskGenerator<'a> {
                 .filter_map(|decoded| self.judge(&embedding, decoded, crop, image.dimensions()).transpose())
                 .collect::<Result<Vec<_>>>()?;
             found.extend(judged);
+            if !tell(points.len()) {
+                return Ok(None);
+            }
         }
-        Ok(without_duplicates(found, |c| c.predicted_iou, self.cfg.box_nms_thresh))
+        Ok(Some(without_duplicates(found, |c| c.predicted_iou, self.cfg.box_nms_thresh)))
     }
 
     /// The masks of a batch of clicks, in pixels of the crop, whose predicted IoU is high enough.
