@@ -24,6 +24,7 @@ mod queue;
 mod route;
 mod router;
 mod server;
+mod stall;
 mod store;
 
 use std::collections::HashMap;

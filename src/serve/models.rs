@@ -147,7 +147,7 @@ impl Job {
     }
 }
 
-/// What a model can be asked for; of a video model only when it is known that its weights are whole.
+/// What a model can be asked for. That SAM 2 follows objects is held true until its weights turn out to be for images alone.
 fn tasks(name: ModelName, loaded: Option<&Loaded>) -> Vec<Task> {
     let mut tasks = match (name.kind(), name) {
         (_, ModelName::PiSam(_)) => vec![Task::Box, Task::Mask, Task::Refine],
@@ -156,7 +156,8 @@ fn tasks(name: ModelName, loaded: Option<&Loaded>) -> Vec<Task> {
         (ModelKind::PromptFree, _) => vec![Task::Subject],
         (ModelKind::Referring, _) => vec![Task::Text],
     };
-    if loaded.is_some_and(|loaded| loaded.video.is_some()) {
+    let video = loaded.map_or(matches!(name, ModelName::Sam2(..)), |loaded| loaded.video.is_some());
+    if video {
         tasks.push(Task::Video);
     }
     tasks

@@ -54,7 +54,8 @@ impl Client<'_> {
             }
             1 => {
                 let wrong = ["/v1/images/AAAAAAAAAAAAAAAAAAAAAA", "/v1/images/%2e%2e/masks", "/v1/videos/x/frames/0/pixels"];
-                let reply = self.ask("GET", wrong[self.dice.below(wrong.len())]).send();
+                let wrong = wrong[self.dice.below(wrong.len())];
+                let reply = self.ask("GET", wrong).send();
                 assert!([404, 405].contains(&reply.status), "{reply:?}");
             }
             2 => {
