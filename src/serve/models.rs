@@ -206,9 +206,10 @@ impl Models {
 
     /// Whether none is being loaded any more.
     pub fn settled(&self) -> bool {
-        !self.slots.iter().any(|(_, slot)| {
-            matches!(&*slot.read().unwrap_or_else(PoisonError::into_inner), State::Loading)
-        })
+        !self
+            .slots
+            .iter()
+            .any(|(_, slot)| matches!(&*slot.read().unwrap_or_else(PoisonError::into_inner), State::Loading))
     }
 
     /// The model called `name`, or the usual one for `job`.
@@ -259,10 +260,15 @@ impl Models {
                 tasks: tasks(*name, loaded),
                 state: readiness,
                 detail,
-                shares_embedding: encoder.filter(|encoder| encoder != name).map(ModelName::as_str).into_iter().collect(),
+                shares_embedding: encoder
+                    .filter(|encoder| encoder != name)
+                    .map(ModelName::as_str)
+                    .into_iter()
+                    .collect(),
             });
         }
-        let usable = |model: &&ModelRecord, job: Job| model.state != Readiness::Failed && model.tasks.contains(&job.task());
+        let usable =
+            |model: &&ModelRecord, job: Job| model.state != Readiness::Failed && model.tasks.contains(&job.task());
         let first = |job: Job, kind: Option<Kind>| {
             let mut fitting = models.iter().filter(|model| usable(model, job));
             fitting.find(|model| kind.is_none_or(|kind| model.kind == kind)).map(|model| model.name)

@@ -196,7 +196,7 @@ fn long_work_stops_when_nobody_listens() {
 #[test]
 fn clicks_go_before_the_rest_of_long_work() {
     let served = Served::new(Options::default());
-    let at = served.image(&picture(64, 64, 3));
+    let at = served.image(&picture(60, 60, 3));
     served.watched.hold();
     let long = served.ask("POST", &format!("{at}/everything")).json(&json!({"points_per_side": 32})).begin();
     served.watched.until_held();
@@ -249,7 +249,8 @@ fn what_does_not_end_is_broken_off() {
     let mut served = Served::new(Options { grace: Duration::from_millis(100), ..Options::default() });
     let at = served.image(&picture(64, 64, 3));
     served.watched.hold();
-    let running = served.ask("POST", &format!("{at}/everything")).json(&json!({"points_per_side": 64})).events().begin();
+    let running =
+        served.ask("POST", &format!("{at}/everything")).json(&json!({"points_per_side": 64})).events().begin();
     served.watched.until_held();
     served.handle.stop();
     std::thread::sleep(Duration::from_millis(300));
