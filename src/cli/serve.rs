@@ -209,7 +209,8 @@ fn models(args: &ServeArgs) -> anyhow::Result<Vec<(ModelName, u64)>> {
     }
     if args.models.is_empty() {
         // of what nobody asked for by name only what leaves room for the rest
-        let mut room = args.max_memory.map(|most| most / 2).or(memory::free_bytes().map(|free| free / 4)).unwrap_or(2 << 30);
+        let mut room =
+            args.max_memory.map(|most| most / 2).or(memory::free_bytes().map(|free| free / 4)).unwrap_or(2 << 30);
         let mut left_out = Vec::new();
         for name in ModelName::ALL {
             let known = models.iter().any(|(known, _)| *known == name);

@@ -6,9 +6,7 @@ use candle_core::Tensor;
 use seg_data::RgbImage;
 use seg_data::components::clean_logits;
 use seg_models::promptable::MASK_THRESHOLD;
-use seg_models::{
-    ImageEmbedding, LowResPrediction, MaskCleanup, Prediction, PromptableSegmenter, Prompts, Result,
-};
+use seg_models::{ImageEmbedding, LowResPrediction, MaskCleanup, Prediction, PromptableSegmenter, Prompts, Result};
 
 /// A model loaded without clean-up, with one.
 pub struct Cleaned {

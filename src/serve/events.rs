@@ -117,12 +117,7 @@ impl Line {
     }
 
     /// With the work's place and result; `limit` is how long it may take.
-    pub fn events<T>(
-        self,
-        place: Place,
-        result: oneshot::Receiver<Result<T>>,
-        limit: Option<Duration>,
-    ) -> Events<T> {
+    pub fn events<T>(self, place: Place, result: oneshot::Receiver<Result<T>>, limit: Option<Duration>) -> Events<T> {
         Events {
             queued: Some(place.ahead),
             receiver: self.receiver,

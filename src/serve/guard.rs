@@ -139,7 +139,9 @@ mod tests {
         }
         let with = |origin: &str| asked("/v1/info", &[("host", "localhost:8080"), ("origin", origin)], &guard);
         assert_eq!(with("http://localhost:8080"), Ok(()));
-        for origin in ["null", "http://localhost:8081", "http://localhost", "http://evil.example", "ftp://localhost:8080"] {
+        for origin in
+            ["null", "http://localhost:8081", "http://localhost", "http://evil.example", "ftp://localhost:8080"]
+        {
             assert_eq!(with(origin), Err("foreign-origin"), "{origin}");
         }
         let from = |path, site: &str| asked(path, &[("host", "localhost"), ("sec-fetch-site", site)], &guard);

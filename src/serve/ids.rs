@@ -23,7 +23,6 @@ pub fn short() -> String {
 
 fn random<const N: usize>() -> String {
     let mut bytes = [0; N];
-    #[expect(clippy::expect_used, reason = "an id that can be guessed is worse than none")]
     getrandom::fill(&mut bytes).expect("the system has random numbers");
     URL_SAFE_NO_PAD.encode(bytes)
 }

@@ -168,7 +168,10 @@ impl Input for Film {
         let names = names.await?;
         let frames = names.iter().filter(|name| *name == "frame").count();
         if frames == 0 || frames < names.len() {
-            let detail = format!("the form has {} parts, of which {frames} are called `frame`; expected frames alone", names.len());
+            let detail = format!(
+                "the form has {} parts, of which {frames} are called `frame`; expected frames alone",
+                names.len()
+            );
             return Err(Problem::new(Code::InvalidRequest, detail));
         }
         Ok(Self { folder, frames: Some(frames) })

@@ -77,7 +77,9 @@ pub struct Kept {
 #[derive(Clone, Debug)]
 pub struct Recipe {
     pub model: ModelName,
+    /// Without their mask.
     pub prompts: Prompts,
+    pub mask: Option<Rle>,
     pub cleanup: MaskCleanup,
 }
 
@@ -170,11 +172,7 @@ impl Item {
 
 impl Recipe {
     fn bytes(&self) -> usize {
-        let mask = match &self.prompts.mask {
-            Some(seg_models::MaskPrompt::Image(mask)) => mask.as_raw().len(),
-            _ => 0,
-        };
-        mask + 16 * self.prompts.points.len()
+        self.mask.as_ref().map_or(0, |mask| 4 * mask.counts().len()) + 16 * self.prompts.points.len()
     }
 }
 

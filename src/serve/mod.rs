@@ -24,6 +24,7 @@ mod queue;
 mod route;
 mod router;
 mod server;
+mod stall;
 mod store;
 
 use std::collections::HashMap;
@@ -120,9 +121,7 @@ impl Shared {
         let room = Arc::clone(&self.uploads).acquire_many_owned(permits(bytes));
         match tokio::time::timeout(self.options.time_limit, room).await {
             Ok(permit) => permit.map_err(Problem::internal),
-            Err(_) => {
-                Err(Problem::new(Code::Busy, "other uploads have not left room for this one").retry_after(5))
-            }
+            Err(_) => Err(Problem::new(Code::Busy, "other uploads have not left room for this one").retry_after(5)),
         }
     }
 

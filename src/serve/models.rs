@@ -147,7 +147,7 @@ impl Job {
     }
 }
 
-/// What a model can be asked for; of a video model only when it is known that its weights are whole.
+/// What a model can be asked for. That SAM 2 follows objects is held true until its weights turn out to be for images alone.
 fn tasks(name: ModelName, loaded: Option<&Loaded>) -> Vec<Task> {
     let mut tasks = match (name.kind(), name) {
         (_, ModelName::PiSam(_)) => vec![Task::Box, Task::Mask, Task::Refine],
@@ -156,7 +156,8 @@ fn tasks(name: ModelName, loaded: Option<&Loaded>) -> Vec<Task> {
         (ModelKind::PromptFree, _) => vec![Task::Subject],
         (ModelKind::Referring, _) => vec![Task::Text],
     };
-    if loaded.is_some_and(|loaded| loaded.video.is_some()) {
+    let video = loaded.map_or(matches!(name, ModelName::Sam2(..)), |loaded| loaded.video.is_some());
+    if video {
         tasks.push(Task::Video);
     }
     tasks
@@ -205,9 +206,10 @@ impl Models {
 
     /// Whether none is being loaded any more.
     pub fn settled(&self) -> bool {
-        !self.slots.iter().any(|(_, slot)| {
-            matches!(&*slot.read().unwrap_or_else(PoisonError::into_inner), State::Loading)
-        })
+        !self
+            .slots
+            .iter()
+            .any(|(_, slot)| matches!(&*slot.read().unwrap_or_else(PoisonError::into_inner), State::Loading))
     }
 
     /// The model called `name`, or the usual one for `job`.
@@ -258,10 +260,15 @@ impl Models {
                 tasks: tasks(*name, loaded),
                 state: readiness,
                 detail,
-                shares_embedding: encoder.filter(|encoder| encoder != name).map(ModelName::as_str).into_iter().collect(),
+                shares_embedding: encoder
+                    .filter(|encoder| encoder != name)
+                    .map(ModelName::as_str)
+                    .into_iter()
+                    .collect(),
             });
         }
-        let usable = |model: &&ModelRecord, job: Job| model.state != Readiness::Failed && model.tasks.contains(&job.task());
+        let usable =
+            |model: &&ModelRecord, job: Job| model.state != Readiness::Failed && model.tasks.contains(&job.task());
         let first = |job: Job, kind: Option<Kind>| {
             let mut fitting = models.iter().filter(|model| usable(model, job));
             fitting.find(|model| kind.is_none_or(|kind| model.kind == kind)).map(|model| model.name)

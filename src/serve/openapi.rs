@@ -20,7 +20,8 @@ pub fn document(routes: &[Route]) -> Value {
         entry[route.method.as_str().to_ascii_lowercase()] = operation(route, &mut generator);
     }
     let problem = generator.subschema_for::<ProblemBody>();
-    let codes: Vec<String> = Code::ALL.iter().map(|code| format!("{} {}", code.status().as_u16(), code.as_str())).collect();
+    let codes: Vec<String> =
+        Code::ALL.iter().map(|code| format!("{} {}", code.status().as_u16(), code.as_str())).collect();
     let schemas = generator.take_definitions(true);
     json!({
         "openapi": "3.1.0",
@@ -130,7 +131,10 @@ mod tests {
         assert!(masks["requestBody"]["content"]["application/json"]["schema"]["$ref"].is_string());
         let frame = &document["paths"]["/v1/videos/{id}/frames/{n}/pixels"]["get"];
         assert_eq!(frame["parameters"].as_array().unwrap().len(), 2 + 6);
-        assert_eq!(document["paths"]["/v1/images"]["post"]["responses"]["201"]["description"], "An image in, its id out");
+        assert_eq!(
+            document["paths"]["/v1/images"]["post"]["responses"]["201"]["description"],
+            "An image in, its id out"
+        );
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Options {
     pub time_limit: Duration,
     /// How long running requests may take to finish when the server stops.
     pub grace: Duration,
-    /// How long a body may take to bring [`super::body::LEAST`] bytes a second on average.
+    /// Over how long a body must bring a thousand bytes a second on average, and how long a client may take nothing of its answer.
     pub patience: Duration,
 }
 

@@ -20,11 +20,8 @@ macro_rules! sample {
 }
 
 /// Pictures to try the page with: path, title, bytes.
-pub const SAMPLES: [(&str, &str, &[u8]); 3] = [
-    sample!("coffee.jpg", "Cup"),
-    sample!("dandelion.jpg", "Dandelion clock"),
-    sample!("rocket.jpg", "Rocket"),
-];
+pub const SAMPLES: [(&str, &str, &[u8]); 3] =
+    [sample!("coffee.jpg", "Cup"), sample!("dandelion.jpg", "Dandelion clock"), sample!("rocket.jpg", "Rocket")];
 
 /// Files of the page by their paths.
 const FILES: &[(&str, &[u8])] = &files![

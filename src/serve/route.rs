@@ -178,15 +178,18 @@ pub struct Route {
     service: MethodRouter<App>,
 }
 
+/// Makes a schema when the document is made.
+pub type Describe = Box<dyn Fn(&mut SchemaGenerator) -> Schema>;
+
 /// What the document says of it.
 pub struct Doc {
     pub summary: &'static str,
-    pub query: Box<dyn Fn(&mut SchemaGenerator) -> Schema>,
+    pub query: Describe,
     pub body: Box<dyn Fn(&mut SchemaGenerator) -> Vec<(&'static str, Schema)>>,
     pub status: StatusCode,
     /// None without JSON.
-    pub json: Option<Box<dyn Fn(&mut SchemaGenerator) -> Schema>>,
-    pub events: Vec<(&'static str, Box<dyn Fn(&mut SchemaGenerator) -> Schema>)>,
+    pub json: Option<Describe>,
+    pub events: Vec<(&'static str, Describe)>,
     pub files: Vec<&'static str>,
 }
 

@@ -33,7 +33,9 @@ pub fn router(app: &App) -> Router {
     };
     router
         .fallback(other)
-        .method_not_allowed_fallback(|| async { Problem::new(Code::Method, "the header `Allow` names the methods there are") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(Code::Method, "the header `Allow` names the methods there are")
+        })
         // bodies are bounded where they are read
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(panicked))

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::models::Source;
 use super::router::router;
+use super::stall::Stalling;
 use super::{App, Options, Shared};
 
 /// Connections at a time; others wait to be accepted.
@@ -142,7 +143,7 @@ async fn listen(app: &App, listener: std::net::TcpListener, handle: &Handle) -> 
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Stalling::new(stream, app.options.patience)), service);
         let connection = open.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -53,8 +53,10 @@ impl Client<'_> {
                 self.ask("GET", &at).send().problem(404, "unknown-id");
             }
             1 => {
-                let wrong = ["/v1/images/AAAAAAAAAAAAAAAAAAAAAA", "/v1/images/%2e%2e/masks", "/v1/videos/x/frames/0/pixels"];
-                let reply = self.ask("GET", wrong[self.dice.below(wrong.len())]).send();
+                let wrong =
+                    ["/v1/images/AAAAAAAAAAAAAAAAAAAAAA", "/v1/images/%2e%2e/masks", "/v1/videos/x/frames/0/pixels"];
+                let wrong = wrong[self.dice.below(wrong.len())];
+                let reply = self.ask("GET", wrong).send();
                 assert!([404, 405].contains(&reply.status), "{reply:?}");
             }
             2 => {
@@ -117,10 +119,15 @@ impl Client<'_> {
         let mask: &Value = &reply.json()["masks"][0];
         let side = |v: u32, most: u32| u64::from((v + 12).min(most) - v.saturating_sub(12));
         let area = side(x, width) * side(y, height);
-        assert_eq!((mask["area"].as_u64(), rle(&mask["rle"]).area()), (Some(area), area), "{x},{y} in {width}x{height}");
+        assert_eq!(
+            (mask["area"].as_u64(), rle(&mask["rle"]).area()),
+            (Some(area), area),
+            "{x},{y} in {width}x{height}"
+        );
         let objects = json!([{"mask": {"result": mask["result"]}}]);
         let format = ["mask", "cutout", "coco", "polygons", "labels"][self.dice.below(5)];
-        let export = self.ask("POST", &format!("{at}/exports")).json(&json!({"format": format, "objects": objects})).send();
+        let export =
+            self.ask("POST", &format!("{at}/exports")).json(&json!({"format": format, "objects": objects})).send();
         assert!(export.status == 200 || gone(&export), "{export:?}");
     }
 
@@ -139,8 +146,7 @@ impl Client<'_> {
         let bytes = picture(50, 50, 1);
         let half = bytes.len() / 2;
         let length = bytes.len().to_string();
-        let mut stream =
-            self.ask("POST", "/v1/images").header("Content-Length", &length).file(&bytes[..half]).begin();
+        let mut stream = self.ask("POST", "/v1/images").header("Content-Length", &length).file(&bytes[..half]).begin();
         if self.dice.below(2) == 0 {
             return;
         }
@@ -189,7 +195,11 @@ fn thousands_of_requests_by_many_clients() {
     served.get("/healthz").is(200);
     let before = after_first.into_inner().unwrap();
     if let (Some(before), Some(after)) = (before, resident()) {
-        println!("{requests} steps of {CLIENTS} clients: {} MiB after a tenth, {} MiB at the end", before >> 20, after >> 20);
+        println!(
+            "{requests} steps of {CLIENTS} clients: {} MiB after a tenth, {} MiB at the end",
+            before >> 20,
+            after >> 20
+        );
         assert!(after < before + SLACK, "{before} bytes after a tenth, {after} at the end");
     }
     let kept: f64 = ["image", "frame", "embedding", "result"]

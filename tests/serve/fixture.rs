@@ -123,11 +123,7 @@ fn video() -> Sam2VideoPredictor {
     let config = Sam2Config { image_size: 64, ..Sam2Config::new(Sam2Version::V2_1, trunk) };
     // under this salt the object is there on most frames
     let vb = GeneratedWeights::new("p1").var_builder(DType::F32, &Device::Cpu);
-    Sam2VideoPredictor::new(
-        Sam2VideoModel::new(&Sam2VideoConfig::new(config), vb).unwrap(),
-        DType::F32,
-        &Device::Cpu,
-    )
+    Sam2VideoPredictor::new(Sam2VideoModel::new(&Sam2VideoConfig::new(config), vb).unwrap(), DType::F32, &Device::Cpu)
 }
 
 fn named(name: &str) -> ModelName {

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hrseg::seg_data::DecodeLimits;
+use hrseg::seg_data::output::png;
+use hrseg::seg_data::{DecodeLimits, RgbImage};
 use hrseg::serve::{Options, Source};
 use serde_json::json;
 
 use crate::client::reply;
 use crate::fixture::{Served, sources, until};
 use crate::{picture, turned};
+
+const PIXELS: &str = "route=\"/v1/images/{id}/pixels\",status=\"200\"";
 
 #[test]
 fn no_other_page_can_drive_it() {
@@ -62,6 +65,26 @@ fn bodies_and_pictures_over_the_limits() {
 
     let slow = served.ask("POST", "/v1/images").header("Content-Length", "2000").file(b"a little").begin();
     reply(slow).problem(408, "too-slow");
+}
+
+#[test]
+fn answers_that_nobody_takes_are_given_up() {
+    let served = Served::new(Options { patience: Duration::from_millis(300), ..Options::default() });
+    // noise, which no packing makes smaller than the system's buffers
+    let mut state = 1u32;
+    let noise = RgbImage::from_fn(2600, 2000, |_, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        image::Rgb([(state >> 8) as u8, (state >> 16) as u8, (state >> 24) as u8])
+    });
+    let at = served.image(&png(&noise).unwrap());
+    let whole = served.get(&format!("{at}/pixels")).is(200);
+    let length: usize = whole.header("content-length").unwrap().parse().unwrap();
+    assert_eq!(whole.body.len(), length);
+    let taken = served.ask("GET", &format!("{at}/pixels")).begin();
+    until("it is answered", || served.figure(&format!("requests_total{{{PIXELS}}}")) == 2.0);
+    std::thread::sleep(Duration::from_millis(900));
+    let part = reply(taken);
+    assert!(part.body.len() < length, "{length} bytes came though nobody took them");
 }
 
 #[test]
@@ -173,7 +196,7 @@ fn long_work_stops_when_nobody_listens() {
 #[test]
 fn clicks_go_before_the_rest_of_long_work() {
     let served = Served::new(Options::default());
-    let at = served.image(&picture(64, 64, 3));
+    let at = served.image(&picture(60, 60, 3));
     served.watched.hold();
     let long = served.ask("POST", &format!("{at}/everything")).json(&json!({"points_per_side": 32})).begin();
     served.watched.until_held();
@@ -226,7 +249,8 @@ fn what_does_not_end_is_broken_off() {
     let mut served = Served::new(Options { grace: Duration::from_millis(100), ..Options::default() });
     let at = served.image(&picture(64, 64, 3));
     served.watched.hold();
-    let running = served.ask("POST", &format!("{at}/everything")).json(&json!({"points_per_side": 64})).events().begin();
+    let running =
+        served.ask("POST", &format!("{at}/everything")).json(&json!({"points_per_side": 64})).events().begin();
     served.watched.until_held();
     served.handle.stop();
     std::thread::sleep(Duration::from_millis(300));

@@ -91,12 +91,13 @@ test('a turned photo: click, negative click, undo, exact, download', { skip }, a
 
 /** The same by `hrseg segment`, where the variable HRSEG names the command: pixel by pixel. */
 function compareWithCommand(cutout, { file }, [x, y]) {
-  const { HRSEG } = process.env;
+  const { HRSEG, HRSEG_TEST_WEIGHTS } = process.env;
   if (!HRSEG) return;
   const out = mkdtempSync(join(tmpdir(), 'hrseg-serve-'));
+  const weights = (name) => (HRSEG_TEST_WEIGHTS ? ['--weights', join(HRSEG_TEST_WEIGHTS, name)] : []);
   const segment = (folder, ...options) => execFileSync(HRSEG, ['segment', file, '-o', join(out, folder), ...options], { stdio: 'ignore' });
-  segment('coarse', '--point', `${x},${y}`, '--multimask', '--format', 'mask');
-  segment('exact', '--model', 'sam+isnet', '--mask', join(out, 'coarse', 'turned.mask.png'), '--format', 'cutout');
+  segment('coarse', ...weights('mobile_sam.pt'), '--point', `${x},${y}`, '--multimask', '--format', 'mask');
+  segment('exact', ...weights('isnet_general_use.safetensors'), '--model', 'sam+isnet', '--mask', join(out, 'coarse', 'turned.mask.png'), '--format', 'cutout');
   const expected = readPng(readFileSync(join(out, 'exact', 'turned.cutout.png')));
   assert.equal(Buffer.compare(Buffer.from(cutout.data), Buffer.from(expected.data)), 0, 'the same pixels as `hrseg segment`');
 }

@@ -8,6 +8,9 @@ import { BASE, bytes, closeAll, covers, onScreen, open, openFile, settled, skip 
 
 const CLIP = { file: join(import.meta.dirname, 'clip.gif'), width: 160, height: 96, frames: 8, ball: [38, 48] };
 
+/** How long tracking may take where there is little of a processor, in milliseconds. */
+const SLOW = 900_000;
+
 after(closeAll);
 
 /** Whether the server has a model for a job. */
@@ -24,7 +27,7 @@ test('an object through a clip: click, track, undo, stop, download', { skip }, a
   await page.mouse.click(...await onScreen(page, CLIP, ...CLIP.ball));
   await settled(page);
   await page.click('#track-both');
-  await settled(page);
+  await settled(page, SLOW);
   const lane = () => page.locator('#lanes canvas').first().getAttribute('aria-label');
   assert.match(await lane(), /masks on 8 of 8 frames/);
   await page.locator('#stage').focus();
@@ -47,9 +50,9 @@ test('an object through a clip: click, track, undo, stop, download', { skip }, a
   await page.mouse.click(...await onScreen(page, CLIP, 130, 20));
   await settled(page);
   await page.click('#track-forward');
-  await page.waitForFunction(() => document.getElementById('job-text').textContent.includes(' of '));
+  await page.waitForFunction(() => document.getElementById('job-text').textContent.includes(' of '), null, { timeout: SLOW });
   await page.click('#stop');
-  await settled(page);
+  await settled(page, SLOW);
   assert.match(await page.locator('#toasts').textContent(), /Stopped; .+ done and kept|Done/);
   assert.deepEqual(seen.errors, []);
 });
@@ -68,7 +71,7 @@ test('a video by a sentence', { skip }, async (t) => {
   await openFile(page, CLIP.file);
   await page.fill('#sentence', 'the yellow ball');
   await page.keyboard.press('Enter');
-  await settled(page);
+  await settled(page, SLOW);
   assert.match(await page.locator('#lanes canvas').first().getAttribute('aria-label'), /masks on 8 of 8 frames/);
 });
 

@@ -49,7 +49,8 @@ fn objects_are_followed() {
     let served = Served::new(Options::default());
     let at = of_frames(&served, &(0..5).map(|t| picture(80, 60, 40 * t)).collect::<Vec<_>>());
     let ask = |body: Value| served.ask("POST", &format!("{at}/propagate")).json(&body).events().send();
-    let prompts = json!([{"frame": 2, "object": 1, "points": [[30, 30, 1]]}, {"frame": 2, "object": 7, "box": [10, 10, 50, 40]}]);
+    let prompts =
+        json!([{"frame": 2, "object": 1, "points": [[30, 30, 1]]}, {"frame": 2, "object": 7, "box": [10, 10, 50, 40]}]);
     let events = ask(json!({"prompts": prompts})).is(200).events();
     assert_eq!((events[0].name.as_str(), frames(&events)), ("queued", vec![2, 3, 4, 1, 0]));
     let told = events.iter().find(|event| event.name == "frame").unwrap();
@@ -66,7 +67,8 @@ fn objects_are_followed() {
     assert_eq!(of(&forward), of(&events));
     let backward = ask(json!({"prompts": prompts, "direction": "backward", "to": 1})).is(200).events();
     assert_eq!(frames(&backward), [2, 1]);
-    let plain = served.post(&format!("{at}/propagate"), json!({"prompts": prompts, "direction": "forward"})).is(200).json();
+    let plain =
+        served.post(&format!("{at}/propagate"), json!({"prompts": prompts, "direction": "forward"})).is(200).json();
     assert_eq!(plain["told"].as_array().unwrap().len(), 3);
     assert_eq!(plain["told"][1]["objects"], of(&events));
 
@@ -79,9 +81,12 @@ fn objects_are_followed() {
         let problem = served.post(&format!("{at}/propagate"), json!({"prompts": wrong})).problem(422, "invalid-prompt");
         assert_eq!(problem["field"], field);
     }
-    let outside = served.post(&format!("{at}/propagate"), json!({"prompts": [{"frame": 0, "object": 1, "points": [[99, 1, 1]]}]}));
+    let outside = served
+        .post(&format!("{at}/propagate"), json!({"prompts": [{"frame": 0, "object": 1, "points": [[99, 1, 1]]}]}));
     assert!(outside.problem(422, "invalid-prompt")["detail"].as_str().unwrap().contains("object 1 on frame 0"));
-    served.post(&format!("{at}/propagate"), json!({"model": "mobile-sam", "prompts": prompts})).problem(422, "invalid-prompt");
+    served
+        .post(&format!("{at}/propagate"), json!({"model": "mobile-sam", "prompts": prompts}))
+        .problem(422, "invalid-prompt");
     served.post(&format!("{at}/describe"), json!({"text": "a dog"})).problem(404, "unknown-model");
 }
 
@@ -94,7 +99,9 @@ fn masks_of_a_video_as_files() {
         served.post(&format!("{at}/frames/0/masks"), boxed).is(200).json()["masks"][0]["rle"].clone()
     };
     let masks = json!({"0": {"1": square(10), "2": square(20)}, "2": {"2": square(40)}});
-    let export = |format: &str| served.post(&format!("{at}/exports"), json!({"format": format, "masks": masks, "names": {"1": "dog"}}));
+    let export = |format: &str| {
+        served.post(&format!("{at}/exports"), json!({"format": format, "masks": masks, "names": {"1": "dog"}}))
+    };
     let zipped = |format: &str| {
         let mut zip = zip::ZipArchive::new(Cursor::new(export(format).is(200).body)).unwrap();
         let names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
@@ -105,7 +112,10 @@ fn masks_of_a_video_as_files() {
     let (names, first) = zipped("davis");
     assert_eq!(names, ["00000.png", "00002.png"]);
     let colours = image::load_from_memory(&first).unwrap().into_rgb8();
-    assert_eq!([12, 25, 35, 60].map(|x| colours.get_pixel(x, 20).0), [[128, 0, 0], [0, 128, 0], [0, 128, 0], [0, 0, 0]]);
+    assert_eq!(
+        [12, 25, 35, 60].map(|x| colours.get_pixel(x, 20).0),
+        [[128, 0, 0], [0, 128, 0], [0, 128, 0], [0, 0, 0]]
+    );
     let (names, first) = zipped("rle");
     assert_eq!(names, ["00000.json", "00002.json"]);
     let record: Value = serde_json::from_slice(&first).unwrap();
@@ -113,7 +123,9 @@ fn masks_of_a_video_as_files() {
     let gif = export("overlay").is(200);
     assert_eq!((&gif.body[..6], gif.header("content-type")), (&b"GIF89a"[..], Some("image/gif")));
     served.post(&format!("{at}/exports"), json!({"format": "davis", "masks": {}})).problem(400, "invalid-request");
-    served.post(&format!("{at}/exports"), json!({"format": "davis", "masks": {"3": {}}})).problem(400, "invalid-request");
+    served
+        .post(&format!("{at}/exports"), json!({"format": "davis", "masks": {"3": {}}}))
+        .problem(400, "invalid-request");
     assert!(levels(&served.get(&format!("{at}/frames/0/pixels")).is(200).body).width() == 80);
 }
 

@@ -152,3 +152,24 @@ fn percent_signs_in_paths() {
         assert_eq!((frames.len(), names(&frames)[11].as_str()), (12, "00011"), "{name}");
     }
 }
+
+#[test]
+fn no_more_frames_than_are_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("three.gif");
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    for level in [0, 100, 200] {
+        encoder.encode_frame(Frame::new(RgbaImage::from_pixel(4, 3, [level, 0, 0, 255].into()))).unwrap();
+    }
+    drop(encoder);
+    std::fs::write(&path, bytes).unwrap();
+    let open = |path: &Path, most| Frames::open_up_to(path, &DecodeLimits::default(), None, most);
+    assert_eq!(open(&path, 3).unwrap().len(), 3);
+    let error = open(&path, 2).unwrap_err();
+    assert!(matches!(error, DataError::TooLarge { .. }), "{error}");
+    assert!(error.to_string().contains("more than 2"), "{error}");
+    let folder = folder(&["1.png", "2.png"]);
+    assert!(open(folder.path(), 1).is_err());
+    assert_eq!(open(folder.path(), 2).unwrap().len(), 2);
+}

@@ -185,3 +185,19 @@ fn refusals() {
     let generator = AutomaticMaskGenerator::new(&SQUARES, config(1)).unwrap();
     assert!(generator.generate(&RgbImage::new(0, 5)).unwrap_err().to_string().contains("0x5"));
 }
+
+#[test]
+fn who_waits_is_told_and_may_stop() {
+    let image = picture(64, 48, 1);
+    let generator = AutomaticMaskGenerator::new(&SQUARES, config(4)).unwrap();
+    let all = generator.generate(&image).unwrap();
+    let embedding = SQUARES.embed(&image).unwrap();
+    let mut told = Vec::new();
+    let watched = generator.generate_watched(&image, Some(&embedding), &mut |done, of| {
+        told.push((done, of));
+        true
+    });
+    assert_eq!(watched.unwrap().unwrap(), all);
+    assert_eq!(told, [(8, 16), (16, 16)]);
+    assert_eq!(generator.generate_watched(&image, None, &mut |_, _| false).unwrap(), None);
+}

@@ -225,6 +225,14 @@ impl Referred {
         }
     }
 
+    /// The same, without the result around it.
+    pub fn into_rle(self) -> Rle {
+        match self {
+            Self::Sent(rle) => rle,
+            Self::Kept(kept) => kept.rle.clone(),
+        }
+    }
+
     /// A mask of exactly this size.
     ///
     /// # Errors

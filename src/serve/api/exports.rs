@@ -139,7 +139,10 @@ fn of_runs(format: ExportFormat, masks: &[(String, Referred)], size: (u32, u32),
     if format == ExportFormat::Labels {
         let mut map = GrayImage::new(size.0, size.1);
         for (number, (_, mask)) in (1u8..).zip(masks) {
-            map.iter_mut().zip(mask.rle().decode()).filter(|(_, inside)| *inside != 0).for_each(|(label, _)| *label = number);
+            map.iter_mut()
+                .zip(mask.rle().decode())
+                .filter(|(_, inside)| *inside != 0)
+                .for_each(|(label, _)| *label = number);
         }
         return Ok(File::new(super::PNG, labels::png(&map).map_err(Problem::internal)?).attached("labels.png"));
     }
@@ -159,16 +162,15 @@ fn cutout(
     background: Option<[u8; 3]>,
     crop: bool,
 ) -> Result<File> {
-    let internal = |error: seg_data::DataError| Problem::internal(error);
     let loaded = &photo.loaded;
     if let Some(alpha) = &loaded.alpha {
-        levels = render::within_alpha(&levels, alpha).map_err(internal)?;
+        levels = render::within_alpha(&levels, alpha).map_err(Problem::internal)?;
     }
     // a colour that lies behind is one of sRGB
     let mut image = if background.is_some() { photo.seen() } else { &loaded.image };
     let freed = (colours == CutoutColours::Freed).then(|| freed(image, &levels));
     image = freed.as_ref().unwrap_or(image);
-    let mut cutout = render::cutout(image, &levels).map_err(internal)?;
+    let mut cutout = render::cutout(image, &levels).map_err(Problem::internal)?;
     if crop {
         let Some([x, y, width, height]) = extent(&levels) else {
             return Err(Problem::new(Code::InvalidPrompt, "the mask is empty: there is nothing to crop to"));
@@ -179,5 +181,5 @@ fn cutout(
         Some(colour) => png(&render::flatten(&cutout, colour)),
         None => png_with_profile(&cutout, loaded.profile.as_ref()),
     };
-    Ok(File::new(super::PNG, bytes.map_err(internal)?).attached("cutout.png"))
+    Ok(File::new(super::PNG, bytes.map_err(Problem::internal)?).attached("cutout.png"))
 }

@@ -75,7 +75,11 @@ impl ImageRecord {
             format: format!("{:?}", loaded.format).to_ascii_lowercase(),
             orientation: loaded.orientation.to_exif(),
             alpha: loaded.alpha.is_some(),
-            profile: loaded.profile.as_ref().filter(|profile| !profile.is_srgb()).map(|profile| profile.name().to_string()),
+            profile: loaded
+                .profile
+                .as_ref()
+                .filter(|profile| !profile.is_srgb())
+                .map(|profile| profile.name().to_string()),
             notes: photo.notes().map(str::to_owned).collect(),
             expires_in,
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderName;
 use schemars::JsonSchema;
-use seg_data::RgbImage;
+use seg_data::{RgbImage, Rle};
 use seg_models::registry::{ModelKind, ModelName, Segmenter};
 use seg_models::{ImageEmbedding, MaskCleanup, MaskPrompt, Prompts};
 use serde::{Deserialize, Serialize};
@@ -117,14 +117,16 @@ pub async fn masks(ctx: Ctx, Json(asked): Json<MaskRequest>) -> Result<Answer<Ma
     let seen = ctx.picture().await?;
     let question = Question::new(&ctx.app, name, &seen, &asked)?;
     // one that takes text alone has said so by now
-    let pipeline = loaded.pipeline.clone().ok_or_else(|| Problem::internal(format_args!("{name} without a pipeline")))?;
+    let pipeline =
+        loaded.pipeline.clone().ok_or_else(|| Problem::internal(format_args!("{name} without a pipeline")))?;
     let class = match asked.preview {
         true => Class::Preview(format!("{}/{}", seen.item.id, seen.frame)),
         false => Class::Click,
     };
     let wish = pipeline.encoder().map(|(encoder, _)| Wish::new(&ctx.app, &seen.picture, encoder));
     let (app, of) = (Arc::clone(&ctx.app), seen.clone());
-    let answer = ctx.compute(class, move |turn| question.answer(&app, turn, &pipeline, wish.as_ref(), &of, asked.preview));
+    let answer =
+        ctx.compute(class, move |turn| question.answer(&app, turn, &pipeline, wish.as_ref(), &of, asked.preview));
     let answer = answer.await?;
     let best = answer.masks.first().and_then(|mask| Some((mask.result.clone()?, mask.predicted_iou)));
     match best {
@@ -142,11 +144,7 @@ pub async fn masks(ctx: Ctx, Json(asked): Json<MaskRequest>) -> Result<Answer<Ma
 
 /// A request that the model can take.
 struct Question {
-    name: ModelName,
-    prompts: Prompts,
-    /// The mask that the model starts from, unpacked only when it is needed.
-    mask: Option<Referred>,
-    cleanup: MaskCleanup,
+    recipe: Recipe,
     notes: Vec<String>,
 }
 
@@ -163,7 +161,9 @@ impl Question {
             return Err(refuse(format!("{name} takes no `fill_holes` and `remove_sprinkles`, expected 0")));
         }
         if asked.preview && !plain {
-            return Err(refuse(format!("{name} gives no previews, expected a model that answers to clicks")).at("preview"));
+            return Err(
+                refuse(format!("{name} gives no previews, expected a model that answers to clicks")).at("preview")
+            );
         }
         let mut prompts = prompts;
         prompts.points.extend(refine);
@@ -171,7 +171,8 @@ impl Question {
         let (placed, notes) = prompts.clamped(width, height)?;
         let prompts = placed.into_owned();
         let mask = asked.mask.as_ref().map(|mask| referred(app, &seen.item, seen.frame, mask)).transpose()?;
-        Ok(Self { name, prompts, mask, cleanup, notes })
+        let mask = mask.map(Referred::into_rle);
+        Ok(Self { recipe: Recipe { model: name, prompts, mask, cleanup }, notes })
     }
 
     /// On the thread that computes.
@@ -184,10 +185,10 @@ impl Question {
         seen: &Seen,
         preview: bool,
     ) -> Result<MasksAnswer> {
-        let Self { name, mut prompts, mask, cleanup, mut notes } = self;
-        let photo = &seen.picture.photo;
+        let Self { recipe, mut notes } = self;
+        let (name, photo) = (recipe.model, &seen.picture.photo);
         let image = photo.seen();
-        prompts.mask = mask.map(|mask| laid(mask, name, image)).transpose()?;
+        let prompts = prompts(&recipe, image)?;
         let (embedding, took) = match wish.filter(|_| pipeline.needs_embedding(&prompts)) {
             Some(wish) => {
                 let (embedding, _, took) = embedding(wish, turn, pipeline, photo, &mut || Ok(()))?;
@@ -197,10 +198,10 @@ impl Question {
         };
         turn.check()?;
         let start = Instant::now();
-        let recipe = Recipe { model: name, prompts, cleanup };
+        let cleaned = with_cleanup(pipeline, recipe.cleanup);
         let segmented = match (preview, &embedding) {
-            (true, Some(embedding)) => small(pipeline, &recipe, embedding)?,
-            _ => segment(pipeline, image, &recipe, embedding.as_deref())?,
+            (true, Some(embedding)) => small(&cleaned, prompts, embedding)?,
+            _ => cleaned.segment_embedded(image, embedding.as_deref(), &prompts, &())?,
         };
         app.figures.predicted(name.as_str(), start.elapsed());
         let seconds = Seconds {
@@ -220,9 +221,18 @@ impl Question {
     }
 }
 
+/// What the model is asked, with its mask unpacked.
+///
+/// # Errors
+/// A mask that has not the image's shape.
+pub fn prompts(recipe: &Recipe, image: &RgbImage) -> Result<Prompts> {
+    let mask = recipe.mask.as_ref().map(|mask| laid(mask, recipe.model, image)).transpose()?;
+    Ok(Prompts { mask, ..recipe.prompts.clone() })
+}
+
 /// A mask as the model takes it: two-stage models want the image's size.
-fn laid(mask: Referred, name: ModelName, image: &RgbImage) -> Result<MaskPrompt> {
-    let mask = picture_of(mask.rle());
+fn laid(mask: &Rle, name: ModelName, image: &RgbImage) -> Result<MaskPrompt> {
+    let mask = picture_of(mask);
     let size = image.dimensions();
     if name.kind() != ModelKind::TwoStage || mask.dimensions() == size {
         return Ok(MaskPrompt::Image(mask));
@@ -237,27 +247,14 @@ fn laid(mask: Referred, name: ModelName, image: &RgbImage) -> Result<MaskPrompt>
     Ok(MaskPrompt::Image(enlarged))
 }
 
-/// The masks of a recipe.
-pub fn segment(
-    pipeline: &Arc<Pipeline>,
-    image: &RgbImage,
-    recipe: &Recipe,
-    embedding: Option<&ImageEmbedding>,
-) -> Result<Segmented> {
-    let pipeline = with_cleanup(pipeline, recipe.cleanup);
-    Ok(pipeline.segment_embedded(image, embedding, &recipe.prompts, &())?)
-}
-
-/// The same at the size of a preview.
-fn small(pipeline: &Arc<Pipeline>, recipe: &Recipe, embedding: &ImageEmbedding) -> Result<Segmented> {
-    let pipeline = with_cleanup(pipeline, recipe.cleanup);
+/// Masks at the size of a preview.
+fn small(pipeline: &Pipeline, mut prompts: Prompts, embedding: &ImageEmbedding) -> Result<Segmented> {
     let Some((name, model)) = pipeline.encoder() else { return Err(Problem::internal("a preview without a model")) };
     let (width, height) = embedding.original_size;
     let scale = (f64::from(PREVIEW_SIDE) / f64::from(width.max(height))).min(1.0);
     let side = |v: u32| ((f64::from(v) * scale).round() as u32).max(1);
     let size = (side(width), side(height));
     let (sx, sy) = (size.0 as f32 / width as f32, size.1 as f32 / height as f32);
-    let mut prompts = recipe.prompts.clone();
     prompts.points.iter_mut().for_each(|point| (point.x, point.y) = (point.x * sx, point.y * sy));
     prompts.bbox = prompts.bbox.map(|[x0, y0, x1, y1]| [x0 * sx, y0 * sy, x1 * sx, y1 * sy]);
     // the features do not depend on the size that the mask shall have

@@ -34,16 +34,26 @@ pub fn routes() -> Vec<Route> {
         route(post.clone(), "/v1/videos", "A video, an animation or frames in, an id out", videos::create).creates(),
         route(get.clone(), "/v1/videos/{id}", "What is known of a video", videos::get),
         route(delete, "/v1/videos/{id}", "Forgets a video", videos::delete),
-        route(post.clone(), "/v1/videos/{id}/propagate", "Prompts in, the objects of every frame out", track::propagate)
-            .event::<Queued>("queued")
-            .event::<Stage>("stage")
-            .event::<track::Told>("frame")
-            .event::<track::Tracked>("ready"),
-        route(post.clone(), "/v1/videos/{id}/describe", "A sentence in, the object of every frame out", track::describe)
-            .event::<Queued>("queued")
-            .event::<Stage>("stage")
-            .event::<track::Told>("frame")
-            .event::<track::Tracked>("ready"),
+        route(
+            post.clone(),
+            "/v1/videos/{id}/propagate",
+            "Prompts in, the objects of every frame out",
+            track::propagate,
+        )
+        .event::<Queued>("queued")
+        .event::<Stage>("stage")
+        .event::<track::Told>("frame")
+        .event::<track::Tracked>("ready"),
+        route(
+            post.clone(),
+            "/v1/videos/{id}/describe",
+            "A sentence in, the object of every frame out",
+            track::describe,
+        )
+        .event::<Queued>("queued")
+        .event::<Stage>("stage")
+        .event::<track::Told>("frame")
+        .event::<track::Tracked>("ready"),
         route(post, "/v1/videos/{id}/exports", "Masks of a video as a file", video_exports::export)
             .file(ZIP)
             .file("image/gif"),

@@ -7,7 +7,7 @@ use png::{BitDepth, ColorType, Compression, Encoder};
 use seg_data::{GrayImage, Rle};
 
 use super::common::{Seen, Wish, embedding, picture_of};
-use super::masks::segment;
+use super::masks::prompts;
 use crate::pipeline::Mask;
 use crate::serve::App;
 use crate::serve::input::NoBody;
@@ -63,10 +63,12 @@ pub async fn levels<Q>(ctx: &Ctx<Q>, seen: &Seen, kept: &Arc<Kept>) -> Result<Ar
     let (of, recipe, id, app) = (seen.clone(), recipe.clone(), kept.id.clone(), Arc::clone(&ctx.app));
     ctx.compute(Class::Click, move |turn| {
         let photo = &of.picture.photo;
-        let wish = wish.as_ref().filter(|_| pipeline.needs_embedding(&recipe.prompts));
+        let prompts = prompts(&recipe, photo.seen())?;
+        let wish = wish.as_ref().filter(|_| pipeline.needs_embedding(&prompts));
         let embedding = wish.map(|wish| embedding(wish, turn, &pipeline, photo, &mut || Ok(()))).transpose()?;
         let embedding = embedding.as_ref().map(|(embedding, ..)| embedding.as_ref());
-        let segmented = segment(&pipeline, photo.seen(), &recipe, embedding)?;
+        // what is soft has no clean-up
+        let segmented = pipeline.segment_embedded(photo.seen(), embedding, &prompts, &())?;
         let levels = Arc::new(segmented.best()?.levels.clone());
         app.store.put_levels(&of.item.id, &id, Arc::clone(&levels));
         Ok(levels)

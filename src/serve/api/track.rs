@@ -7,9 +7,7 @@ use std::time::Instant;
 use schemars::JsonSchema;
 use seg_models::mpg_sam2::MpgSam2Predictor;
 use seg_models::registry::ModelName;
-use seg_models::sam2::video::{
-    Direction, FrameMasks, Sam2VideoPredictor, SessionOptions, VideoFrame, VideoSession,
-};
+use seg_models::sam2::video::{Direction, FrameMasks, Sam2VideoPredictor, SessionOptions, VideoFrame, VideoSession};
 use seg_models::{MaskPrompt, Prompts};
 use serde::{Deserialize, Serialize};
 
@@ -188,7 +186,8 @@ fn plan(app: &App, item: &Arc<Item>, asked: &PropagateRequest) -> Result<(Asked,
         }
         let alone = entry.mask.is_none() || (entry.points.is_empty() && entry.bbox.is_none());
         if !alone {
-            let detail = format!("object {} has more than a mask on frame {}: a mask stands alone", on.object, on.frame);
+            let detail =
+                format!("object {} has more than a mask on frame {}: a mask stands alone", on.object, on.frame);
             return refuse(detail, field);
         }
         if entry.mask.is_none() && entry.points.is_empty() && entry.bbox.is_none() {
@@ -299,8 +298,11 @@ impl Tracking<'_> {
                     detail: format!("object {object} on frame {frame}: {}", problem.detail),
                     ..problem
                 };
-                let (placed, moved) = asked.clamped(encoded.size.0, encoded.size.1).map_err(|error| at(error.into()))?;
-                self.report.notes.extend(moved.into_iter().map(|note| format!("frame {frame}, object {object}: {note}")));
+                let (placed, moved) =
+                    asked.clamped(encoded.size.0, encoded.size.1).map_err(|error| at(error.into()))?;
+                self.report
+                    .notes
+                    .extend(moved.into_iter().map(|note| format!("frame {frame}, object {object}: {note}")));
                 session.prompt(frame, &encoded, object.into(), &placed).map_err(|error| at(error.into()))?;
             }
         }

@@ -78,7 +78,9 @@ pub async fn export(ctx: Ctx, Json(asked): Json<VideoExportRequest>) -> Result<A
         let masks: BTreeMap<usize, Objects> =
             asked.masks.into_iter().map(|(frame, objects)| Ok((frame, read(objects)?))).collect::<Result<_>>()?;
         match asked.format {
-            VideoFormat::Davis => zipped(&masks, "png", davis).map(|bytes| File::new(super::ZIP, bytes).attached("davis.zip")),
+            VideoFormat::Davis => {
+                zipped(&masks, "png", davis).map(|bytes| File::new(super::ZIP, bytes).attached("davis.zip"))
+            }
             VideoFormat::Rle => zipped(&masks, "json", |frame, objects| record(frame, objects, &asked.names))
                 .map(|bytes| File::new(super::ZIP, bytes).attached("rle.zip")),
             VideoFormat::Overlay => {
@@ -138,7 +140,9 @@ fn gif(app: &App, item: &Arc<Item>, masks: &BTreeMap<usize, Objects>, fps: f32) 
         let picture = || -> Result<_> {
             let seen = app.frame(item, frame)?;
             let image = seen.photo.seen();
-            let Some(objects) = masks.get(&frame).filter(|objects| !objects.is_empty()) else { return Ok(image.clone()) };
+            let Some(objects) = masks.get(&frame).filter(|objects| !objects.is_empty()) else {
+                return Ok(image.clone());
+            };
             let (size, apart) = apart(objects)?;
             if size != image.dimensions() {
                 let detail = format!("the masks of frame {frame} have not its size");
