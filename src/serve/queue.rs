@@ -294,10 +294,10 @@ mod tests {
         let (said, heard) = mpsc::channel();
         let mut kept = Vec::new();
         for (class, name) in jobs {
-            let said = said.clone();
+            let (said, name) = (said.clone(), *name);
             let entered = queue.enter(class.clone(), move |turn| {
                 turn.step()?;
-                said.send(*name).map_err(Problem::internal)
+                said.send(name).map_err(Problem::internal)
             });
             kept.push(entered.unwrap());
         }
