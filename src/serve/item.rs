@@ -40,7 +40,7 @@ pub struct Item {
 #[derive(Debug)]
 pub enum What {
     Image(Arc<Picture>),
-    Video(Video),
+    Video(Box<Video>),
 }
 
 /// A video's frames, decoded when they are asked for.

@@ -180,12 +180,14 @@ pub struct Route {
 
 /// Makes a schema when the document is made.
 pub type Describe = Box<dyn Fn(&mut SchemaGenerator) -> Schema>;
+/// The same of a body, by content type.
+pub type DescribeBody = Box<dyn Fn(&mut SchemaGenerator) -> Vec<(&'static str, Schema)>>;
 
 /// What the document says of it.
 pub struct Doc {
     pub summary: &'static str,
     pub query: Describe,
-    pub body: Box<dyn Fn(&mut SchemaGenerator) -> Vec<(&'static str, Schema)>>,
+    pub body: DescribeBody,
     pub status: StatusCode,
     /// None without JSON.
     pub json: Option<Describe>,

@@ -94,7 +94,7 @@ impl Outputs {
             let Some(path) = self.of_frame(*format, name) else { continue };
             match format {
                 Format::Labels => {
-                    write(&path, &labels::png(&frames::label_map(&apart, masks.size))?, Overwrite::Replace)?
+                    write(&path, &labels::png(&frames::label_map(&apart, masks.size))?, Overwrite::Replace)?;
                 }
                 Format::Overlay => write_png(&path, &frames::overlay(image, &apart, drawn)?, Overwrite::Replace)?,
                 Format::Rle => {

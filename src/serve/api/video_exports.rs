@@ -106,8 +106,11 @@ fn zipped(
     Ok(zip.finish().map_err(Problem::internal)?.into_inner())
 }
 
-/// The objects' masks, all of one size.
-fn apart(objects: &Objects) -> Result<((u32, u32), Vec<(u32, GrayImage)>)> {
+/// Objects' masks by number.
+type Masks = Vec<(u32, GrayImage)>;
+
+/// The objects' masks, all of one size, and that size.
+fn apart(objects: &Objects) -> Result<((u32, u32), Masks)> {
     let size = objects.values().next().map_or((1, 1), Rle::dimensions);
     if objects.values().any(|rle| rle.dimensions() != size) {
         return Err(Problem::new(Code::InvalidPrompt, "masks of one frame differ in size").at("masks"));

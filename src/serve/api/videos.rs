@@ -60,7 +60,7 @@ pub async fn create(ctx: Ctx<HowRead>, film: Film) -> Result<Answer<VideoRecord>
         let folder = film.frames.map(|_| film.folder);
         Ok(Video { frames, colours, size, fps, _folder: folder })
     });
-    let item = ctx.app.store.insert(Item::new(What::Video(video.await?)));
+    let item = ctx.app.store.insert(Item::new(What::Video(Box::new(video.await?))));
     let What::Video(video) = &item.what else { return Err(Problem::unknown_id("video")) };
     let record = VideoRecord::new(&item, video, ctx.app.store.expires_in());
     Ok(Answer::Created(format!("/v1/videos/{}", item.id), record))

@@ -123,17 +123,17 @@ mod tests {
 
     #[test]
     fn the_users_box_counts_in_place_of_the_masks() {
-        let image = RgbImage::new(6, 4);
-        let mut mask = GrayImage::new(6, 4);
-        mask.put_pixel(5, 3, image::Luma([255]));
+        let image = RgbImage::new(8, 8);
+        let mut mask = GrayImage::new(8, 8);
+        mask.put_pixel(7, 6, image::Luma([255]));
         let channel = |bbox| {
             let input = input_within(&image, &mask, bbox, 8, &Device::Cpu)?;
             let rows = input.get(0)?.get(4)?.to_dtype(candle_core::DType::F32)?.to_vec2::<f32>()?;
             Ok::<_, Error>(rows.into_iter().map(|row| row.iter().sum::<f32>()).collect::<Vec<f32>>())
         };
-        // columns 1 to 4 and rows 0 to 2, of which the last of each does not count: 3 of 6 columns and 2 of 4 rows, at 8 of each
-        assert_eq!(channel([1.2, 0., 4.7, 3.]).unwrap(), [4., 4., 4., 4., 0., 0., 0., 0.]);
-        for empty in [[2., 2., 2., 2.], [7., 0., 9., 3.], [4., 3., 2., 1.]] {
+        // columns 1 to 4 and rows 0 to 2, of which the last of each does not count
+        assert_eq!(channel([1.2, 0., 4.7, 3.]).unwrap(), [3., 3., 0., 0., 0., 0., 0., 0.]);
+        for empty in [[2., 2., 2., 2.], [8., 0., 9., 3.], [4., 3., 2., 1.]] {
             assert!(channel(empty).is_err(), "{empty:?}");
         }
     }
