@@ -166,9 +166,22 @@ fn busy(reply: &Reply) -> bool {
     reply.status == 503 && reply.json()["code"] == "busy"
 }
 
-/// By default a part of them; `HRSEG_TEST_REQUESTS=10000` for a figure.
+/// In a process of its own: other tests' memory would count.
 #[test]
 fn thousands_of_requests_by_many_clients() {
+    let out = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crowd::of_clients", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let said = [out.stdout, out.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(out.status.success() && said.contains("1 passed"), "{said}");
+    said.lines().filter(|line| line.contains("at the end")).for_each(|line| println!("{line}"));
+}
+
+/// By default a part of them; `HRSEG_TEST_REQUESTS=10000` for a figure.
+#[test]
+#[ignore = "is run by the test above"]
+fn of_clients() {
     let requests = std::env::var("HRSEG_TEST_REQUESTS").ok().and_then(|n| n.parse().ok()).unwrap_or(1500);
     let cache_bytes = 8 << 20;
     let served = Served::new(Options { cache_bytes, queue: 64, ..Options::default() });
