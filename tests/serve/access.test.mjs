@@ -15,9 +15,10 @@ after(closeAll);
 
 test('by keyboard alone', { skip }, async () => {
   const { page, seen } = await open();
+  const chooser = page.waitForEvent('filechooser'); // before the keys: the browser has to be told to wait with its dialogue
   await tabTo(page, 'choose');
-  const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.keyboard.press('Enter')]);
-  await chooser.setFiles(here('turned.jpg'));
+  await page.keyboard.press('Enter');
+  await (await chooser).setFiles(here('turned.jpg'));
   await page.waitForFunction(() => document.body.classList.contains('has-picture'));
   await settled(page);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'stage', 'the picture has the focus');
