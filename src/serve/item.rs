@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::ids;
+use super::problem::{Problem, Result};
 use crate::pipeline::{Colours, Photo};
 
 /// Most results of an image or video that are remembered; of more the oldest are forgotten.
@@ -111,6 +112,17 @@ impl Picture {
 impl Item {
     pub fn new(what: What) -> Self {
         Self { id: ids::id(), what, used: Mutex::new(Instant::now()), found: Mutex::default() }
+    }
+
+    /// The video that it is.
+    ///
+    /// # Errors
+    /// When it is an image.
+    pub fn video(&self) -> Result<&Video> {
+        match &self.what {
+            What::Video(video) => Ok(video),
+            What::Image(_) => Err(Problem::unknown_id("video")),
+        }
     }
 
     /// Memory that it takes at first.

@@ -40,7 +40,7 @@ pub use server::{Handle, Server};
 
 use figures::Figures;
 use guard::Guard;
-use item::{Fingerprint, Item, Picture, What};
+use item::{Fingerprint, Item, Picture};
 use models::Models;
 use problem::{Code, Problem, Result};
 use queue::Queue;
@@ -130,7 +130,7 @@ impl Shared {
         if let Some(picture) = self.store.frame(&item.id, frame) {
             return Ok(picture);
         }
-        let What::Video(video) = &item.what else { return Err(Problem::unknown_id("video")) };
+        let video = item.video()?;
         let loaded = video.frames.photo(frame).map_err(|error| Problem::of_frame(&error))?;
         let picture = Arc::new(Picture::new(Photo::new(loaded, video.colours)));
         self.store.put_frame(&item.id, frame, Arc::clone(&picture));

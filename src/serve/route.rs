@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::App;
-use super::events::{self, Events, Line, Teller, time_limit};
+use super::events::{self, Events, Line, Queued, Stage, Teller, time_limit};
 use super::input::Input;
 use super::problem::{Code, Problem, Result};
 use super::queue::{Class, Turn};
@@ -284,6 +284,11 @@ impl Route {
     pub fn event<T: JsonSchema + 'static>(mut self, name: &'static str) -> Self {
         self.doc.events.push((name, Box::new(schema::<T>)));
         self
+    }
+
+    /// Tells how far it is, and at last an answer of this type.
+    pub fn progress<T: JsonSchema + 'static>(self) -> Self {
+        self.event::<Queued>("queued").event::<Stage>("stage").event::<T>("ready")
     }
 
     /// May answer with a file of this media type.

@@ -118,7 +118,7 @@ impl<Q> Ctx<Q> {
             return Ok(Seen { item, frame: 0, picture });
         };
         let item = self.item(true)?;
-        let What::Video(video) = &item.what else { return Err(Problem::unknown_id("video")) };
+        let video = item.video()?;
         let frame = n.parse().ok().filter(|frame: &usize| *frame < video.frames.len());
         let frame = frame.ok_or_else(|| {
             let last = video.frames.len() - 1;

@@ -15,7 +15,6 @@ mod videos;
 
 use axum::http::Method;
 
-use super::events::{Queued, Stage};
 use super::route::{Route, route};
 
 const JPEG: &str = "image/jpeg";
@@ -40,20 +39,16 @@ pub fn routes() -> Vec<Route> {
             "Prompts in, the objects of every frame out",
             track::propagate,
         )
-        .event::<Queued>("queued")
-        .event::<Stage>("stage")
         .event::<track::Told>("frame")
-        .event::<track::Tracked>("ready"),
+        .progress::<track::Tracked>(),
         route(
             post.clone(),
             "/v1/videos/{id}/describe",
             "A sentence in, the object of every frame out",
             track::describe,
         )
-        .event::<Queued>("queued")
-        .event::<Stage>("stage")
         .event::<track::Told>("frame")
-        .event::<track::Tracked>("ready"),
+        .progress::<track::Tracked>(),
         route(post, "/v1/videos/{id}/exports", "Masks of a video as a file", video_exports::export)
             .file(ZIP)
             .file("image/gif"),
@@ -102,15 +97,11 @@ fn of_pictures(at: Paths) -> [Route; 8] {
             .file(PNG)
             .file(JPEG),
         route(post.clone(), at.embeddings, "Has a model look at the picture beforehand", embeddings::embed)
-            .event::<Queued>("queued")
-            .event::<Stage>("stage")
-            .event::<embeddings::Embedded>("ready"),
+            .progress::<embeddings::Embedded>(),
         route(post.clone(), at.masks, "Prompts in, masks out", masks::masks).file(PNG),
         route(get, at.result, "A mask as PNG", results::png).file(PNG),
         route(post.clone(), at.everything, "All masks of the picture", everything::everything)
-            .event::<Queued>("queued")
-            .event::<Stage>("stage")
-            .event::<everything::Everything>("ready"),
+            .progress::<everything::Everything>(),
         route(post.clone(), at.truths, "A true mask to measure against", scores::truth),
         route(post.clone(), at.scores, "A mask against a truth", scores::scores),
         route(post, at.exports, "Masks as a file", exports::export).file(PNG).file("application/json"),

@@ -12,7 +12,6 @@ use seg_models::{MaskPrompt, Prompts};
 use serde::{Deserialize, Serialize};
 
 use super::common::{Click, MaskRef, RunLengths, clicks, picture_of, referred};
-use super::videos::frames;
 use crate::pipeline::frames::ObjectRecord;
 use crate::serve::App;
 use crate::serve::events::{Stage, Teller};
@@ -161,7 +160,7 @@ struct Step {
 /// The prompts by frame and object, and the frames in the order in which they are tracked.
 fn plan(app: &App, item: &Arc<Item>, asked: &PropagateRequest) -> Result<(Asked, Vec<Step>)> {
     let refuse = |detail: String, field: String| Err(Problem::new(Code::InvalidPrompt, detail).at(field));
-    let count = frames(item)?.0.len();
+    let count = item.video()?.frames.len();
     if !(1..=MOST_PROMPTS).contains(&asked.prompts.len()) {
         let detail = format!("{} prompts, expected 1 to {MOST_PROMPTS}", asked.prompts.len());
         return refuse(detail, "prompts".into());
@@ -286,7 +285,7 @@ struct Tracking<'a> {
 
 impl Tracking<'_> {
     fn run(mut self, prompts: Asked, steps: &[Step]) -> Result<Tracked> {
-        let num_frames = Some(frames(&self.item)?.0.len());
+        let num_frames = Some(self.item.video()?.frames.len());
         let mut session = self.predictor.session(SessionOptions { num_frames, ..SessionOptions::default() });
         let of = prompts.len();
         // backwards, so that the frame where tracking begins is encoded last
@@ -369,7 +368,7 @@ pub async fn describe(ctx: Ctx, Json(asked): Json<DescribeRequest>) -> Result<An
         return wrong("the text is empty, expected words for the object, such as \"the dog on the left\"", "text");
     }
     let item = ctx.item(true)?;
-    let count = frames(&item)?.0.len();
+    let count = item.video()?.frames.len();
     let app = Arc::clone(&ctx.app);
     let collect = !ctx.wants_events();
     ctx.told(Class::Long, move |turn, teller| {

@@ -12,11 +12,10 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::common::{RunLengths, picture_of};
-use super::videos::frames;
 use crate::pipeline::frames::{label_map, overlay, write_gif};
 use crate::serve::App;
 use crate::serve::input::Json;
-use crate::serve::item::{Item, What};
+use crate::serve::item::Item;
 use crate::serve::problem::{Code, Problem, Result};
 use crate::serve::route::{Answer, Ctx, File};
 
@@ -52,7 +51,7 @@ type Objects = BTreeMap<u8, Rle>;
 
 pub async fn export(ctx: Ctx, Json(asked): Json<VideoExportRequest>) -> Result<Answer<()>> {
     let item = ctx.item(true)?;
-    let What::Video(video) = &item.what else { return Err(Problem::unknown_id("video")) };
+    let video = item.video()?;
     let invalid = |detail: String, field: &str| Err(Problem::new(Code::InvalidRequest, detail).at(field));
     let count = video.frames.len();
     if let Some(frame) = asked.masks.keys().next_back().filter(|frame| **frame >= count) {
@@ -137,7 +136,7 @@ fn record(frame: usize, objects: &Objects, names: &BTreeMap<u8, String>) -> Resu
 }
 
 fn gif(app: &App, item: &Arc<Item>, masks: &BTreeMap<usize, Objects>, fps: f32) -> Result<Vec<u8>> {
-    let count = frames(item)?.0.len();
+    let count = item.video()?.frames.len();
     let mut failed = None;
     let pictures = (0..count).map_while(|frame| {
         let picture = || -> Result<_> {

@@ -1,14 +1,11 @@
 //! Videos in.
 
-use std::sync::Arc;
-
 use image::ImageFormat;
 use schemars::JsonSchema;
 use seg_data::Frames;
 use serde::Serialize;
 
 use super::images::HowRead;
-use crate::pipeline::Colours;
 use crate::serve::input::{Film, NoBody};
 use crate::serve::item::{Item, Video, What};
 use crate::serve::problem::{Problem, Result};
@@ -61,14 +58,14 @@ pub async fn create(ctx: Ctx<HowRead>, film: Film) -> Result<Answer<VideoRecord>
         Ok(Video { frames, colours, size, fps, _folder: folder })
     });
     let item = ctx.app.store.insert(Item::new(What::Video(Box::new(video.await?))));
-    let What::Video(video) = &item.what else { return Err(Problem::unknown_id("video")) };
+    let video = item.video()?;
     let record = VideoRecord::new(&item, video, ctx.app.store.expires_in());
     Ok(Answer::Created(format!("/v1/videos/{}", item.id), record))
 }
 
 pub async fn get(ctx: Ctx, _: NoBody) -> Result<Answer<VideoRecord>> {
     let item = ctx.item(true)?;
-    let What::Video(video) = &item.what else { return Err(Problem::unknown_id("video")) };
+    let video = item.video()?;
     Ok(Answer::Json(VideoRecord::new(&item, video, ctx.app.store.expires_in())))
 }
 
@@ -90,12 +87,4 @@ fn rate(path: &std::path::Path) -> Option<f64> {
     let at = head.windows(3).position(|three| three == [0x21, 0xf9, 4])?;
     let delay = u16::from_le_bytes([*head.get(at + 4)?, *head.get(at + 5)?]);
     (delay > 0).then(|| 100.0 / f64::from(delay))
-}
-
-/// How the frames of `item` are to be seen.
-pub fn frames(item: &Arc<Item>) -> Result<(&Frames, Colours)> {
-    match &item.what {
-        What::Video(video) => Ok((&video.frames, video.colours)),
-        What::Image(_) => Err(Problem::unknown_id("video")),
-    }
 }
