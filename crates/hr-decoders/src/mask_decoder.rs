@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use seg_layers::{Activation, Conv2d, ConvTranspose2d, Epilogue, LayerNorm, Linear, Mlp, conv, trace};
 use serde::{Deserialize, Serialize};
 
-use crate::prompt_encoder::PromptEmbeddings;
+use crate::prompt_encoder::{PromptEmbeddings, map_tokens};
 use crate::transformer::{MlpKeys, TwoWayTransformer, TwoWayTransformerConfig};
 
 /// Whether and how the decoder says that the object is in the picture.
@@ -238,15 +238,10 @@ impl MaskDecoder {
         tokens.push(sparse.clone());
         let tokens = Tensor::cat(&tokens, 1)?; // [B, N, C]
 
-        let image = image_embeddings.broadcast_add(&prompts.dense_prompt_embeddings)?; // [B, C, h, w]
-        let (image_batch, _, h, w) = image.dims4()?;
-        if image_batch != batch {
-            candle_core::bail!(
-                "mask decoder: {image_batch} images for {batch} prompts, expected as many, or one image"
-            );
-        }
-        let to_tokens = |map: &Tensor| map.permute((0, 2, 3, 1))?.flatten(1, 2)?.contiguous(); // [B, hw, C]
-        let (tokens, image_tokens) = self.transformer.forward(&to_tokens(&image)?, &to_tokens(image_pe)?, &tokens)?;
+        let image = prompts.prompted_image(image_embeddings)?; // [B, h, w, C]
+        let (_, h, w, _) = image.dims4()?;
+        let (tokens, image_tokens) =
+            self.transformer.forward(&image.flatten(1, 2)?, &map_tokens(image_pe)?, &tokens)?;
         Ok((tokens, image_tokens.reshape((batch, h, w, dim))?))
     }
 
@@ -271,7 +266,7 @@ impl MaskDecoder {
             .collect::<Result<Vec<_>>>()?;
         let hyper_in = Tensor::cat(&hyper_in, 1)?; // [B, masks, C/8]
         let pixels = upscaled.flatten(1, 2)?; // [B, 16hw, C/8]
-        let masks = hyper_in.matmul(&pixels.t()?)?.reshape((batch, num_mask_tokens, 4 * h, 4 * w))?;
+        let masks = mask_logits(&pixels, &hyper_in)?.reshape((batch, num_mask_tokens, 4 * h, 4 * w))?;
 
         let token = |i: usize| tokens.narrow(1, i, 1)?.squeeze(1)?.contiguous();
         let iou_predictions = self.iou_prediction_head.forward(&token(iou_at)?)?;
@@ -351,6 +346,14 @@ impl MaskDecoder {
             if multimask_output { mask_tokens.narrow(1, 1, multimasks)? } else { mask_tokens.narrow(1, 0, 1)? };
         Ok(MaskDecoderOutput { masks, iou_predictions, sam_tokens, object_score_logits: object_score_logits.clone() })
     }
+}
+
+/// Logits of every mask at every pixel, `[B, M, N]`: pixels `[B, N, C]` times what the masks' tokens ask for, `[B, M, C]`.
+fn mask_logits(pixels: &Tensor, tokens: &Tensor) -> Result<Tensor> {
+    // pixels are many and tokens few: rows of pixels need no packing
+    let of_prompt = |b: usize| seg_ops::linear(&pixels.get(b)?, &tokens.get(b)?, None, Epilogue::NONE);
+    let logits = (0..pixels.dim(0)?).map(of_prompt).collect::<std::result::Result<Vec<_>, _>>()?;
+    Tensor::stack(&logits, 0)?.transpose(1, 2)?.contiguous()
 }
 
 /// Per batch entry: mask 0 if it is stable, else the multimask of the highest predicted IoU.

@@ -7,7 +7,7 @@ use seg_layers::{Dropout, Linear, Observer, trace};
 
 use crate::fusion::{FusionBlock, FusionConfig, ProjectedMemory};
 use crate::mask_decoder::{DecodedMasks, MaskDecoder};
-use crate::prompt_encoder::PromptEmbeddings;
+use crate::prompt_encoder::{PromptEmbeddings, map_tokens};
 
 /// Side of the squares of context tokens that the image sees as one.
 const PATCH: usize = 2;
@@ -107,11 +107,11 @@ impl MpgFusion {
         let image = {
             let _fusion = trace::module("vtlfusion");
             let (b, c, h, w) = inputs.image_embeddings.dims4()?;
-            let tokens = |map: &Tensor| map.permute((0, 2, 3, 1))?.flatten(1, 2)?.contiguous(); // [B, hw, C]
             let text = self.vtlfusion_module.project(inputs.text, inputs.text)?;
             let memory = context.patches.followed_by(&text)?;
-            let position = tokens(inputs.image_pe)?;
-            let image = self.vtlfusion_module.forward(&tokens(inputs.image_embeddings)?, Some(&position), &memory)?;
+            let position = map_tokens(inputs.image_pe)?;
+            let image =
+                self.vtlfusion_module.forward(&map_tokens(inputs.image_embeddings)?, Some(&position), &memory)?;
             observer.observe("vtlfusion", &image)?;
             image.reshape((b, h, w, c))?.permute((0, 3, 1, 2))?
         };

@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 use seg_layers::{Conv2d, Epilogue, LayerNorm, RandomFourierPosition, conv::nhwc};
 use seg_ops::Activation;
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
 
 /// Sizes of the prompt encoder, in tokens and pixels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +92,28 @@ pub struct PromptEmbeddings {
     pub dense_prompt_embeddings: Tensor,
 }
 
+impl PromptEmbeddings {
+    /// The image that the two-way transformer takes, with the mask prompt added: `[B or 1, C, h, w]` to `[B, h, w, C]`. Encoders give maps whose
+    /// channels lie side by side, so nothing is turned round.
+    ///
+    /// # Errors
+    /// Several images for another number of prompts.
+    pub(crate) fn prompted_image(&self, image_embeddings: &Tensor) -> Result<Tensor> {
+        let channels_last = |map: &Tensor| map.permute((0, 2, 3, 1));
+        let image = channels_last(image_embeddings)?.broadcast_add(&channels_last(&self.dense_prompt_embeddings)?)?;
+        let (images, prompts) = (image.dim(0)?, self.sparse_prompt_embeddings.dim(0)?);
+        if images != prompts {
+            candle_core::bail!("mask decoder: {images} images for {prompts} prompts, expected as many, or one image");
+        }
+        Ok(image)
+    }
+}
+
+/// A map `[1, C, h, w]` as tokens `[1, hw, C]`.
+pub(crate) fn map_tokens(map: &Tensor) -> Result<Tensor> {
+    map.permute((0, 2, 3, 1))?.flatten(1, 2)?.contiguous()
+}
+
 /// SAM's prompt encoder (segment_anything/modeling/prompt_encoder.py; unchanged in SAM 2).
 ///
 /// Keys: `pe_layer.positional_encoding_gaussian_matrix`, `point_embeddings.{0..3}.weight`,
@@ -103,6 +126,7 @@ pub struct PromptEncoder {
     not_a_point_embed: Tensor,     // [1, C]
     mask_downscaling: MaskDownscaling,
     no_mask_embed: Tensor, // [1, C]
+    dense_pe: OnceLock<Tensor>,
 }
 
 impl PromptEncoder {
@@ -121,6 +145,7 @@ impl PromptEncoder {
             not_a_point_embed: embedding("not_a_point_embed")?,
             mask_downscaling: MaskDownscaling::new(cfg.mask_in_chans, dim, vb.pp("mask_downscaling"))?,
             no_mask_embed: embedding("no_mask_embed")?,
+            dense_pe: OnceLock::new(),
             cfg: cfg.clone(),
         })
     }
@@ -130,10 +155,17 @@ impl PromptEncoder {
         &self.cfg
     }
 
-    /// The position encoding of the image embedding's grid, `[1, C, h, w]`.
+    /// The position encoding of the image embedding's grid, `[1, C, h, w]`; computed once, unless its matrix is a variable.
     pub fn dense_pe(&self) -> Result<Tensor> {
         let (h, w) = self.cfg.image_embedding_size;
-        self.pe_layer.dense(h, w)
+        if let Some(known) = self.dense_pe.get() {
+            return Ok(known.clone());
+        }
+        let encoded = self.pe_layer.dense(h, w)?;
+        if self.pe_layer.is_variable() {
+            return Ok(encoded);
+        }
+        Ok(self.dense_pe.get_or_init(|| encoded).clone())
     }
 
     /// Any of points, boxes `[B, 4]` (x0, y0, x1, y1 in input pixels) and masks `[B, 1, 4h, 4w]` (logits).

@@ -1,6 +1,7 @@
 //! What the prompt encoder refuses, and how masks are chosen.
 
 use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::{VarBuilder, VarMap};
 use hr_decoders::{PointPrompts, PromptEncoder, PromptEncoderConfig, label, stability_scores};
 use seg_golden::GeneratedWeights;
 
@@ -20,6 +21,23 @@ fn token_counts_follow_the_official_code() -> Result<()> {
     assert_eq!(sparse(Some(&click), None)?, [1, 2, 256]); // with a padding point
     assert_eq!(sparse(None, Some(&boxes))?, [2, 2, 256]); // without
     assert_eq!(sparse(None, None)?, [1, 0, 256]);
+    Ok(())
+}
+
+#[test]
+fn the_position_of_the_grid_is_computed_once_and_follows_a_variable() -> Result<()> {
+    // the same tensor again where nothing can change it
+    let fixed = encoder()?;
+    assert_eq!(fixed.dense_pe()?.id(), fixed.dense_pe()?.id());
+    // new numbers where a training, or a checkpoint, has put others in the variable's place
+    let variables = VarMap::new();
+    let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+    let encoder = PromptEncoder::new(&PromptEncoderConfig::new(64), vb)?;
+    let before = encoder.dense_pe()?;
+    let matrix = &variables.data().lock().unwrap()["pe_layer.positional_encoding_gaussian_matrix"];
+    matrix.set(&Tensor::ones((2, 128), DType::F32, &Device::Cpu)?)?;
+    let difference = (encoder.dense_pe()? - before)?.abs()?.max_all()?.to_scalar::<f32>()?;
+    assert!(difference > 0.1, "{difference}");
     Ok(())
 }
 

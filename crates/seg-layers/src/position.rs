@@ -58,6 +58,11 @@ impl RandomFourierPosition {
         Ok(Self { gaussian_matrix: vb.get((2, features), "positional_encoding_gaussian_matrix")? })
     }
 
+    /// Whether the matrix is a variable, so that its numbers, and with them every encoding, may change.
+    pub fn is_variable(&self) -> bool {
+        self.gaussian_matrix.is_variable()
+    }
+
     /// `xy` in 0..1, `[..., 2]`, to `[..., 2 * features]`: all sines, then all cosines.
     pub fn encode(&self, xy: &Tensor) -> Result<Tensor> {
         let mut dims = xy.dims().to_vec();

@@ -6,7 +6,7 @@ use super::config::PiSamDecoderConfig;
 use super::head::HrConvHead;
 use super::object_embedder::ObjectEmbedder;
 use super::upscale::Upscale;
-use crate::prompt_encoder::PromptEmbeddings;
+use crate::prompt_encoder::{PromptEmbeddings, map_tokens};
 use crate::transformer::TwoWayTransformer;
 
 const EPS: f64 = 1e-6;
@@ -145,13 +145,9 @@ impl PiSamDecoder {
         let learned = learned.unsqueeze(0)?.expand((batch, count, dim))?;
         let tokens = Tensor::cat(&[&learned.contiguous()?, sparse], 1)?; // [B, 6 + N, C]
 
-        let image = image_embeddings.broadcast_add(&prompts.dense_prompt_embeddings)?; // [B, C, h, w]
-        let (images, _, h, w) = image.dims4()?;
-        if images != batch {
-            candle_core::bail!("Pi-SAM decoder: {images} images for {batch} prompts, expected as many, or one image");
-        }
-        let to_tokens = |map: &Tensor| map.permute((0, 2, 3, 1))?.flatten(1, 2)?.contiguous(); // [B, hw, C]
-        let (tokens, image) = self.transformer.forward(&to_tokens(&image)?, &to_tokens(image_pe)?, &tokens)?;
+        let image = prompts.prompted_image(image_embeddings)?; // [B, h, w, C]
+        let (_, h, w, _) = image.dims4()?;
+        let (tokens, image) = self.transformer.forward(&image.flatten(1, 2)?, &map_tokens(image_pe)?, &tokens)?;
         observer.observe("transformer.hs", &tokens)?;
         observer.observe("transformer.src", &image)?;
 

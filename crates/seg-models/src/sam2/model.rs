@@ -85,10 +85,11 @@ impl Sam2ImageModel {
         let [high_res0, high_res1, vision_features] = output.backbone_fpn.as_slice() else {
             candle_core::bail!("SAM 2: {} pyramid levels, expected 3", output.backbone_fpn.len());
         };
-        let no_mem = self.no_mem_embed.reshape((1, (), 1, 1))?;
+        // channels lie side by side in the encoder's maps: added there, nothing is turned round
+        let embed = vision_features.permute((0, 2, 3, 1))?.broadcast_add(&self.no_mem_embed)?;
         Ok(Sam2ImageFeatures {
             vision_features: vision_features.clone(),
-            image_embed: vision_features.broadcast_add(&no_mem)?,
+            image_embed: embed.permute((0, 3, 1, 2))?,
             high_res_features: [high_res0.clone(), high_res1.clone()],
         })
     }
