@@ -14,9 +14,22 @@ use std::convert::Infallible;
 /// Width and height of a panel, and what axes and captions take of it: left, top, right, bottom.
 const PANEL: (u32, u32) = (760, 260);
 const MARGIN: [i32; 4] = [76, 26, 20, 26];
-/// Colours that stay apart for the colour-blind (Okabe and Ito).
-const COLOURS: [[u8; 3]; 7] =
-    [[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0], [86, 180, 233], [0, 0, 0]];
+/// Colours that stay apart for the colour-blind (the first seven are Okabe's and Ito's).
+const COLOURS: [[u8; 3]; 10] = [
+    [0, 114, 178],
+    [213, 94, 0],
+    [0, 158, 115],
+    [204, 121, 167],
+    [230, 159, 0],
+    [86, 180, 233],
+    [0, 0, 0],
+    [110, 70, 200],
+    [140, 140, 140],
+    [120, 70, 20],
+];
+/// Width of a letter, and height of a row of captions.
+const LETTER: i32 = 7;
+const ROW: i32 = 15;
 const GREY: Rgb888 = Rgb888::new(205, 205, 205);
 const INK: Rgb888 = Rgb888::new(40, 40, 40);
 
@@ -38,12 +51,49 @@ pub fn curves(lines: &[Line]) -> Result<RgbImage> {
         }
     }
     let last = lines.iter().map(|line| line.step).max().unwrap_or(1).max(1);
-    let count = panels.len().max(1) as u32;
-    let mut canvas = Canvas(RgbImage::from_pixel(PANEL.0, PANEL.1 * count, image::Rgb([255; 3])));
-    for (row, (title, series)) in panels.iter().enumerate() {
-        panel(&mut canvas, row as i32 * PANEL.1 as i32, title, series, last as f64);
+    let captions: Vec<_> = panels.iter().map(|(title, series)| Captions::new(title, series)).collect();
+    let height = captions.iter().map(Captions::panel_height).sum::<u32>().max(PANEL.1);
+    let mut canvas = Canvas(RgbImage::from_pixel(PANEL.0, height, image::Rgb([255; 3])));
+    let mut top = 0;
+    for ((title, series), captions) in panels.iter().zip(&captions) {
+        panel(&mut canvas, top, title, series, captions, last as f64);
+        top += captions.panel_height() as i32;
     }
     Ok(canvas.0)
+}
+
+/// Where the names of a panel's series stand: behind its title, in as many rows as they need.
+struct Captions {
+    /// Left end and row of each.
+    places: Vec<(i32, i32)>,
+    rows: i32,
+}
+
+impl Captions {
+    fn new(title: &str, series: &Series<'_>) -> Self {
+        let [left, _, right, _] = MARGIN;
+        let end = PANEL.0 as i32 - right;
+        let (mut x, mut row) = (left + LETTER * (title.len() as i32 + 3), 0);
+        let places = series.keys().map(|name| {
+            let width = LETTER * short(name).len() as i32;
+            if x + width > end && x > left {
+                (x, row) = (left, row + 1);
+            }
+            let place = (x, row);
+            x += width + 2 * LETTER;
+            place
+        });
+        let places = places.collect();
+        Self { places, rows: row + 1 }
+    }
+
+    fn panel_height(&self) -> u32 {
+        PANEL.1 + (ROW * (self.rows - 1)) as u32
+    }
+}
+
+fn short(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 /// Of the many scores of a validation the chief ones.
@@ -61,10 +111,11 @@ fn panel_of(name: &str) -> String {
     if group == "val" { "val".into() } else { format!("{group}/{kind}") }
 }
 
-fn panel(canvas: &mut Canvas, top: i32, title: &str, series: &Series<'_>, last: f64) {
+fn panel(canvas: &mut Canvas, top: i32, title: &str, series: &Series<'_>, captions: &Captions, last: f64) {
     let [left, above, right, below] = MARGIN;
     let (x0, x1) = (left, PANEL.0 as i32 - right);
-    let (y0, y1) = (top + above, top + PANEL.1 as i32 - below);
+    let first_row = top + above - 9;
+    let (y0, y1) = (top + above + ROW * (captions.rows - 1), top + captions.panel_height() as i32 - below);
     let values = || series.values().flatten().map(|(_, value)| *value);
     let (mut low, mut high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     if low >= high {
@@ -79,13 +130,12 @@ fn panel(canvas: &mut Canvas, top: i32, title: &str, series: &Series<'_>, last: 
         let x = x0 + (x1 - x0) * i / 4;
         canvas.text(&number((last * f64::from(i) / 4.).round()), (x, y1 + 16), ink, Alignment::Center);
     }
-    canvas.text(title, (x0, y0 - 9), ink, Alignment::Left);
+    canvas.text(title, (x0, first_row), ink, Alignment::Left);
     let at = |(step, value): (f64, f64)| {
         let x = x0 + ((x1 - x0) as f64 * step / last).round() as i32;
         (x, y1 - ((y1 - y0) as f64 * (value - low) / (high - low)).round() as i32)
     };
-    let mut caption = x1;
-    for (i, (name, points)) in series.iter().enumerate().rev() {
+    for (i, ((name, points), &(x, row))) in series.iter().zip(&captions.places).enumerate().rev() {
         let [r, g, b] = COLOURS[i % COLOURS.len()];
         let faint = |v: u8| v / 4 + 190;
         let noisy = name.starts_with("train/") && *name != "train/lr";
@@ -95,9 +145,7 @@ fn panel(canvas: &mut Canvas, top: i32, title: &str, series: &Series<'_>, last: 
         let width = if noisy { points.len() / 50 } else { 0 };
         canvas.path(smooth(points, width).into_iter().map(at), Rgb888::new(r, g, b), 2);
         let label = MonoTextStyle::new(&FONT_7X13, Rgb888::new(r, g, b));
-        let short = name.rsplit('/').next().unwrap_or(name);
-        canvas.text(short, (caption, y0 - 9), label, Alignment::Right);
-        caption -= 7 * (short.len() as i32 + 2);
+        canvas.text(short(name), (x, first_row + ROW * row), label, Alignment::Left);
     }
 }
 
@@ -209,5 +257,20 @@ mod tests {
             picture.save(std::path::Path::new(&folder).join("curve.png")).unwrap();
         }
         assert_eq!(curves(&[]).unwrap().dimensions(), PANEL);
+    }
+
+    #[test]
+    fn captions_stand_side_by_side_in_as_many_rows_as_they_need() {
+        let names: Vec<String> = (0..12).map(|i| format!("train/loss_of_output_{i:02}")).collect();
+        let series: Series<'_> = names.iter().map(|name| (name.as_str(), vec![(1., 0.5)])).collect();
+        let captions = Captions::new("train/loss", &series);
+        let width = LETTER * short(&names[0]).len() as i32;
+        assert!(captions.rows > 1 && captions.places[0].0 > MARGIN[0] + LETTER * "train/loss".len() as i32);
+        for pair in captions.places.windows(2) {
+            let ((x0, row0), (x1, row1)) = (pair[0], pair[1]);
+            assert!(x0 + width <= PANEL.0 as i32 - MARGIN[2] && (row1 > row0 || x1 > x0 + width), "{pair:?}");
+        }
+        let line = Line { step: 1, scalars: names.iter().map(|name| (name.clone(), 0.5)).collect() };
+        assert_eq!(curves(&[line]).unwrap().height(), PANEL.1 + (ROW * (captions.rows - 1)) as u32);
     }
 }
