@@ -18,10 +18,13 @@ pub struct PhotoArgs {
 /// # Errors
 /// In words.
 pub fn parse_pixels(text: &str) -> Result<u64, String> {
-    let (number, unit) = match text.strip_suffix(['M', 'm']) {
-        Some(number) => (number, 1_000_000),
-        None => text.strip_suffix(['K', 'k']).map_or((text, 1), |number| (number, 1000)),
-    };
-    let pixels = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|n| *n > 0);
+    let pixels = with_unit(text, [('M', 1_000_000), ('K', 1000)]);
     pixels.ok_or_else(|| format!("{text:?}: expected a number of pixels, such as 150M or 150000000"))
+}
+
+/// A whole number above 0, alone or with one of these units behind it, in upper or lower case.
+pub fn with_unit(text: &str, units: impl IntoIterator<Item = (char, u64)>) -> Option<u64> {
+    let in_unit = |(unit, factor): (char, u64)| Some((text.strip_suffix([unit, unit.to_ascii_lowercase()])?, factor));
+    let (number, factor) = units.into_iter().find_map(in_unit).unwrap_or((text, 1));
+    number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).filter(|n| *n > 0)
 }

@@ -12,6 +12,7 @@ use seg_checkpoints::{FetchOptions, cached};
 use seg_models::registry::{LoadOptions, ModelName};
 
 use super::common::say;
+use super::photo::with_unit;
 use super::{Common, Outcome, UsageError};
 use crate::memory;
 use crate::serve::{Handle, Options, Server, new_token, source};
@@ -269,10 +270,7 @@ fn parse_host(text: &str) -> Result<IpAddr, String> {
 
 /// A number of bytes: plain, or in K, M or G of 1024.
 fn parse_size(text: &str) -> Result<u64, String> {
-    let units = [('K', 10), ('M', 20), ('G', 30)];
-    let unit = units.into_iter().find(|(unit, _)| text.to_ascii_uppercase().ends_with(*unit));
-    let (number, shift) = unit.map_or((text, 0), |(_, shift)| (&text[..text.len() - 1], shift));
-    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).filter(|n| *n > 0);
+    let bytes = with_unit(text, [('K', 1 << 10), ('M', 1 << 20), ('G', 1 << 30)]);
     bytes.ok_or_else(|| "expected a number of bytes, such as 512M or 4G".to_owned())
 }
 

@@ -7,7 +7,7 @@ use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, DynamicImage, Frame, imageops};
 use seg_data::rle::CocoRle;
 use seg_data::{DataError, GrayImage, RgbImage, Rle, labels, render};
-use seg_models::sam2::video::FrameMasks;
+use seg_models::sam2::video::{Direction, FrameMasks};
 use serde::Serialize;
 
 use super::error::{Error, Result};
@@ -15,6 +15,23 @@ use super::record::with_files;
 
 /// Longest side of an animation, in pixels.
 const GIF_SIDE: u32 = 640;
+
+/// The frames of a video of `count` in the order in which they are tracked, each with the way it is gone: `ways` one after the other. Forward begins at the
+/// first frame with prompts; backward at the last, or below the first where that has been tracked by then. `to` is the last frame of either way.
+pub fn order(ways: &[Direction], prompted: (usize, usize), count: usize, to: Option<usize>) -> Vec<(usize, Direction)> {
+    let (first, last) = prompted;
+    let mut order = Vec::new();
+    for way in ways {
+        match way {
+            Direction::Forward => order.extend((first..to.map_or(count, |to| to + 1)).map(|frame| (frame, *way))),
+            Direction::Backward => {
+                let from = if order.is_empty() { last + 1 } else { first };
+                order.extend((to.unwrap_or(0)..from).rev().map(|frame| (frame, *way)));
+            }
+        }
+    }
+    order
+}
 
 /// The JSON of a frame.
 #[derive(Clone, Debug, Serialize)]
@@ -161,4 +178,24 @@ fn fitting((w, h): (u32, u32)) -> (u32, u32) {
     let scale = (f64::from(GIF_SIDE) / f64::from(w.max(h).max(1))).min(1.0);
     let side = |v: u32| ((f64::from(v) * scale).round() as u32).max(1);
     (side(w), side(h))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_the_frames() {
+        use Direction::{Backward, Forward};
+        let frames =
+            |ways: &[Direction], to| order(ways, (2, 3), 6, to).into_iter().map(|(frame, _)| frame).collect::<Vec<_>>();
+        assert_eq!(frames(&[Forward], None), [2, 3, 4, 5]);
+        assert_eq!(frames(&[Forward], Some(4)), [2, 3, 4]);
+        assert_eq!(frames(&[Backward], None), [3, 2, 1, 0]);
+        assert_eq!(frames(&[Backward], Some(1)), [3, 2, 1]);
+        // what lies between the prompts has been tracked on the way forward
+        assert_eq!(frames(&[Forward, Backward], None), [2, 3, 4, 5, 1, 0]);
+        let ways: Vec<_> = order(&[Forward, Backward], (1, 1), 3, None).into_iter().map(|(_, way)| way).collect();
+        assert_eq!(ways, [Forward, Forward, Backward]);
+    }
 }

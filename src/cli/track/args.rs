@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use seg_models::Point;
 use seg_models::registry::{ModelKind, ModelName, MpgSam2Size, Sam2Size};
 use seg_models::sam2::Sam2Version;
+use seg_models::sam2::video::Direction;
 
 use crate::cli::photo::PhotoArgs;
 use crate::cli::segment::args::{parse_box, parse_point};
@@ -131,6 +132,17 @@ pub enum Ways {
     Forward,
     /// To the beginning alone.
     Backward,
+}
+
+impl Ways {
+    /// One after the other.
+    pub fn directions(self) -> &'static [Direction] {
+        match self {
+            Self::Both => &[Direction::Forward, Direction::Backward],
+            Self::Forward => &[Direction::Forward],
+            Self::Backward => &[Direction::Backward],
+        }
+    }
 }
 
 /// Something about an object on a frame.

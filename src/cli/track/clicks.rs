@@ -6,12 +6,12 @@ use seg_models::MaskCleanup;
 use seg_models::registry::LoadOptions;
 use seg_models::sam2::video::{Direction, Sam2VideoPredictor, SessionOptions, VideoFrame, VideoSession};
 
-use super::args::Ways;
 use super::prompts::{self, PromptsByFrame};
 use super::video::{Lines, Video};
 use super::{Job, SAVE_EVERY};
 use crate::cli::progress::Progress;
 use crate::cli::{Common, Outcome, UsageError};
+use crate::pipeline::frames;
 
 /// The outer error ends the run, the inner one is a frame that cannot be read.
 type Readable<T> = anyhow::Result<Result<T, DataError>>;
@@ -71,13 +71,7 @@ impl<'a> Clicks<'a> {
         }
         let first = prompts.keys().next().copied().unwrap_or(0);
         let last = prompts.keys().next_back().copied().unwrap_or(0);
-        let forward = |from: usize| (from..count).map(|frame| (frame, Direction::Forward));
-        let backward = |to: usize| (0..to).rev().map(|frame| (frame, Direction::Backward));
-        let order = match video.args.direction {
-            Ways::Both => forward(first).chain(backward(first)).collect(),
-            Ways::Forward => forward(first).collect(),
-            Ways::Backward => backward(last + 1).collect(),
-        };
+        let order = frames::order(video.args.direction.directions(), (first, last), count, None);
         Ok(Self { video, prompts, order, encoded: None })
     }
 

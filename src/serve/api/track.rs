@@ -12,7 +12,7 @@ use seg_models::{MaskPrompt, Prompts};
 use serde::{Deserialize, Serialize};
 
 use super::common::{Click, MaskRef, RunLengths, clicks, picture_of, referred};
-use crate::pipeline::frames::ObjectRecord;
+use crate::pipeline::frames::{self, ObjectRecord};
 use crate::serve::App;
 use crate::serve::events::{Stage, Teller};
 use crate::serve::input::Json;
@@ -203,13 +203,12 @@ fn plan(app: &App, item: &Arc<Item>, asked: &PropagateRequest) -> Result<(Asked,
     }
     let first = prompts.keys().next().copied().unwrap_or(0);
     let last = prompts.keys().next_back().copied().unwrap_or(0);
-    let forward = |end: usize| (first..end).map(|frame| (frame, Direction::Forward));
-    let backward = |from: usize, to: usize| (to..from).rev().map(|frame| (frame, Direction::Backward));
-    let order: Vec<(usize, Direction)> = match asked.direction {
-        Way::Both => forward(count).chain(backward(first, 0)).collect(),
-        Way::Forward => forward(asked.to.map_or(count, |to| to + 1)).collect(),
-        Way::Backward => backward(last + 1, asked.to.unwrap_or(0)).collect(),
+    let ways: &[Direction] = match asked.direction {
+        Way::Both => &[Direction::Forward, Direction::Backward],
+        Way::Forward => &[Direction::Forward],
+        Way::Backward => &[Direction::Backward],
     };
+    let order = frames::order(ways, (first, last), count, asked.to);
     let told = |frame: usize| match (asked.direction, asked.from) {
         (Way::Forward, Some(from)) => frame >= from,
         (Way::Backward, Some(from)) => frame <= from,
