@@ -68,6 +68,15 @@ fn bodies_and_pictures_over_the_limits() {
 }
 
 #[test]
+fn pictures_that_need_too_much_memory() {
+    let decode = DecodeLimits { max_decoded_bytes: 4000, ..DecodeLimits::default() };
+    let served = Served::new(Options { decode, ..Options::default() });
+    let told = served.ask("POST", "/v1/images").file(&picture(40, 40, 0)).send().problem(413, "too-much-memory");
+    assert!(told["detail"].as_str().unwrap().contains("memory"), "{told}");
+    served.image(&picture(20, 20, 0));
+}
+
+#[test]
 fn answers_that_nobody_takes_are_given_up() {
     let served = Served::new(Options { patience: Duration::from_millis(300), ..Options::default() });
     // noise, which no packing makes smaller than the system's buffers
