@@ -30,11 +30,14 @@ find tuxpaint-stamps-default -name '*.png' -size +20k | sort | while read -r fil
     case $(od -An -tu1 -j25 -N1 "$file" | tr -d ' ') in 4 | 6) ;; *) continue ;; esac
     cp "$file" "$to/cutouts$(held "$name" 8)/$(printf %s "$name" | tr / _)"
 done
+pictures='-type f -size +200k ( -name *.png -o -name *.jpg -o -name *.jpeg )'
+set -f # the patterns are find's
 for package in $photos; do
-    # wallpapers come in several sizes, each in a folder of its own: the largest file of a folder is enough
-    find "$package" -type f \( -name '*.png' -o -name '*.jpg' -o -name '*.jpeg' \) -size +200k -printf '%h\n' | sort -u | while read -r folder; do
-        case $folder in *x[0-9]*|*/images) pick='sort -rn | head -n 1' ;; *) pick=cat ;; esac
-        find "$folder" -maxdepth 1 -type f \( -name '*.png' -o -name '*.jpg' -o -name '*.jpeg' \) -size +200k -printf '%s %p\n' | eval "$pick" | while read -r _ file; do
+    find "$package" $pictures -printf '%h\n' | sort -u | while read -r folder; do
+        # a folder called images has one wallpaper in several sizes: the largest is enough
+        most=1000
+        case $folder in */images) most=1 ;; esac
+        find "$folder" -maxdepth 1 $pictures -printf '%s %p\n' | sort -rn | head -n "$most" | while read -r _ file; do
             cp "$file" "$to/photos$(held "$folder" 5)/$(printf %s "${file#*/usr/share/}" | tr / _)"
         done
     done

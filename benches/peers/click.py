@@ -9,7 +9,7 @@ Ours: the whole request, three candidate masks at the size of the photo as run l
 SAM 2's sizes, the same arithmetic), and the enlargement of the masks to the photo; no server. Medians and 95th percentiles, and the ratio of the medians:
 below 1 means that ours takes less.
 """
-import argparse, json, statistics, subprocess, time, urllib.request
+import argparse, json, math, statistics, subprocess, time, urllib.error, urllib.request
 
 
 def theirs(sam2, width, height):
@@ -58,16 +58,15 @@ def main():
     command = [args.hrseg, "--threads", str(args.threads), "serve", "--model", args.model, "--weights", f"{args.model}={args.weights}", "--port", "0", "--json"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        address = json.loads(server.stdout.readline())
-        url = address.get("url") or address["address"]
+        url = json.loads(server.stdout.readline())["url"].rstrip("/")
 
         def post(path, body, kind):
-            request = urllib.request.Request(url.rstrip("/") + path, data=body, headers={"Content-Type": kind})
+            request = urllib.request.Request(url + path, data=body, headers={"Content-Type": kind})
             return json.load(urllib.request.urlopen(request))
 
         while True:
             try:
-                urllib.request.urlopen(url.rstrip("/") + "/readyz")
+                urllib.request.urlopen(url + "/readyz")
                 break
             except urllib.error.URLError:
                 time.sleep(0.1)
@@ -79,23 +78,19 @@ def main():
 
         sides = {"hrseg": ours, "transformers": theirs(args.model.startswith("sam2"), width, height)}
         seconds = {name: [] for name in sides}
-        for round in range(args.rounds + 1):
+        for turn in range(args.rounds + 1):  # the first one warms up
             for name, click in sides.items():
-                for k in range(args.clicks if round else 3):
+                for k in range(args.clicks if turn else 3):
                     start = time.perf_counter()
                     click(width * (0.3 + 0.4 * k / args.clicks), height * 0.5)
-                    if round:
+                    if turn:
                         seconds[name].append(time.perf_counter() - start)
     finally:
         server.terminate()
     for name, values in seconds.items():
-        p95 = sorted(values)[round_up(0.95 * len(values)) - 1]
+        p95 = sorted(values)[math.ceil(0.95 * len(values)) - 1]
         print(f"{name:13} median {1000 * statistics.median(values):6.1f} ms, 95 % below {1000 * p95:6.1f} ms, {len(values)} clicks")
     print(f"ratio {statistics.median(seconds['hrseg']) / statistics.median(seconds['transformers']):.2f}")
-
-
-def round_up(value):
-    return max(1, -int(-value // 1))
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ impl PromptEmbeddings {
     }
 }
 
-/// A map `[1, C, h, w]` as tokens `[1, hw, C]`.
+/// A map `[B, C, h, w]` as tokens `[B, hw, C]`.
 pub(crate) fn map_tokens(map: &Tensor) -> Result<Tensor> {
     map.permute((0, 2, 3, 1))?.flatten(1, 2)?.contiguous()
 }
