@@ -187,9 +187,3 @@ impl Recipe {
         self.mask.as_ref().map_or(0, |mask| 4 * mask.counts().len()) + 16 * self.prompts.points.len()
     }
 }
-
-/// Memory that an embedding takes.
-pub fn embedding_bytes(embedding: &ImageEmbedding) -> u64 {
-    let of = |tensor: &Tensor| (tensor.elem_count() * tensor.dtype().size_in_bytes()) as u64;
-    of(&embedding.image_embed) + embedding.high_res_features.iter().flatten().map(of).sum::<u64>()
-}

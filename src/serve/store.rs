@@ -8,7 +8,7 @@ use seg_models::ImageEmbedding;
 
 use super::cache::Cache;
 use super::figures::Figures;
-use super::item::{Fingerprint, Item, Picture, embedding_bytes};
+use super::item::{Fingerprint, Item, Picture};
 
 /// Under which name something is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -165,7 +165,7 @@ impl Store {
 
     /// Keeps it.
     pub fn put_embedding(&self, picture: Fingerprint, model: &'static str, embedding: Arc<ImageEmbedding>) {
-        let bytes = embedding_bytes(&embedding);
+        let bytes = embedding.bytes() as u64;
         self.put(Key::Embedding(picture, model), Value::Embedding(embedding), bytes);
     }
 

@@ -77,11 +77,8 @@ impl PromptableSegmenter for Squares {
     fn embed(&self, image: &RgbImage) -> Result<ImageEmbedding> {
         self.0.embedded.fetch_add(1, Ordering::SeqCst);
         self.0.pass();
-        Ok(ImageEmbedding {
-            image_embed: Tensor::zeros((1, 1, 1, 1), DType::F32, &Device::Cpu)?,
-            high_res_features: None,
-            original_size: image.dimensions(),
-        })
+        let image_embed = Tensor::zeros((1, 1, 1, 1), DType::F32, &Device::Cpu)?;
+        Ok(ImageEmbedding::new(image_embed, image.dimensions()))
     }
 
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {

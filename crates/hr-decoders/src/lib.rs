@@ -10,11 +10,11 @@ pub mod u_decoder;
 
 pub use fusion::{FusionBlock, FusionConfig, ProjectedMemory};
 pub use mask_decoder::{
-    DecodedMasks, DynamicMultimask, MaskDecoder, MaskDecoderConfig, MaskDecoderOutput, ObjectScore, argmax,
+    DecodedMasks, DynamicMultimask, MaskDecoder, MaskDecoderConfig, MaskDecoderOutput, ObjectScore, PreparedImage, argmax,
     stability_scores,
 };
 pub use mpg::{FusedContext, FusionInputs, MpgFusion};
 pub use pi_sam::{PiSamCoarse, PiSamDecoder, PiSamDecoderConfig};
 pub use prompt_encoder::{PointPrompts, PromptEmbeddings, PromptEncoder, PromptEncoderConfig, label};
-pub use transformer::{MlpKeys, TwoWayTransformer, TwoWayTransformerConfig};
+pub use transformer::{MlpKeys, ProjectedImage, TwoWayTransformer, TwoWayTransformerConfig};
 pub use u_decoder::{DenseGlue, DoubleConv, Rfb, Up, UpOrder};

@@ -1,12 +1,12 @@
 //! SAM's and SAM 2's mask decoder.
 
-use candle_core::{D, DType, Module, Result, Tensor};
+use candle_core::{D, DType, Module, Result, Tensor, TensorId};
 use candle_nn::VarBuilder;
 use seg_layers::{Activation, Conv2d, ConvTranspose2d, Epilogue, LayerNorm, Linear, Mlp, conv, trace};
 use serde::{Deserialize, Serialize};
 
-use crate::prompt_encoder::{PromptEmbeddings, map_tokens};
-use crate::transformer::{MlpKeys, TwoWayTransformer, TwoWayTransformerConfig};
+use crate::prompt_encoder::{PromptEmbeddings, map_tokens, prompted_image};
+use crate::transformer::{MlpKeys, ProjectedImage, TwoWayTransformer, TwoWayTransformerConfig};
 
 /// Whether and how the decoder says that the object is in the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +106,28 @@ pub struct MaskDecoderOutput {
     pub sam_tokens: Tensor,
     /// `[B, 1]`.
     pub object_score_logits: Tensor,
+}
+
+/// An image as the transformer takes it, a mask prompt or "no mask" added, and what the decoder makes of it whatever clicks and boxes there are: made
+/// once, it serves any number of them.
+#[derive(Clone, Debug)]
+pub struct PreparedImage {
+    decoder: TensorId,
+    image: ProjectedImage, // [B or 1, hw, C]
+    image_pe: Tensor,      // [1, hw, C]
+    size: (usize, usize),
+}
+
+impl PreparedImage {
+    /// Whether gradients flow through it: then it holds for this one step, weights may change after it.
+    pub fn is_tracked(&self) -> bool {
+        self.image.is_tracked()
+    }
+
+    /// Memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.image.bytes()
+    }
 }
 
 /// SAM's mask decoder in its SAM and SAM 2 forms (segment_anything/modeling/mask_decoder.py,
@@ -225,9 +247,38 @@ impl MaskDecoder {
         image_pe: &Tensor,
         prompts: &PromptEmbeddings,
     ) -> Result<(Tensor, Tensor)> {
+        let image = self.prepare(image_embeddings, image_pe, &prompts.dense_prompt_embeddings)?;
+        self.transform_prepared(mask_tokens, &image, &prompts.sparse_prompt_embeddings)
+    }
+
+    /// What [`MaskDecoder::predict_masks`] does before it looks at clicks and boxes: `image_embeddings [B or 1, C, h, w]` with their position
+    /// `image_pe [1, C, h, w]` and the dense prompt `[B or 1, C, h, w]`.
+    pub fn prepare(&self, image_embeddings: &Tensor, image_pe: &Tensor, dense: &Tensor) -> Result<PreparedImage> {
         let _decoder = trace::module("mask_decoder");
-        let sparse = &prompts.sparse_prompt_embeddings;
+        let image = prompted_image(image_embeddings, dense)?; // [B or 1, h, w, C]
+        let (_, h, w, _) = image.dims4()?;
+        let image_pe = map_tokens(image_pe)?;
+        let image = self.transformer.project(&image.flatten(1, 2)?, &image_pe)?;
+        Ok(PreparedImage { decoder: self.iou_token.id(), image, image_pe, size: (h, w) })
+    }
+
+    /// Whether it was this decoder, or a clone of it, that prepared the image.
+    pub fn has_prepared(&self, image: &PreparedImage) -> bool {
+        image.decoder == self.iou_token.id()
+    }
+
+    fn transform_prepared(
+        &self,
+        mask_tokens: &Tensor,
+        prepared: &PreparedImage,
+        sparse: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let _decoder = trace::module("mask_decoder");
         let (batch, _, dim) = sparse.dims3()?;
+        let images = prepared.image.batch()?;
+        if images != 1 && images != batch {
+            candle_core::bail!("mask decoder: {images} images for {batch} prompts, expected as many, or one image");
+        }
 
         // tokens: [object score], IoU, masks, prompts
         let mut tokens = Vec::with_capacity(4);
@@ -238,11 +289,9 @@ impl MaskDecoder {
         tokens.push(sparse.clone());
         let tokens = Tensor::cat(&tokens, 1)?; // [B, N, C]
 
-        let image = prompts.prompted_image(image_embeddings)?; // [B, h, w, C]
-        let (_, h, w, _) = image.dims4()?;
-        let (tokens, image_tokens) =
-            self.transformer.forward(&image.flatten(1, 2)?, &map_tokens(image_pe)?, &tokens)?;
-        Ok((tokens, image_tokens.reshape((batch, h, w, dim))?))
+        let (h, w) = prepared.size;
+        let (tokens, image) = self.transformer.forward_projected(&prepared.image, &prepared.image_pe, &tokens)?;
+        Ok((tokens, image.reshape((batch, h, w, dim))?))
     }
 
     /// The second half: masks of tokens and image as [`MaskDecoder::transform`] returns them.
@@ -328,6 +377,18 @@ impl MaskDecoder {
     ) -> Result<MaskDecoderOutput> {
         let decoded = self.predict_masks(image_embeddings, image_pe, prompts, high_res_features)?;
         self.select(&decoded, multimask_output)
+    }
+
+    /// As [`MaskDecoder::forward`], on an image that this decoder has prepared; `sparse [B, N, C]` are the embeddings of clicks and boxes.
+    pub fn forward_prepared(
+        &self,
+        image: &PreparedImage,
+        sparse: &Tensor,
+        high_res_features: Option<&[Tensor; 2]>,
+        multimask_output: bool,
+    ) -> Result<MaskDecoderOutput> {
+        let (tokens, image) = self.transform_prepared(&self.mask_tokens()?, image, sparse)?;
+        self.select(&self.decode(tokens, image, high_res_features)?, multimask_output)
     }
 
     /// The choice of [`MaskDecoder::forward`] among masks that are computed already.

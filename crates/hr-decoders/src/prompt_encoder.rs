@@ -93,20 +93,25 @@ pub struct PromptEmbeddings {
 }
 
 impl PromptEmbeddings {
-    /// The image that the two-way transformer takes, with the mask prompt added: `[B or 1, C, h, w]` to `[B, h, w, C]`. Encoders give maps whose
-    /// channels lie side by side, so nothing is turned round.
+    /// [`prompted_image`] for each of the prompts: `[B or 1, C, h, w]` to `[B, h, w, C]`.
     ///
     /// # Errors
     /// Several images for another number of prompts.
     pub(crate) fn prompted_image(&self, image_embeddings: &Tensor) -> Result<Tensor> {
-        let channels_last = |map: &Tensor| map.permute((0, 2, 3, 1));
-        let image = channels_last(image_embeddings)?.broadcast_add(&channels_last(&self.dense_prompt_embeddings)?)?;
+        let image = prompted_image(image_embeddings, &self.dense_prompt_embeddings)?;
         let (images, prompts) = (image.dim(0)?, self.sparse_prompt_embeddings.dim(0)?);
         if images != prompts {
             candle_core::bail!("mask decoder: {images} images for {prompts} prompts, expected as many, or one image");
         }
         Ok(image)
     }
+}
+
+/// The image that the two-way transformer takes, `[B or 1, h, w, C]`: embeddings and dense prompt added, each `[B or 1, C, h, w]`. Encoders give maps
+/// whose channels lie side by side, so nothing is turned round.
+pub(crate) fn prompted_image(image_embeddings: &Tensor, dense: &Tensor) -> Result<Tensor> {
+    let channels_last = |map: &Tensor| map.permute((0, 2, 3, 1));
+    channels_last(image_embeddings)?.broadcast_add(&channels_last(dense)?)
 }
 
 /// A map `[B, C, h, w]` as tokens `[B, hw, C]`.
@@ -168,6 +173,12 @@ impl PromptEncoder {
         Ok(self.dense_pe.get_or_init(|| encoded).clone())
     }
 
+    /// The dense prompt where there is no mask, `[1, C, h, w]`.
+    pub fn no_mask(&self) -> Result<Tensor> {
+        let (h, w) = self.cfg.image_embedding_size;
+        self.no_mask_embed.reshape((1, (), 1, 1))?.expand((1, self.cfg.embed_dim, h, w))
+    }
+
     /// Any of points, boxes `[B, 4]` (x0, y0, x1, y1 in input pixels) and masks `[B, 1, 4h, 4w]` (logits).
     ///
     /// A padding point is appended to points that come without `boxes`. SAM 2's predictors never use `boxes`:
@@ -206,7 +217,7 @@ impl PromptEncoder {
                 }
                 self.mask_downscaling.forward(&masks.to_dtype(dtype)?)?
             }
-            None => self.no_mask_embed.reshape((1, (), 1, 1))?.expand((batch, self.cfg.embed_dim, h, w))?,
+            None => self.no_mask()?.expand((batch, self.cfg.embed_dim, h, w))?,
         };
         Ok(PromptEmbeddings { sparse_prompt_embeddings, dense_prompt_embeddings })
     }

@@ -78,8 +78,19 @@ impl TwoWayAttentionBlock {
         })
     }
 
-    /// `queries [B, N, C]` and `keys [B, M, C]` with their positions, to new queries and keys.
-    fn forward(&self, queries: &Tensor, keys: &Tensor, query_pe: &Tensor, key_pe: &Tensor) -> Result<(Tensor, Tensor)> {
+    /// `image [B, M, C]` with its position, and what both cross attentions make of it.
+    fn project(&self, image: Tensor, image_pe: &Tensor) -> Result<ProjectedImage> {
+        let placed = image.broadcast_add(image_pe)?;
+        Ok(ProjectedImage {
+            keys: self.cross_attn_token_to_image.keys(&placed)?,
+            values: self.cross_attn_token_to_image.values(&image)?,
+            queries: self.cross_attn_image_to_token.queries(&placed)?,
+            image,
+        })
+    }
+
+    /// `queries [B, N, C]` with their position and an image, `[B or 1, M, C]`, to new queries and image tokens.
+    fn forward(&self, queries: &Tensor, query_pe: &Tensor, image: &ProjectedImage) -> Result<(Tensor, Tensor)> {
         let queries = if self.skip_first_layer_pe {
             // the first layer replaces the tokens: no position, no residual
             self.self_attn.forward(queries, queries, queries, Epilogue::NONE)?
@@ -89,17 +100,60 @@ impl TwoWayAttentionBlock {
         };
         let queries = self.norm1.forward(&queries)?;
 
-        let q = (&queries + query_pe)?;
-        let k = keys.broadcast_add(key_pe)?;
-        let queries = self.cross_attn_token_to_image.forward(&q, &k, keys, Epilogue::NONE.with_residual(&queries))?;
+        let image = image.shared_by(queries.dim(0)?)?;
+        let (to_image, to_tokens) = (&self.cross_attn_token_to_image, &self.cross_attn_image_to_token);
+        let q = to_image.queries(&(&queries + query_pe)?)?;
+        let queries = to_image.attend(&q, &image.keys, &image.values, Epilogue::NONE.with_residual(&queries))?;
         let queries = self.norm2.forward(&queries)?;
 
         let queries = self.norm3.forward(&self.mlp.forward_residual(queries.clone(), &queries)?)?;
 
-        let q = (&queries + query_pe)?;
-        let keys = self.cross_attn_image_to_token.forward(&k, &q, &queries, Epilogue::NONE.with_residual(keys))?;
-        let keys = self.norm4.forward(&keys)?;
-        Ok((queries, keys))
+        let (k, v) = (to_tokens.keys(&(&queries + query_pe)?)?, to_tokens.values(&queries)?);
+        let tokens = to_tokens.attend(&image.queries, &k, &v, Epilogue::NONE.with_residual(&image.image))?;
+        let tokens = self.norm4.forward(&tokens)?;
+        Ok((queries, tokens))
+    }
+}
+
+/// An image before a layer, `[B, M, C]`, and what the layer's cross attentions make of it whatever the tokens are.
+#[derive(Clone, Debug)]
+pub struct ProjectedImage {
+    image: Tensor,
+    keys: Tensor,    // [B, heads, M, d], of tokens to image
+    values: Tensor,  // [B, heads, M, d]
+    queries: Tensor, // [B, heads, M, d], of image to tokens
+}
+
+impl ProjectedImage {
+    /// The same for each of `batch` prompts, if it is one image's.
+    fn shared_by(&self, batch: usize) -> Result<Self> {
+        let share = |x: &Tensor| {
+            let mut dims = x.dims().to_vec();
+            dims[0] = batch;
+            x.broadcast_as(dims)
+        };
+        Ok(Self {
+            image: share(&self.image)?,
+            keys: share(&self.keys)?,
+            values: share(&self.values)?,
+            queries: share(&self.queries)?,
+        })
+    }
+
+    /// Number of images.
+    pub fn batch(&self) -> Result<usize> {
+        self.image.dim(0)
+    }
+
+    /// Whether gradients flow through it.
+    pub fn is_tracked(&self) -> bool {
+        [&self.image, &self.keys, &self.values, &self.queries].iter().any(|part| part.track_op())
+    }
+
+    /// Memory that it takes.
+    pub fn bytes(&self) -> usize {
+        let parts = [&self.image, &self.keys, &self.values, &self.queries];
+        parts.iter().map(|part| part.elem_count() * part.dtype().size_in_bytes()).sum()
     }
 }
 
@@ -131,11 +185,31 @@ impl TwoWayTransformer {
     /// `image [B, HW, C]` with its position encoding `image_pe [1, HW, C]` and `tokens [B, N, C]`, to the new
     /// tokens and image tokens, of the same shapes. The tokens are their own position encoding.
     pub fn forward(&self, image: &Tensor, image_pe: &Tensor, tokens: &Tensor) -> Result<(Tensor, Tensor)> {
-        let (mut queries, mut keys) = (tokens.clone(), image.clone());
+        self.forward_projected(&self.project(image, image_pe)?, image_pe, tokens)
+    }
+
+    /// The part of [`Self::forward`] that no token has a say in: a quarter of its products where the tokens are few.
+    pub fn project(&self, image: &Tensor, image_pe: &Tensor) -> Result<ProjectedImage> {
+        let Some(first) = self.layers.first() else { candle_core::bail!("two-way transformer: depth 0, expected 1 or more") };
         let _transformer = trace::module("transformer");
+        first.project(image.clone(), image_pe)
+    }
+
+    /// The rest of [`Self::forward`]; an image of batch 1 serves all tokens.
+    pub fn forward_projected(
+        &self,
+        image: &ProjectedImage,
+        image_pe: &Tensor,
+        tokens: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let _transformer = trace::module("transformer");
+        let (mut queries, mut keys) = (tokens.clone(), image.image.clone());
         for (i, layer) in self.layers.iter().enumerate() {
             let _layer = trace::part("layers", i);
-            (queries, keys) = layer.forward(&queries, &keys, tokens, image_pe)?;
+            (queries, keys) = match i {
+                0 => layer.forward(&queries, tokens, image)?,
+                _ => layer.forward(&queries, tokens, &layer.project(keys, image_pe)?)?,
+            };
         }
         let q = (&queries + tokens)?;
         let k = keys.broadcast_add(image_pe)?;

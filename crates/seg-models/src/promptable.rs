@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use candle_core::{DType, Device, Tensor};
-use hr_decoders::{MaskDecoderOutput, PointPrompts, label};
+use hr_decoders::{MaskDecoder, MaskDecoderOutput, PointPrompts, PreparedImage, label};
 use seg_data::{GrayImage, RgbImage};
 use seg_ops::Resize;
 
@@ -108,6 +108,41 @@ pub struct ImageEmbedding {
     pub high_res_features: Option<[Tensor; 2]>,
     /// Width and height of the image, in pixels.
     pub original_size: (u32, u32),
+    prepared: Option<PreparedImage>,
+}
+
+impl ImageEmbedding {
+    /// `image_embed [1, C, h, w]` of an image of `original_size`, width and height in pixels.
+    pub fn new(image_embed: Tensor, original_size: (u32, u32)) -> Self {
+        Self { image_embed, high_res_features: None, original_size, prepared: None }
+    }
+
+    /// The same for an image of another size: masks come at this one.
+    pub fn at_size(&self, original_size: (u32, u32)) -> Self {
+        Self { original_size, ..self.clone() }
+    }
+
+    /// With SAM 2's maps beside it, `[1, C/8, 4h, 4w]` and `[1, C/4, 2h, 2w]`.
+    pub fn with_high_res(self, features: [Tensor; 2]) -> Self {
+        Self { high_res_features: Some(features), ..self }
+    }
+
+    /// With what a decoder makes of it where no mask is given; not kept where weights are variables, which change.
+    pub(crate) fn prepared_as(self, image: PreparedImage) -> Self {
+        Self { prepared: Some(image).filter(|image| !image.is_tracked()), ..self }
+    }
+
+    /// What [`Self::prepared_as`] keeps, if it is this decoder's.
+    pub(crate) fn prepared_for(&self, decoder: &MaskDecoder) -> Option<&PreparedImage> {
+        self.prepared.as_ref().filter(|image| decoder.has_prepared(image))
+    }
+
+    /// Memory that it takes.
+    pub fn bytes(&self) -> usize {
+        let of = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        let prepared = self.prepared.as_ref().map_or(0, PreparedImage::bytes);
+        of(&self.image_embed) + self.high_res_features.iter().flatten().map(of).sum::<usize>() + prepared
+    }
 }
 
 /// The masks for one set of prompts.

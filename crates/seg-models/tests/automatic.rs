@@ -21,11 +21,8 @@ const SQUARES: Squares = Squares { ious: [0.9, 0.95, 0.5], sharpness: 5.0 };
 
 impl PromptableSegmenter for Squares {
     fn embed(&self, image: &RgbImage) -> Result<ImageEmbedding> {
-        Ok(ImageEmbedding {
-            image_embed: Tensor::zeros((1, 1, 1, 1), DType::F32, &Device::Cpu)?,
-            high_res_features: None,
-            original_size: image.dimensions(),
-        })
+        let image_embed = Tensor::zeros((1, 1, 1, 1), DType::F32, &Device::Cpu)?;
+        Ok(ImageEmbedding::new(image_embed, image.dimensions()))
     }
 
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {

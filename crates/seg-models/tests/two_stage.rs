@@ -17,7 +17,7 @@ struct FirstStage;
 impl PromptableSegmenter for FirstStage {
     fn embed(&self, image: &RgbImage) -> Result<ImageEmbedding> {
         let image_embed = Tensor::zeros((1, 1, 1, 1), DType::F32, &Device::Cpu)?;
-        Ok(ImageEmbedding { image_embed, high_res_features: None, original_size: image.dimensions() })
+        Ok(ImageEmbedding::new(image_embed, image.dimensions()))
     }
 
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {

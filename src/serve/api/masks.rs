@@ -258,7 +258,7 @@ fn small(pipeline: &Pipeline, mut prompts: Prompts, embedding: &ImageEmbedding) 
     prompts.points.iter_mut().for_each(|point| (point.x, point.y) = (point.x * sx, point.y * sy));
     prompts.bbox = prompts.bbox.map(|[x0, y0, x1, y1]| [x0 * sx, y0 * sy, x1 * sx, y1 * sy]);
     // the features do not depend on the size that the mask shall have
-    let reduced = ImageEmbedding { original_size: size, ..embedding.clone() };
+    let reduced = embedding.at_size(size);
     Ok(Segmented::of_prediction(name, size, &model.predict(&reduced, &prompts)?)?)
 }
 

@@ -168,11 +168,8 @@ impl PromptableSegmenter for PiSamPredictor {
         let features = self.encoder.forward(&input, &mut Unobserved)?;
         let (embeddings, early) = (&features.image_embeddings, &features.vit_features);
         let shared = self.decoder.decoder().image_features(embeddings, early, &mut Unobserved)?;
-        Ok(ImageEmbedding {
-            image_embed: features.image_embeddings,
-            high_res_features: Some([shared, features.rgb_embedding]),
-            original_size: image.dimensions(),
-        })
+        let embedding = ImageEmbedding::new(features.image_embeddings, image.dimensions());
+        Ok(embedding.with_high_res([shared, features.rgb_embedding]))
     }
 
     /// One mask for a box and any number of clicks that correct it. Without a box, that of `prompts.mask` is taken, which must then be an image;

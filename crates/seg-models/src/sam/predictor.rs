@@ -71,7 +71,11 @@ impl SamPredictor {
         let masks = if masks.is_empty() { None } else { Some(Tensor::cat(&masks, 0)?) };
         let embedded = self.model.prompt_encoder().forward(points.as_ref(), boxes.as_ref(), masks.as_ref())?;
         let multimask = batch.first().is_some_and(|prompts| prompts.multimask);
-        Ok(self.model.decode(&embedding.image_embed, &embedded, multimask)?)
+        let prepared = embedding.prepared_for(self.model.mask_decoder()).filter(|_| masks.is_none());
+        Ok(match prepared {
+            Some(image) => self.model.decode_prepared(image, &embedded.sparse_prompt_embeddings, multimask)?,
+            None => self.model.decode(&embedding.image_embed, &embedded, multimask)?,
+        })
     }
 }
 
@@ -80,11 +84,9 @@ impl PromptableSegmenter for SamPredictor {
         let _encode = trace::module("encode");
         let frame = ResizeLongestSide::new(image.dimensions(), self.model.image_size())?;
         let input = frame.preprocess(image, &self.device)?.to_dtype(self.dtype)?;
-        Ok(ImageEmbedding {
-            image_embed: self.model.encode_image(input)?,
-            high_res_features: None,
-            original_size: image.dimensions(),
-        })
+        let embedding = ImageEmbedding::new(self.model.encode_image(input)?, image.dimensions());
+        let prepared = self.model.prepare(&embedding.image_embed)?;
+        Ok(embedding.prepared_as(prepared))
     }
 
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {

@@ -83,7 +83,14 @@ impl Sam2ImagePredictor {
             return Err(Error::OtherEmbedding { model: "SAM 2", expected: "with" });
         };
         let multimask = batch.first().is_some_and(|prompts| prompts.multimask);
-        Ok(self.model.decode(&embedding.image_embed, high_res_features, &embedded, multimask)?)
+        let prepared = embedding.prepared_for(self.model.mask_decoder()).filter(|_| masks.is_none());
+        Ok(match prepared {
+            Some(image) => {
+                let sparse = &embedded.sparse_prompt_embeddings;
+                self.model.decode_prepared(image, high_res_features, sparse, multimask)?
+            }
+            None => self.model.decode(&embedding.image_embed, high_res_features, &embedded, multimask)?,
+        })
     }
 }
 
@@ -91,11 +98,9 @@ impl PromptableSegmenter for Sam2ImagePredictor {
     fn embed(&self, image: &RgbImage) -> Result<ImageEmbedding> {
         let _encode = trace::module("encode");
         let features = self.model.encode_image(self.preprocess(image)?.to_dtype(self.dtype)?)?;
-        Ok(ImageEmbedding {
-            image_embed: features.image_embed,
-            high_res_features: Some(features.high_res_features),
-            original_size: image.dimensions(),
-        })
+        let prepared = self.model.prepare(&features.image_embed)?;
+        let embedding = ImageEmbedding::new(features.image_embed, image.dimensions());
+        Ok(embedding.with_high_res(features.high_res_features).prepared_as(prepared))
     }
 
     fn predict(&self, embedding: &ImageEmbedding, prompts: &Prompts) -> Result<Prediction> {
