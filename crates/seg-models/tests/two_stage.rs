@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use detail_refine::{IsNet, IsNetConfig};
 use seg_data::{GrayImage, RgbImage};
 use seg_golden::GeneratedWeights;
-use seg_models::dis_sam::{CoarseMask, DisSamRefiner, MaskChoice, Source, Surroundings, TwoStage};
+use seg_models::dis_sam::{CoarseMask, DisSamRefiner, MaskChoice, Source, Surroundings, TwoStage, View};
 use seg_models::is_net::{IsNetPredictor, ProbabilityMap};
 use seg_models::{Error, ImageEmbedding, Point, Prediction, PromptableSegmenter, Prompts, Result};
 
@@ -95,6 +95,36 @@ fn a_probability_for_every_pixel_and_nothing_far_from_the_object() {
     }
     assert!(near.probability.values().iter().any(|&p| p > 0.));
     assert!((0. ..=1.).contains(&near.agreement()));
+}
+
+#[test]
+fn a_second_stage_that_looks_from_near_sees_the_surroundings_of_the_users_box() {
+    let near = dis_sam().with_view(View::Near(Surroundings { padding: 0.2, reach: 0.1 })).with_choice(MaskChoice::Best);
+    let answer = |bbox| {
+        let prompts = Prompts { bbox, ..click() };
+        near.predict(&FirstStage, &photo(), &prompts).unwrap().probability
+    };
+    // a box of 10 pixels with 2 around it; without one that of the coarse mask, 15 pixels with 3 around it
+    for (bbox, [x0, y0, x1, y1]) in [(Some([12., 6., 22., 14.]), [10, 4, 24, 16]), (None, [7, 2, 28, 23])] {
+        let map = answer(bbox);
+        assert_eq!(map.size(), SIZE);
+        let at = |i: usize| (i as u32 % SIZE.0, i as u32 / SIZE.0);
+        let inside = |i: usize| (x0..x1).contains(&at(i).0) && (y0..y1).contains(&at(i).1);
+        let (within, beyond): (Vec<_>, Vec<_>) = map.values().iter().enumerate().partition(|&(i, _)| inside(i));
+        assert!(beyond.iter().all(|&(_, &p)| p == 0.), "{bbox:?}");
+        assert!(within.iter().any(|&(_, &p)| p == 1.), "{bbox:?}");
+    }
+    // half of the image and more is looked at as a whole
+    let whole = [1., 1., 38., 29.];
+    let refiner = DisSamRefiner::new(toy(5), 64, DType::F32, &Device::Cpu);
+    let mask = CoarseMask::predict(&FirstStage, &FirstStage.embed(&photo()).unwrap(), &click(), MaskChoice::Best)
+        .unwrap()
+        .mask;
+    let map = refiner.refine_near(&photo(), &mask, whole, &Surroundings::default()).unwrap();
+    assert_eq!(map, answer(Some(whole)));
+    assert_ne!(map, refiner.refine(&photo(), &mask).unwrap()); // which is shown the mask's own box
+    let small = GrayImage::new(4, 4);
+    assert!(error(refiner.refine_near(&photo(), &small, whole, &Surroundings::default())).contains("4x4"));
 }
 
 /// Answers with these masks and predicted IoUs, whatever it is asked.

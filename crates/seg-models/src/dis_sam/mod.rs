@@ -17,6 +17,6 @@ mod verdict;
 pub use input::{box_channel, demo_input, training_input};
 pub use second::DisSamRefiner;
 pub use sight::Surroundings;
-pub use two_stage::{BoxChoice, CoarseMask, MaskChoice, Refinement, TwoStage};
+pub use two_stage::{CoarseMask, MaskChoice, Refinement, TwoStage, View};
 pub use validation::ValidationMeasures;
 pub use verdict::{Source, Verdict};

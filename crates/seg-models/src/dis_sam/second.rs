@@ -8,7 +8,8 @@ use seg_checkpoints::LoadReport;
 use seg_data::{GrayImage, RgbImage};
 
 use super::input::{demo_input, input_within};
-use crate::error::Result;
+use super::sight::{Surroundings, cut_image, cut_mask, whole_pixels};
+use crate::error::{Error, Result};
 use crate::is_net::transforms::INPUT_SIZE;
 use crate::is_net::{ProbabilityMap, load_net};
 use crate::registry::LoadOptions;
@@ -43,10 +44,25 @@ impl DisSamRefiner {
         self.answer(image, demo_input(image, mask, self.image_size, &self.device)?)
     }
 
-    /// The same where the user has drawn a box, left, top, right, bottom in pixels within the image: it counts in place of the coarse
-    /// mask's own. Not the authors' way, whose network knows the boxes of masks alone.
-    pub fn refine_within(&self, image: &RgbImage, mask: &GrayImage, bbox: [f32; 4]) -> Result<ProbabilityMap> {
-        self.answer(image, input_within(image, mask, bbox, self.image_size, &self.device)?)
+    /// The same on the box's surroundings, enlarged to the network's input: nothing is found beyond them, and the box counts in place of the coarse mask's own.
+    /// Left, top, right, bottom in pixels within the image. Not the authors' way, whose network knows whole images and the boxes of masks alone.
+    pub fn refine_near(
+        &self,
+        image: &RgbImage,
+        mask: &GrayImage,
+        bbox: [f32; 4],
+        surroundings: &Surroundings,
+    ) -> Result<ProbabilityMap> {
+        let size = image.dimensions();
+        if mask.dimensions() != size {
+            return Err(Error::MaskSize { mask: mask.dimensions(), image: size });
+        }
+        let window = surroundings.window(whole_pixels(bbox, size), size);
+        let [left, top, ..] = window.map(|v| v as f32);
+        let local = [bbox[0] - left, bbox[1] - top, bbox[2] - left, bbox[3] - top];
+        let (image, mask) = (cut_image(image, window)?, cut_mask(mask, window)?);
+        let input = input_within(&image, &mask, local, self.image_size, &self.device)?;
+        self.answer(&image, input)?.placed(window, size)
     }
 
     fn answer(&self, image: &RgbImage, input: Tensor) -> Result<ProbabilityMap> {

@@ -72,12 +72,9 @@ pub(super) struct Sight {
 impl Sight {
     pub fn new(net: &IsNetPredictor, image: &RgbImage, window: [u32; 4]) -> Result<Self> {
         let [x0, y0, x1, y1] = window;
-        let size @ (width, height) = (x1 - x0, y1 - y0);
-        let found = if size == image.dimensions() {
-            net.predict(image)?
-        } else {
-            let cut = crop::<3>(image.as_raw(), image.width(), window);
-            net.predict(&RgbImage::from_raw(width, height, cut).ok_or(Error::EmptyImage { width, height })?)?
+        let found = match (x1 - x0, y1 - y0) == image.dimensions() {
+            true => net.predict(image)?,
+            false => net.predict(&cut_image(image, window)?)?,
         };
         Ok(Self::of_map(found.values().to_vec(), window, image.dimensions()))
     }
@@ -146,6 +143,26 @@ impl Sight {
         }
         ProbabilityMap::new(values, self.image)
     }
+}
+
+/// A box within the image in whole pixels, at least one.
+pub(super) fn whole_pixels([x0, y0, x1, y1]: [f32; 4], (width, height): (u32, u32)) -> [u32; 4] {
+    let (left, top) = ((x0 as u32).min(width - 1), (y0 as u32).min(height - 1));
+    [left, top, (x1.ceil() as u32).clamp(left + 1, width), (y1.ceil() as u32).clamp(top + 1, height)]
+}
+
+/// A window of an image.
+pub(super) fn cut_image(image: &RgbImage, window: [u32; 4]) -> Result<RgbImage> {
+    let [width, height] = [window[2] - window[0], window[3] - window[1]];
+    let cut = crop::<3>(image.as_raw(), image.width(), window);
+    RgbImage::from_raw(width, height, cut).ok_or(Error::EmptyImage { width, height })
+}
+
+/// A window of a mask.
+pub(super) fn cut_mask(mask: &GrayImage, window: [u32; 4]) -> Result<GrayImage> {
+    let [width, height] = [window[2] - window[0], window[3] - window[1]];
+    let cut = crop::<1>(mask.as_raw(), mask.width(), window);
+    GrayImage::from_raw(width, height, cut).ok_or(Error::EmptyImage { width, height })
 }
 
 /// The pixels of a window of an image `width` pixels wide with `C` bytes each.

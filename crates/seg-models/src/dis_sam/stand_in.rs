@@ -5,7 +5,7 @@ use seg_data::RgbImage;
 
 use super::agreement::{iou, share};
 use super::clicks::at_clicks;
-use super::sight::{Sight, Surroundings, grown};
+use super::sight::{Sight, Surroundings, grown, whole_pixels};
 use super::two_stage::{CoarseMask, Refinement};
 use super::verdict::{ALONE, Chosen, SAME, choose, settle};
 use crate::error::Result;
@@ -40,7 +40,7 @@ impl StandIn {
         let prompts = prompts.as_ref();
         let candidates = CoarseMask::candidates(model, embedding, prompts)?;
         match prompts.bbox {
-            Some(bbox) => self.in_box(image, &prompts.points, candidates, pixels(bbox, image.dimensions())),
+            Some(bbox) => self.in_box(image, &prompts.points, candidates, whole_pixels(bbox, image.dimensions())),
             None => {
                 let look = |bbox| self.look(image, bbox);
                 let ask_for = |[x0, y0, x1, y1]: [u32; 4], points: &[Point]| {
@@ -90,12 +90,6 @@ fn from_afar(near: Sight, scene: Sight, room: [u32; 4]) -> Sight {
     let alone = share(&scene.everything, &in_box) >= ALONE;
     let same = iou(&scene.crop(&in_box, near.window), &near.everything.clone().within(near.local(room))) >= SAME;
     if alone && same { scene } else { near }
-}
-
-/// A box within the image in whole pixels, at least one.
-fn pixels([x0, y0, x1, y1]: [f32; 4], (width, height): (u32, u32)) -> [u32; 4] {
-    let (left, top) = ((x0 as u32).min(width - 1), (y0 as u32).min(height - 1));
-    [left, top, (x1.ceil() as u32).clamp(left + 1, width), (y1.ceil() as u32).clamp(top + 1, height)]
 }
 
 #[cfg(test)]

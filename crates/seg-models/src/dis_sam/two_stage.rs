@@ -128,14 +128,14 @@ impl Refinement {
     }
 }
 
-/// Which box DIS-SAM's second stage is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BoxChoice {
-    /// That of the coarse mask, as the authors have it.
+/// What DIS-SAM's second stage is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum View {
+    /// The whole image, and the box of the coarse mask, as the authors have it.
     #[default]
-    OfMask,
-    /// The one that the user has drawn, where there is one: it holds where the coarse mask is wrong.
-    OfUser,
+    Whole,
+    /// The surroundings of the box that the user has drawn, or else of the coarse mask's, and that box.
+    Near(Surroundings),
 }
 
 #[derive(Clone, Debug)]
@@ -149,20 +149,20 @@ enum Second {
 pub struct TwoStage {
     second: Second,
     choice: MaskChoice,
-    boxes: BoxChoice,
+    view: View,
 }
 
 impl TwoStage {
     /// DIS-SAM: its own second stage, and of the first stage's masks the first, as the authors have it.
     pub fn dis_sam(refiner: DisSamRefiner) -> Self {
-        Self { second: Second::DisSam(refiner), choice: MaskChoice::First, boxes: BoxChoice::OfMask }
+        Self { second: Second::DisSam(refiner), choice: MaskChoice::First, view: View::Whole }
     }
 
     /// `sam+isnet`: the original IS-Net on the surroundings of the coarse mask, counted near that mask only; of the candidates the
     /// one that it sees, too. Not a published system: it stands in where no checkpoint of DIS-SAM is at hand.
     pub fn sam_is_net(net: IsNetPredictor, surroundings: Surroundings) -> Self {
         let second = Second::SamIsNet(StandIn::new(net, surroundings));
-        Self { second, choice: MaskChoice::Agreeing, boxes: BoxChoice::OfMask }
+        Self { second, choice: MaskChoice::Agreeing, view: View::Whole }
     }
 
     /// The same with another choice among the first stage's masks.
@@ -170,9 +170,9 @@ impl TwoStage {
         Self { choice, ..self }
     }
 
-    /// The same with another box for DIS-SAM's second stage.
-    pub fn with_box(self, boxes: BoxChoice) -> Self {
-        Self { boxes, ..self }
+    /// The same with another view for DIS-SAM's second stage.
+    pub fn with_view(self, view: View) -> Self {
+        Self { view, ..self }
     }
 
     /// Both stages: `model` answers to `prompts`, whose `multimask` the choice of masks overrides.
@@ -237,9 +237,12 @@ impl TwoStage {
         }
         match &self.second {
             Second::DisSam(refiner) => {
-                let probability = match (self.boxes, prompts.bbox) {
-                    (BoxChoice::OfUser, Some(bbox)) => refiner.refine_within(image, &coarse.mask, bbox)?,
-                    _ => refiner.refine(image, &coarse.mask)?,
+                let probability = match &self.view {
+                    View::Whole => refiner.refine(image, &coarse.mask)?,
+                    View::Near(surroundings) => {
+                        let bbox = prompts.bbox.unwrap_or(coarse.bbox.map(|v| v as f32));
+                        refiner.refine_near(image, &coarse.mask, bbox, surroundings)?
+                    }
                 };
                 Ok(Refinement { coarse, probability, verdict: None })
             }

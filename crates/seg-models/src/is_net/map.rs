@@ -26,6 +26,23 @@ impl ProbabilityMap {
         Ok(Self { values, size })
     }
 
+    /// This map as that of a window (left, top, right, bottom, the last two exclusive) of an image of `size`; 0 around it.
+    ///
+    /// # Errors
+    /// When the window is of another size than the map, or reaches beyond the image.
+    pub fn placed(&self, [x0, y0, x1, y1]: [u32; 4], size: (u32, u32)) -> Result<Self> {
+        let wide = x1.saturating_sub(x0);
+        if (wide, y1.saturating_sub(y0)) != self.size || x1 > size.0 || y1 > size.1 {
+            return Err(Error::MapLength { len: self.values.len(), size });
+        }
+        let mut values = vec![0f32; size.0 as usize * size.1 as usize];
+        for (row, y) in self.values.chunks_exact((wide as usize).max(1)).zip(y0..y1) {
+            let at = y as usize * size.0 as usize + x0 as usize;
+            values[at..at + row.len()].copy_from_slice(row);
+        }
+        Self::new(values, size)
+    }
+
     /// The network's output `d1`, `[1, 1, h, w]`, at `size` (width and height): bilinear, then stretched so that the least
     /// value is 0 and the greatest 1, as the official inference does. A map of one value only is left as it is.
     pub fn from_output(output: &Tensor, size: (u32, u32)) -> Result<Self> {

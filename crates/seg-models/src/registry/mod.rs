@@ -13,7 +13,7 @@ use detail_refine::IsNet;
 use seg_checkpoints::{Checkpoint, LoadPolicy, LoadReport, ParameterRules, load_strict};
 
 use crate::dense::DensePredictor;
-use crate::dis_sam::{BoxChoice, DisSamRefiner, MaskChoice, Surroundings, TwoStage};
+use crate::dis_sam::{DisSamRefiner, MaskChoice, Surroundings, TwoStage, View};
 use crate::error::{Error, Result};
 use crate::is_net::IsNetPredictor;
 use crate::mgd_sam2::{MgdSam2, MgdSam2Predictor, TestTimeAugmentation, ViewOrder};
@@ -92,7 +92,9 @@ impl ModelName {
                 let two = TwoStage::dis_sam(DisSamRefiner::new(net, image_size, dtype, &device));
                 Segmenter::TwoStage(match self {
                     // it has learnt from all candidates, and from the user's boxes
-                    Self::DisSamSmall => two.with_choice(MaskChoice::Best).with_box(BoxChoice::OfUser),
+                    Self::DisSamSmall => {
+                        two.with_choice(MaskChoice::Best).with_view(View::Near(Surroundings::default()))
+                    }
                     _ => two,
                 })
             }
