@@ -6,6 +6,8 @@
 mod client;
 #[path = "serve/crowd.rs"]
 mod crowd;
+#[path = "serve/equal.rs"]
+mod equal;
 #[path = "serve/fixture.rs"]
 mod fixture;
 #[path = "serve/limits.rs"]

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use candle_core::Tensor;
 use seg_data::{Frames, GrayImage, Rle};
 use seg_models::registry::ModelName;
-use seg_models::{ImageEmbedding, MaskCleanup, Prompts};
+use seg_models::{MaskCleanup, Prompts};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 

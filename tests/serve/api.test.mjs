@@ -111,6 +111,17 @@ test('what is wrong is told in problems', { skip }, async () => {
   await isProblem(await upload(Buffer.alloc(0)), 422, 'unreadable');
 });
 
+/** The address of a server that wants a token and finds no ffmpeg. */
+const TOKEN_URL = process.env.HRSEG_TOKEN_URL;
+test('a video file without ffmpeg is a problem of its own', { skip: skip || (!TOKEN_URL && 'skipped: HRSEG_TOKEN_URL is not set') }, async () => {
+  const headers = { 'Content-Type': 'video/mp4', Authorization: `Bearer ${TOKEN_URL.split('token=')[1]}` };
+  const video = Buffer.concat([Buffer.from([0, 0, 0, 16]), Buffer.from('ftypisom\0\0\x02\0', 'latin1'), Buffer.alloc(64)]);
+  const answer = await fetch(new URL('v1/videos', new URL(TOKEN_URL).origin), { method: 'POST', headers, body: video });
+  const { detail } = await isProblem(answer, 422, 'no-ffmpeg');
+  assert.match(detail, /`ffmpeg`.+ frames, a GIF/);
+  assert.doesNotMatch(detail, /\/tmp|^\//, 'no path of the machine');
+});
+
 test('a deleted image is gone', { skip }, async () => {
   const { id } = await (await upload()).json();
   assert.equal((await fetch(at(`v1/images/${id}`), { method: 'DELETE' })).status, 204);

@@ -11,15 +11,15 @@ use crate::client::{Reply, Request};
 use crate::fixture::Served;
 use crate::{file, picture, rle, turned};
 
-const CLIENTS: usize = 32;
+pub const CLIENTS: usize = 32;
 /// Memory that may come and go beside the cache: images being decoded, answers on their way.
 const SLACK: u64 = 256 << 20;
 
 /// Numbers that are the same in each run.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % n as u64) as usize
     }
@@ -158,11 +158,11 @@ impl Client<'_> {
 }
 
 /// Forgotten for want of room: nothing else may be wrong with an id that was given.
-fn gone(reply: &Reply) -> bool {
+pub fn gone(reply: &Reply) -> bool {
     reply.status == 404 && reply.json()["code"] == "unknown-id"
 }
 
-fn busy(reply: &Reply) -> bool {
+pub fn busy(reply: &Reply) -> bool {
     reply.status == 503 && reply.json()["code"] == "busy"
 }
 
@@ -178,11 +178,16 @@ fn thousands_of_requests_by_many_clients() {
     said.lines().filter(|line| line.contains("at the end")).for_each(|line| println!("{line}"));
 }
 
+/// How many requests: `HRSEG_TEST_REQUESTS`, or else a part of what a figure needs.
+pub fn requests(part: usize) -> usize {
+    std::env::var("HRSEG_TEST_REQUESTS").ok().and_then(|n| n.parse().ok()).unwrap_or(part)
+}
+
 /// By default a part of them; `HRSEG_TEST_REQUESTS=10000` for a figure.
 #[test]
 #[ignore = "is run by the test above"]
 fn of_clients() {
-    let requests = std::env::var("HRSEG_TEST_REQUESTS").ok().and_then(|n| n.parse().ok()).unwrap_or(1500);
+    let requests = requests(1500);
     let cache_bytes = 8 << 20;
     let served = Served::new(Options { cache_bytes, queue: 64, ..Options::default() });
     let done = AtomicUsize::new(0);

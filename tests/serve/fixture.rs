@@ -113,6 +113,11 @@ fn is_net(name: ModelName) -> Segmenter {
     name.build(64, &LoadOptions::default(), generated()).unwrap()
 }
 
+/// A model of made-up weights for 256x256 pixels.
+pub fn small(name: &str) -> Segmenter {
+    named(name).build(256, &LoadOptions::default(), generated()).unwrap()
+}
+
 /// SAM 2.1 with a narrow trunk, for frames of 64x64 pixels.
 fn video() -> Sam2VideoPredictor {
     let trunk =
@@ -123,7 +128,7 @@ fn video() -> Sam2VideoPredictor {
     Sam2VideoPredictor::new(Sam2VideoModel::new(&Sam2VideoConfig::new(config), vb).unwrap(), DType::F32, &Device::Cpu)
 }
 
-fn named(name: &str) -> ModelName {
+pub fn named(name: &str) -> ModelName {
     name.parse().unwrap()
 }
 
@@ -173,8 +178,13 @@ impl Served {
         let watched = Arc::<Watched>::default();
         let models = sources(&watched);
         let served = Self::with(options, models, watched);
-        until("the models are loaded", || served.get("/readyz").status == 200);
+        served.ready();
         served
+    }
+
+    /// Waits until all models are in memory.
+    pub fn ready(&self) {
+        until("the models are loaded", || self.get("/readyz").status == 200);
     }
 
     pub fn with(options: Options, models: Vec<Source>, watched: Arc<Watched>) -> Self {

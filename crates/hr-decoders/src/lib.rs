@@ -10,8 +10,8 @@ pub mod u_decoder;
 
 pub use fusion::{FusionBlock, FusionConfig, ProjectedMemory};
 pub use mask_decoder::{
-    DecodedMasks, DynamicMultimask, MaskDecoder, MaskDecoderConfig, MaskDecoderOutput, ObjectScore, PreparedImage, argmax,
-    stability_scores,
+    DecodedMasks, DynamicMultimask, MaskDecoder, MaskDecoderConfig, MaskDecoderOutput, ObjectScore, PreparedImage,
+    argmax, stability_scores,
 };
 pub use mpg::{FusedContext, FusionInputs, MpgFusion};
 pub use pi_sam::{PiSamCoarse, PiSamDecoder, PiSamDecoderConfig};

@@ -190,7 +190,9 @@ impl TwoWayTransformer {
 
     /// The part of [`Self::forward`] that no token has a say in: a quarter of its products where the tokens are few.
     pub fn project(&self, image: &Tensor, image_pe: &Tensor) -> Result<ProjectedImage> {
-        let Some(first) = self.layers.first() else { candle_core::bail!("two-way transformer: depth 0, expected 1 or more") };
+        let Some(first) = self.layers.first() else {
+            candle_core::bail!("two-way transformer: depth 0, expected 1 or more")
+        };
         let _transformer = trace::module("transformer");
         first.project(image.clone(), image_pe)
     }

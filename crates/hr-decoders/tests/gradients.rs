@@ -46,6 +46,7 @@ fn check(cfg: &MaskDecoderConfig) -> Result<()> {
     let clicks = [(10., 20., label::POSITIVE), (40., 5., label::NEGATIVE), (8., 8., label::BOX_TOP_LEFT)];
     let points = PointPrompts::single(&clicks, &device)?;
     let boxes = Tensor::new(&[[4f32, 6., 50., 60.]], &device)?;
+    let two_boxes = Tensor::new(&[[4f32, 6., 50., 60.], [20., 1., 33., 40.]], &device)?;
 
     let loss = || -> Result<Tensor> {
         let high_res =
@@ -59,6 +60,13 @@ fn check(cfg: &MaskDecoderConfig) -> Result<()> {
             sum = (sum + out.iou_predictions.sqr()?.mean_all()?)?;
             sum = (sum + out.object_score_logits.sqr()?.mean_all()?)?;
         }
+        // two boxes on an image that is prepared once
+        let prepared = decoder.prepare(&image, &prompt_encoder.dense_pe()?, &prompt_encoder.no_mask()?)?;
+        assert!(prepared.is_tracked() && decoder.has_prepared(&prepared));
+        let two = prompt_encoder.forward(None, Some(&two_boxes), None)?.sparse_prompt_embeddings;
+        let out = decoder.forward_prepared(&prepared, &two, high_res.as_ref(), true)?;
+        assert_eq!(out.masks.dims(), [2, cfg.num_multimask_outputs, 4 * SIDE, 4 * SIDE]);
+        sum = (sum + out.masks.sqr()?.mean_all()?)?;
         Ok(sum)
     };
     let grads = loss()?.backward()?;

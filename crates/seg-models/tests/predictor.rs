@@ -3,10 +3,10 @@
 mod common;
 
 use candle_core::{Device, Tensor};
-use common::{assert_same, list, models, picture, toy_sam2};
+use common::{assert_same, list, models, picture, small_mobile_sam, small_mobile_sam_of, toy_sam2};
 use seg_data::GrayImage;
 use seg_data::components::components;
-use seg_models::{EmbeddedImage, Error, MaskCleanup, MaskPrompt, Point, Prompts};
+use seg_models::{EmbeddedImage, Error, ImageEmbedding, MaskCleanup, MaskPrompt, Point, Prompts};
 
 fn with_mask(mask: MaskPrompt) -> Prompts {
     Prompts { mask: Some(mask), ..Prompts::point(70.0, 60.0) }
@@ -35,6 +35,37 @@ fn a_prediction_refines_itself() {
         assert!(list(&refined.masks) != list(&other.masks), "{name}: another previous mask, the same answer");
         assert!(first.refine(3).is_err() && first.mask(3).is_err());
     }
+}
+
+/// The embedding without what a decoder has made of it beforehand.
+fn bare(embedding: &ImageEmbedding) -> ImageEmbedding {
+    let bare = ImageEmbedding::new(embedding.image_embed.clone(), embedding.original_size);
+    match embedding.high_res_features.clone() {
+        Some(features) => bare.with_high_res(features),
+        None => bare,
+    }
+}
+
+#[test]
+fn what_is_prepared_with_an_image_changes_no_bit() {
+    for (name, model) in models() {
+        let embedding = model.embed(&picture(200, 150, 0)).unwrap();
+        let bare = bare(&embedding);
+        assert!(embedding.bytes() > bare.bytes(), "{name}: nothing is prepared");
+        let click = Prompts::point(70.0, 60.0).with_multimask();
+        for prompts in [click, Prompts::bbox([10., 20., 90., 100.]), Prompts::default()] {
+            let (prepared, plain) = (model.predict(&embedding, &prompts), model.predict(&bare, &prompts));
+            assert_same(&prepared.unwrap(), &plain.unwrap(), name);
+        }
+    }
+}
+
+#[test]
+fn no_decoder_takes_what_another_has_prepared() {
+    let embedding = small_mobile_sam().embed(&picture(200, 150, 0)).unwrap();
+    let (other, click) = (small_mobile_sam_of("b"), Prompts::point(70.0, 60.0));
+    let [found, expected] = [&embedding, &bare(&embedding)].map(|embedding| other.predict(embedding, &click).unwrap());
+    assert_same(&found, &expected, "another decoder's");
 }
 
 #[test]
@@ -71,7 +102,7 @@ fn a_mask_image_is_logits_of_ten() {
 /// SAM pads a wide image below: what lies there is outside the mask.
 #[test]
 fn a_mask_image_of_a_wide_photo_is_padded_with_outside() {
-    let model = common::small_mobile_sam();
+    let model = small_mobile_sam();
     let embedded = EmbeddedImage::new(&*model, &picture(256, 128, 0)).unwrap();
     let all = embedded.predict(&with_mask(MaskPrompt::Image(grey(256, 128, |_| 255)))).unwrap();
     let logits: Vec<f32> = (0..64 * 64).map(|i| if i / 64 < 32 { 10.0 } else { -10.0 }).collect();

@@ -21,7 +21,12 @@ pub fn toy_sam2(cleanup: MaskCleanup) -> Sam2ImagePredictor {
 
 /// MobileSAM for 256x256 pixels.
 pub fn small_mobile_sam() -> Box<dyn PromptableSegmenter> {
-    let vb = GeneratedWeights::new("").var_builder(DType::F32, &Device::Cpu);
+    small_mobile_sam_of("")
+}
+
+/// The same of other weights.
+pub fn small_mobile_sam_of(seed: &str) -> Box<dyn PromptableSegmenter> {
+    let vb = GeneratedWeights::new(seed).var_builder(DType::F32, &Device::Cpu);
     ModelName::MobileSam.build(256, &LoadOptions::default(), vb).unwrap().promptable(ModelName::MobileSam).unwrap()
 }
 
