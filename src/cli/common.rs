@@ -14,6 +14,13 @@ use super::UsageError;
 use super::photo::parse_pixels;
 use super::trace::Trace;
 
+/// A whole number above 0, alone or with one of these units behind it, in upper or lower case.
+pub(super) fn with_unit(text: &str, units: impl IntoIterator<Item = (char, u64)>) -> Option<u64> {
+    let in_unit = |(unit, factor): (char, u64)| Some((text.strip_suffix([unit, unit.to_ascii_lowercase()])?, factor));
+    let (number, factor) = units.into_iter().find_map(in_unit).unwrap_or((text, 1));
+    number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).filter(|n| *n > 0)
+}
+
 /// Prints a line on stderr. Where nobody listens (`2>&1 | head`) it is lost, and the work goes on.
 pub(super) fn say(text: impl std::fmt::Display) {
     use std::io::Write as _;

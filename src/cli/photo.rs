@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::common::with_unit;
 use crate::pipeline::Colours;
 
 /// How photos are read.
@@ -20,11 +21,4 @@ pub struct PhotoArgs {
 pub fn parse_pixels(text: &str) -> Result<u64, String> {
     let pixels = with_unit(text, [('M', 1_000_000), ('K', 1000)]);
     pixels.ok_or_else(|| format!("{text:?}: expected a number of pixels, such as 150M or 150000000"))
-}
-
-/// A whole number above 0, alone or with one of these units behind it, in upper or lower case.
-pub fn with_unit(text: &str, units: impl IntoIterator<Item = (char, u64)>) -> Option<u64> {
-    let in_unit = |(unit, factor): (char, u64)| Some((text.strip_suffix([unit, unit.to_ascii_lowercase()])?, factor));
-    let (number, factor) = units.into_iter().find_map(in_unit).unwrap_or((text, 1));
-    number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).filter(|n| *n > 0)
 }

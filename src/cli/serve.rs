@@ -11,8 +11,7 @@ use clap::Args;
 use seg_checkpoints::{FetchOptions, cached};
 use seg_models::registry::{LoadOptions, ModelName};
 
-use super::common::say;
-use super::photo::with_unit;
+use super::common::{say, with_unit};
 use super::{Common, Outcome, UsageError};
 use crate::memory;
 use crate::serve::{Handle, Options, Server, new_token, source};

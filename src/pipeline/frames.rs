@@ -8,13 +8,39 @@ use image::{Delay, DynamicImage, Frame, imageops};
 use seg_data::rle::CocoRle;
 use seg_data::{DataError, GrayImage, RgbImage, Rle, labels, render};
 use seg_models::sam2::video::{Direction, FrameMasks};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
 use super::record::with_files;
 
 /// Longest side of an animation, in pixels.
 const GIF_SIDE: u32 = 640;
+
+/// Which way tracking goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Ways {
+    /// To the end, then to the beginning.
+    #[default]
+    Both,
+    /// To the end alone.
+    Forward,
+    /// To the beginning alone.
+    Backward,
+}
+
+impl Ways {
+    /// One after the other.
+    pub fn directions(self) -> &'static [Direction] {
+        match self {
+            Self::Both => &[Direction::Forward, Direction::Backward],
+            Self::Forward => &[Direction::Forward],
+            Self::Backward => &[Direction::Backward],
+        }
+    }
+}
 
 /// The frames of a video of `count` in the order in which they are tracked, each with the way it is gone: `ways` one after the other. Forward begins at the
 /// first frame with prompts; backward at the last, or below the first where that has been tracked by then. `to` is the last frame of either way.
@@ -52,6 +78,7 @@ pub struct FrameRecord {
 
 /// An object on a frame.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct ObjectRecord {
     /// Its number.
     pub object: u32,
@@ -62,6 +89,7 @@ pub struct ObjectRecord {
     /// Left, top, width, height.
     pub bbox: [u32; 4],
     /// COCO's compressed run lengths.
+    #[cfg_attr(feature = "serve", schemars(with = "crate::serve::RunLengths"))]
     pub rle: CocoRle,
 }
 

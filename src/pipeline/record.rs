@@ -45,6 +45,7 @@ pub struct PromptRecord {
 
 /// A mask.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct MaskRecord {
     /// Position among the model's outputs.
     pub index: usize,
@@ -57,11 +58,13 @@ pub struct MaskRecord {
     /// Left, top, width, height.
     pub bbox: [u32; 4],
     /// COCO's compressed run lengths.
+    #[cfg_attr(feature = "serve", schemars(with = "crate::serve::RunLengths"))]
     pub rle: CocoRle,
 }
 
 /// The first of two stages.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct CoarseRecord {
     /// The model; null for a mask that was given.
     pub model: Option<String>,

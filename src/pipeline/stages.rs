@@ -5,6 +5,7 @@ use serde::Serialize;
 
 /// How the two stages agreed.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct StagesRecord {
     /// Whose answer the exact mask is: `both`, `second` (what it sees in the box), `first` (the coarse mask as it is),
     /// `one-object` (all that the second stage sees in a photo of one object).

@@ -25,6 +25,7 @@ mod route;
 mod router;
 mod server;
 mod stall;
+mod steps;
 mod store;
 
 use std::collections::HashMap;
@@ -37,6 +38,8 @@ pub use load::source;
 pub use models::{Loaded, Open, Others, Source};
 pub use options::Options;
 pub use server::{Handle, Server};
+
+pub(crate) use api::RunLengths;
 
 use figures::Figures;
 use guard::Guard;
@@ -68,6 +71,8 @@ pub(crate) struct Shared {
     uploads: Arc<Semaphore>,
     /// How many wish each embedding.
     wishes: Mutex<HashMap<(Fingerprint, &'static str), usize>>,
+    /// Modules and layers of encoders that have run.
+    layers: Mutex<HashMap<&'static str, usize>>,
     /// The API's document.
     document: serde_json::Value,
 }
@@ -93,6 +98,7 @@ impl Shared {
             aside: Arc::new(Semaphore::new(ASIDE)),
             uploads: Arc::new(Semaphore::new(together as usize)),
             wishes: Mutex::default(),
+            layers: Mutex::default(),
             document: openapi::document(&api::routes()),
             figures,
             options,
@@ -102,6 +108,15 @@ impl Shared {
 
     fn wishes<T>(&self, f: impl FnOnce(&mut HashMap<(Fingerprint, &'static str), usize>) -> T) -> T {
         f(&mut self.wishes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many layers an encoder has, once that is known.
+    fn layers(&self, encoder: &str) -> Option<usize> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner).get(encoder).copied()
+    }
+
+    fn know_layers(&self, encoder: &'static str, layers: usize) {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner).insert(encoder, layers);
     }
 
     /// Refuses a body by the length that its head tells.

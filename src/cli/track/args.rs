@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 use seg_models::Point;
 use seg_models::registry::{ModelKind, ModelName, MpgSam2Size, Sam2Size};
 use seg_models::sam2::Sam2Version;
-use seg_models::sam2::video::Direction;
 
 use crate::cli::photo::PhotoArgs;
 use crate::cli::segment::args::{parse_box, parse_point};
+use crate::pipeline::frames::Ways;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -121,28 +121,6 @@ pub enum Format {
     Rle,
     /// The overlays as an animation.
     Gif,
-}
-
-/// Which way tracking goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Ways {
-    /// To the end, then to the beginning.
-    Both,
-    /// To the end alone.
-    Forward,
-    /// To the beginning alone.
-    Backward,
-}
-
-impl Ways {
-    /// One after the other.
-    pub fn directions(self) -> &'static [Direction] {
-        match self {
-            Self::Both => &[Direction::Forward, Direction::Backward],
-            Self::Forward => &[Direction::Forward],
-            Self::Backward => &[Direction::Backward],
-        }
-    }
 }
 
 /// Something about an object on a frame.

@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::pipeline::{Photo, Pipeline};
 use crate::serve::App;
+use crate::serve::events::{Stage, Teller};
 use crate::serve::item::{Fingerprint, Item, Kept, Picture, What};
 use crate::serve::problem::{Code, Problem, Result};
 use crate::serve::queue::Turn;
 use crate::serve::route::Ctx;
+use crate::serve::steps::counted;
 
 /// Most clicks of one request.
 const MOST_CLICKS: usize = 256;
@@ -30,15 +32,10 @@ pub struct RunLengths {
     pub counts: String,
 }
 
-impl From<CocoRle> for RunLengths {
-    fn from(CocoRle { size, counts }: CocoRle) -> Self {
-        Self { size, counts }
-    }
-}
-
 impl From<&Rle> for RunLengths {
     fn from(rle: &Rle) -> Self {
-        rle.to_coco().into()
+        let CocoRle { size, counts } = rle.to_coco();
+        Self { size, counts }
     }
 }
 
@@ -173,13 +170,16 @@ impl Drop for Wish {
     }
 }
 
+/// What is being done while an image is encoded.
+const ENCODING: &str = "encoding";
+
 /// The embedding that is wished for, from the cache or computed, and how long that took.
 pub fn embedding(
     wish: &Wish,
     turn: &Turn,
     pipeline: &Pipeline,
     photo: &Photo,
-    stage: &mut dyn FnMut() -> Result<()>,
+    teller: &Teller,
 ) -> Result<(Arc<ImageEmbedding>, Outcome, Duration)> {
     let Wish { app, key: (picture, encoder), joined } = wish;
     turn.check().inspect_err(|_| app.figures.embedding(encoder, "cancelled"))?;
@@ -189,10 +189,18 @@ pub fn embedding(
         return Ok((embedding, outcome, Duration::ZERO));
     }
     let (_, model) = pipeline.encoder().ok_or_else(|| Problem::internal("a model without an encoder was to encode"))?;
-    stage()?;
+    teller.stage(&Stage::new(ENCODING))?;
     let start = Instant::now();
-    let embedding = Arc::new(model.embed(photo.seen())?);
+    // how many layers there are, the first picture tells
+    let (all, line) = (app.layers(encoder), teller.clone());
+    let tell = move |begun: usize| {
+        // who has gone away is found out where the work is done
+        let _ = line.stage(&Stage { done: Some(begun), of: all, ..Stage::new(ENCODING) });
+    };
+    let (embedding, layers) = counted(tell, || model.embed(photo.seen()));
+    let embedding = Arc::new(embedding?);
     let took = start.elapsed();
+    app.know_layers(encoder, layers);
     app.figures.embedding(encoder, "computed");
     app.figures.embedded(encoder, took);
     app.store.put_embedding(*picture, encoder, Arc::clone(&embedding));

@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{Outcome, Wish, embedding};
-use crate::serve::events::Stage;
 use crate::serve::input::Json;
 use crate::serve::models::Job;
 use crate::serve::problem::{Code, Problem, Result};
@@ -38,8 +37,7 @@ pub async fn embed(ctx: Ctx, Json(asked): Json<EmbeddingRequest>) -> Result<Answ
     };
     let wish = Wish::new(&ctx.app, &seen.picture, encoder);
     ctx.told(Class::Click, move |turn, teller| {
-        let mut stage = || teller.stage(&Stage::new("encoding"));
-        let (_, outcome, took) = embedding(&wish, turn, &pipeline, &seen.picture.photo, &mut stage)?;
+        let (_, outcome, took) = embedding(&wish, turn, &pipeline, &seen.picture.photo, teller)?;
         Ok(Embedded { model: name.as_str(), cached: outcome != Outcome::Computed, seconds: took.as_secs_f64() })
     })
     .await

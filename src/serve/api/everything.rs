@@ -67,8 +67,7 @@ pub async fn everything(ctx: Ctx, Json(asked): Json<EverythingRequest>) -> Resul
     let app = Arc::clone(&ctx.app);
     ctx.told(Class::Long, move |turn, teller| {
         let photo = &seen.picture.photo;
-        let mut encoding = || teller.stage(&Stage::new("encoding"));
-        let (embedding, ..) = embedding(&wish, turn, &pipeline, photo, &mut encoding)?;
+        let (embedding, ..) = embedding(&wish, turn, &pipeline, photo, teller)?;
         let Some((_, model)) = pipeline.encoder() else { return Err(Problem::internal("no encoder")) };
         let config = match name {
             ModelName::Sam2(..) => AutomaticMaskConfig::sam2(),

@@ -10,11 +10,12 @@ use seg_models::registry::{ModelKind, ModelName, Segmenter};
 use seg_models::{ImageEmbedding, MaskCleanup, MaskPrompt, Prompts};
 use serde::{Deserialize, Serialize};
 
-use super::common::{Click, MaskRef, Referred, RunLengths, Seen, Wish, clicks, embedding, picture_of, referred};
+use super::common::{Click, MaskRef, Referred, Seen, Wish, clicks, embedding, picture_of, referred};
 use super::results;
-use crate::pipeline::{self, Asked, CoarseRecord, Mask, Pipeline, Segmented, Words};
+use crate::pipeline::{self, Asked, CoarseRecord, Mask, MaskRecord, Pipeline, Segmented, Words};
 use crate::serve::App;
 use crate::serve::cleaned::Cleaned;
+use crate::serve::events::Teller;
 use crate::serve::input::Json;
 use crate::serve::item::Recipe;
 use crate::serve::models::Job;
@@ -54,24 +55,11 @@ pub struct MaskAnswer {
     /// Its name for later requests; previews have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
-    /// Position among the model's outputs.
-    pub index: usize,
-    /// Null where the model does not judge itself.
-    pub predicted_iou: Option<f32>,
-    /// Pixels inside.
-    pub area: u64,
-    /// Share of the image inside, 0..1.
-    pub area_share: f64,
-    /// Left, top, width, height.
-    pub bbox: [u32; 4],
+    #[serde(flatten)]
+    pub mask: MaskRecord,
     /// Whether the mask is a probability: `rle` is then what is above one half.
     pub soft: bool,
-    pub rle: RunLengths,
 }
-
-/// The first of two stages.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct CoarseAnswer(#[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")] CoarseRecord);
 
 /// Where the time went.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -91,24 +79,9 @@ pub struct MasksAnswer {
     pub height: u32,
     pub masks: Vec<MaskAnswer>,
     /// What the first of two stages found, as `hrseg segment --json` tells it.
-    pub coarse: Option<CoarseAnswer>,
+    pub coarse: Option<CoarseRecord>,
     pub notes: Vec<String>,
     pub seconds: Seconds,
-}
-
-impl MaskAnswer {
-    fn new(mask: &Mask, result: Option<String>) -> Self {
-        Self {
-            result,
-            index: mask.index,
-            predicted_iou: mask.predicted_iou,
-            area: mask.rle.area(),
-            area_share: mask.area_share(),
-            bbox: mask.rle.bbox(),
-            soft: mask.soft,
-            rle: RunLengths::from(&mask.rle),
-        }
-    }
 }
 
 pub async fn masks(ctx: Ctx, Json(asked): Json<MaskRequest>) -> Result<Answer<MasksAnswer>> {
@@ -128,7 +101,7 @@ pub async fn masks(ctx: Ctx, Json(asked): Json<MaskRequest>) -> Result<Answer<Ma
     let answer =
         ctx.compute(class, move |turn| question.answer(&app, turn, &pipeline, wish.as_ref(), &of, asked.preview));
     let answer = answer.await?;
-    let best = answer.masks.first().and_then(|mask| Some((mask.result.clone()?, mask.predicted_iou)));
+    let best = answer.masks.first().and_then(|mask| Some((mask.result.clone()?, mask.mask.predicted_iou)));
     match best {
         Some((result, iou)) if ctx.wants_png() => {
             let file = results::file(&ctx, &seen, &result).await?;
@@ -191,7 +164,7 @@ impl Question {
         let prompts = prompts(&recipe, image)?;
         let (embedding, took) = match wish.filter(|_| pipeline.needs_embedding(&prompts)) {
             Some(wish) => {
-                let (embedding, _, took) = embedding(wish, turn, pipeline, photo, &mut || Ok(()))?;
+                let (embedding, _, took) = embedding(wish, turn, pipeline, photo, &Teller::silent())?;
                 (Some(embedding), took)
             }
             None => (None, Duration::ZERO),
@@ -212,9 +185,9 @@ impl Question {
         notes.extend(segmented.notes);
         let keep = |mask: Mask| {
             let result = (!preview).then(|| results::keep(app, seen, &mask, &recipe));
-            MaskAnswer::new(&mask, result)
+            MaskAnswer { result, mask: MaskRecord::from(&mask), soft: mask.soft }
         };
-        let coarse = segmented.coarse.as_ref().map(|coarse| CoarseAnswer(coarse.into()));
+        let coarse = segmented.coarse.as_ref().map(CoarseRecord::from);
         let masks = segmented.masks.into_iter().map(keep).collect();
         let (width, height) = image.dimensions();
         Ok(MasksAnswer { model: name.as_str(), width, height, masks, coarse, notes, seconds })

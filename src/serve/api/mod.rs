@@ -13,6 +13,8 @@ mod track;
 mod video_exports;
 mod videos;
 
+pub use common::RunLengths;
+
 use axum::http::Method;
 
 use super::route::{Route, route};

@@ -10,6 +10,7 @@ use super::common::{Seen, Wish, embedding, picture_of};
 use super::masks::prompts;
 use crate::pipeline::Mask;
 use crate::serve::App;
+use crate::serve::events::Teller;
 use crate::serve::input::NoBody;
 use crate::serve::item::{Kept, Recipe};
 use crate::serve::models::Job;
@@ -65,7 +66,7 @@ pub async fn levels<Q>(ctx: &Ctx<Q>, seen: &Seen, kept: &Arc<Kept>) -> Result<Ar
         let photo = &of.picture.photo;
         let prompts = prompts(&recipe, photo.seen())?;
         let wish = wish.as_ref().filter(|_| pipeline.needs_embedding(&prompts));
-        let embedding = wish.map(|wish| embedding(wish, turn, &pipeline, photo, &mut || Ok(()))).transpose()?;
+        let embedding = wish.map(|wish| embedding(wish, turn, &pipeline, photo, &Teller::silent())).transpose()?;
         let embedding = embedding.as_ref().map(|(embedding, ..)| embedding.as_ref());
         // what is soft has no clean-up
         let segmented = pipeline.segment_embedded(photo.seen(), embedding, &prompts, &())?;

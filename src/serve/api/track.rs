@@ -11,8 +11,8 @@ use seg_models::sam2::video::{Direction, FrameMasks, Sam2VideoPredictor, Session
 use seg_models::{MaskPrompt, Prompts};
 use serde::{Deserialize, Serialize};
 
-use super::common::{Click, MaskRef, RunLengths, clicks, picture_of, referred};
-use crate::pipeline::frames::{self, ObjectRecord};
+use super::common::{Click, MaskRef, clicks, picture_of, referred};
+use crate::pipeline::frames::{self, ObjectRecord, Ways};
 use crate::serve::App;
 use crate::serve::events::{Stage, Teller};
 use crate::serve::input::Json;
@@ -32,7 +32,7 @@ pub struct PropagateRequest {
     #[serde(default)]
     pub model: Option<String>,
     #[serde(default)]
-    pub direction: Way,
+    pub direction: Ways,
     /// The frame from which on frames are told; by default the first that has a prompt (backward: the last).
     #[serde(default)]
     pub from: Option<usize>,
@@ -40,17 +40,6 @@ pub struct PropagateRequest {
     #[serde(default)]
     pub to: Option<usize>,
     pub prompts: Vec<PromptOn>,
-}
-
-/// Which way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Way {
-    Forward,
-    Backward,
-    /// To the end, then to the beginning.
-    #[default]
-    Both,
 }
 
 /// What is pointed at on a frame. Prompts of one object on one frame are one; a mask stands alone.
@@ -86,19 +75,6 @@ pub struct DescribeRequest {
     pub object: Option<u8>,
 }
 
-/// An object on a frame.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct ObjectOn {
-    pub object: u32,
-    /// At 0 and below the object is not in the picture.
-    pub object_score: f32,
-    /// Pixels inside.
-    pub area: u64,
-    /// Left, top, width, height.
-    pub bbox: [u32; 4],
-    pub rle: RunLengths,
-}
-
 /// A frame that is done.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Told {
@@ -109,7 +85,7 @@ pub struct Told {
     pub of: usize,
     /// How long the others will take.
     pub seconds_left: f64,
-    pub objects: Vec<ObjectOn>,
+    pub objects: Vec<ObjectRecord>,
 }
 
 /// All frames are done.
@@ -198,20 +174,15 @@ fn plan(app: &App, item: &Arc<Item>, asked: &PropagateRequest) -> Result<(Asked,
             return refuse(format!("frame {frame}, expected 0 to {}", count - 1), field.into());
         }
     }
-    if asked.to.is_some() && asked.direction == Way::Both {
+    if asked.to.is_some() && asked.direction == Ways::Both {
         return refuse("`to` goes with forward or backward".into(), "to".into());
     }
     let first = prompts.keys().next().copied().unwrap_or(0);
     let last = prompts.keys().next_back().copied().unwrap_or(0);
-    let ways: &[Direction] = match asked.direction {
-        Way::Both => &[Direction::Forward, Direction::Backward],
-        Way::Forward => &[Direction::Forward],
-        Way::Backward => &[Direction::Backward],
-    };
-    let order = frames::order(ways, (first, last), count, asked.to);
+    let order = frames::order(asked.direction.directions(), (first, last), count, asked.to);
     let told = |frame: usize| match (asked.direction, asked.from) {
-        (Way::Forward, Some(from)) => frame >= from,
-        (Way::Backward, Some(from)) => frame <= from,
+        (Ways::Forward, Some(from)) => frame >= from,
+        (Ways::Backward, Some(from)) => frame <= from,
         _ => true,
     };
     let steps = order.into_iter().map(|(frame, direction)| Step { frame, direction, told: told(frame) });
@@ -248,15 +219,8 @@ impl<'a> Report<'a> {
     fn frame(&mut self, frame: usize, objects: Vec<ObjectRecord>) -> Result<()> {
         self.done += 1;
         let spent = self.frames_from.unwrap_or(self.start).elapsed().as_secs_f64();
-        let objects = objects.into_iter().map(|found| ObjectOn {
-            object: found.object,
-            object_score: found.object_score,
-            area: found.area,
-            bbox: found.bbox,
-            rle: found.rle.into(),
-        });
         let left = spent / self.done as f64 * self.of.saturating_sub(self.done) as f64;
-        let told = Told { frame, done: self.done, of: self.of, seconds_left: left, objects: objects.collect() };
+        let told = Told { frame, done: self.done, of: self.of, seconds_left: left, objects };
         self.teller.tell("frame", &told)?;
         self.told.iter_mut().for_each(|all| all.push(told.clone()));
         self.turn.step()

@@ -9,6 +9,8 @@ use super::follow::{Map, follow};
 use super::sampling::{bilinear, floats, planes, whole};
 use super::{Planes, Prepared, Sampling, Step, rotate};
 use crate::error::{DataError, Result};
+use crate::geometry::extent;
+use crate::mask::to_binary;
 use crate::resize::{PilFilter, resize_pil};
 use crate::training::{Dice, Example, ExamplePrompt, Place};
 
@@ -94,6 +96,7 @@ impl Work {
                 let part = |n: f64| ((n * side).round() as u32).max(1);
                 self.random_part(part(wide).min(w), part(high).min(h), dice);
             }
+            Step::Surroundings { padding, jitter } => self.surroundings(padding, jitter, dice)?,
             Step::Rotate { chance, degrees: [low, high] } if dice.chance(chance) => {
                 let degrees = i64::from(low) + dice.below((i64::from(high) - i64::from(low) + 1) as u64) as i64;
                 self.matrix(&rotate::rotation(degrees as f64, (w, h)), true, [0; 3]);
@@ -172,6 +175,23 @@ impl Work {
         let mut from = |most: u32| dice.below(u64::from(most) + 1) as u32;
         let (x, y) = (from(w - width), from(h - height));
         self.crop(x, y, width, height);
+    }
+
+    fn surroundings(&mut self, padding: f64, jitter: f64, dice: &mut Dice) -> Result<()> {
+        let (w, h) = self.image.dimensions();
+        let Some([x0, y0, x1, y1]) = extent(&to_binary(&self.mask), w, h)? else { return Ok(()) };
+        let sides = [x1 - x0, y1 - y0].map(f64::from);
+        let mut outwards = |side: f64| dice.between(-jitter / 2., jitter) * side + padding * sides[0].max(sides[1]);
+        let before = |edge: u32, by: f64| (f64::from(edge) - by).floor().max(0.) as u32;
+        let behind = |edge: u32, by: f64, end: u32| ((f64::from(edge) + by).ceil() as u32).min(end);
+        let (left, top) = (before(x0, outwards(sides[0])), before(y0, outwards(sides[1])));
+        let right = behind(x1, outwards(sides[0]), w).max(left + 1);
+        let bottom = behind(y1, outwards(sides[1]), h).max(top + 1);
+        let (width, height) = (right - left, bottom - top);
+        if 2 * u64::from(width) * u64::from(height) < u64::from(w) * u64::from(h) {
+            self.crop(left, top, width, height);
+        }
+        Ok(())
     }
 
     /// Through a matrix from the result to the source.

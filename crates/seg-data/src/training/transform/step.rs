@@ -55,6 +55,15 @@ pub enum Step {
         /// Least and most of the area, in 0..1.
         area: [f64; 2],
     },
+    /// What lies around the object: the mask's box with a share of its longer side on each side, or the whole picture where that is half of it anyway (as
+    /// `sam+isnet` and `dis-sam-small` look at a photo). Nothing is cut where the mask is empty.
+    Surroundings {
+        /// Share of the box's longer side that is added on each side.
+        padding: f64,
+        /// Each edge of the box is first moved, by up to this share of the box's side outwards or half of that inwards: a user's box is not exact.
+        #[serde(default)]
+        jitter: f64,
+    },
     /// Turned about the middle by a whole number of degrees, black where nothing is; the picture bicubic, the mask nearest, as Pillow's `rotate`.
     Rotate {
         /// How often, 0 to 1.
@@ -165,9 +174,11 @@ impl Step {
             Self::QuarterTurns => Some(4),
             Self::Resize { .. } | Self::LongestSide { .. } => Some(1),
             Self::Rotate { chance, .. } if *chance <= 0. => Some(1),
+            Self::Surroundings { jitter, .. } if *jitter == 0. => Some(1),
             Self::TrimBorder { .. }
             | Self::Crop { .. }
             | Self::Zoom { .. }
+            | Self::Surroundings { .. }
             | Self::Rotate { .. }
             | Self::Affine { .. }
             | Self::Enhance { .. }
@@ -185,6 +196,7 @@ impl Step {
             Self::TrimBorder { .. } => "trim-border",
             Self::Crop { .. } => "crop",
             Self::Zoom { .. } => "zoom",
+            Self::Surroundings { .. } => "surroundings",
             Self::Rotate { .. } => "rotate",
             Self::Affine { .. } => "affine",
             Self::Enhance { .. } => "enhance",
@@ -216,6 +228,9 @@ impl Step {
             Self::TrimBorder { most: 0 } => wrong("at least 1 pixel"),
             Self::Zoom { area } if !range(*area, 1e-3, 1.) => {
                 wrong("parts of the area from 0.001 to 1, the least first")
+            }
+            Self::Surroundings { padding, jitter } if !(0. ..=10.).contains(padding) || !part(*jitter) => {
+                wrong("padding from 0 to 10, jitter from 0 to 1")
             }
             Self::Affine { degrees, shear, .. } if !(0. ..=180.).contains(degrees) || !(0. ..80.).contains(shear) => {
                 wrong("degrees from 0 to 180, shear from 0 to below 80")

@@ -195,6 +195,7 @@ fn prompts_go_where_the_picture_goes() {
         Step::TrimBorder { most: 9 },
         Step::Crop { width: 33, height: 26 },
         Step::Zoom { area: [0.6, 0.9] },
+        Step::Surroundings { padding: 0.1, jitter: 0.2 },
     ] {
         for index in 0..8 {
             agree(&always(step.clone()).apply(rectangle(), place(index)).unwrap(), 0.);
@@ -225,6 +226,33 @@ fn prompts_go_where_the_picture_goes() {
         (0..20).map(|i| part.apply(rectangle(), place(i)).unwrap()).find(|p| p.mask.levels.iter().all(|v| *v == 0.));
     let prompt = gone.expect("one of them misses the rectangle").prompt.unwrap();
     assert!(prompt.bounds.is_none() && prompt.clicks.iter().all(|click| !click.2), "{prompt:?}");
+}
+
+#[test]
+fn surroundings_are_those_of_the_object() {
+    // 10 x 5 pixels from (20, 30) in 100 x 80, then as large that its surroundings are half of the picture
+    let object = |[x0, y0, x1, y1]: [u32; 4]| Example {
+        name: "o".into(),
+        image: RgbImage::from_fn(100, 80, |x, y| image::Rgb([x as u8, y as u8, 0])),
+        mask: GrayImage::from_fn(100, 80, |x, y| [255 * u8::from(x0 <= x && x < x1 && y0 <= y && y < y1)].into()),
+        prompt: None,
+    };
+    let window = |part: [u32; 4], jitter, index| {
+        let step = Transforms { steps: vec![Step::Surroundings { padding: 0.2, jitter }] };
+        let image = step.apply(object(part), place(index)).unwrap().image;
+        let [left, top] = [0, 1].map(|plane| image.levels[plane * (image.width * image.height) as usize] as u32);
+        [left, top, left + image.width, top + image.height]
+    };
+    assert_eq!(window([20, 30, 30, 35], 0., 0), [18, 28, 32, 37]);
+    assert_eq!(window([0, 70, 10, 80], 0., 0), [0, 68, 12, 80]); // at a corner
+    assert_eq!(window([10, 10, 80, 60], 0., 0), [0, 0, 100, 80]); // more than half
+    assert_eq!(window([0, 0, 0, 0], 0., 0), [0, 0, 100, 80]); // nothing
+    let moved: std::collections::BTreeSet<_> = (0..40).map(|i| window([20, 30, 30, 35], 0.5, i)).collect();
+    // each edge outwards by at most half of its side, inwards by a quarter
+    assert!(
+        moved.len() > 20 && moved.iter().all(|w| (13..=20).contains(&w[0]) && (35..=40).contains(&w[3])),
+        "{moved:?}"
+    );
 }
 
 #[test]
@@ -283,6 +311,7 @@ fn presets_are_data_and_wrong_steps_are_refused() {
     for (text, part) in [
         (r#"[{"do": "flip-vertical", "chance": 1.5}]"#, "0 to 1"),
         (r#"[{"do": "crop", "width": 0, "height": 3}]"#, "16384"),
+        (r#"[{"do": "surroundings", "padding": -1}]"#, "0 to 10"),
         (r#"[{"do": "large-scale-jitter", "side": 9, "scale": [2, 1], "fill": 0}]"#, "least first"),
         (
             r#"[{"do": "large-scale-jitter", "side": 9, "scale": [1, 2], "fill": 0}, {"do": "quarter-turns"}]"#,
