@@ -65,7 +65,8 @@ mod tests {
             let _model = seg_layers::trace::module("model");
             for i in 0..4 {
                 let _layer = seg_layers::trace::part("layers", i);
-                std::thread::scope(|scope| scope.spawn(|| drop(seg_layers::trace::module("of others"))));
+                let other = std::thread::spawn(|| drop(seg_layers::trace::module("of others")));
+                other.join().unwrap();
                 std::thread::sleep(PAUSE);
             }
             7
