@@ -32,14 +32,15 @@ end() {
   rm -rf "$work"
 }
 trap end EXIT
-# what follows an object, or a sentence: trained for two steps, so their masks are of no use, but all that is around them is as with real ones
-toy() { # RECIPE NAME: its weights are $work/NAME/last.safetensors
-  "$hrseg" train "$1" --data procedural:clips --out "$work/$2" --set length.steps=2 --set data.batch=2 --set schedule.warm_up=0 \
+# what follows an object, or a sentence, or corrects: trained for two steps, so their masks are of no use, but all that is around them is as with real ones
+toy() { # RECIPE NAME DATA: its weights are $work/NAME/last.safetensors
+  "$hrseg" train "$1" --data "procedural:$3" --out "$work/$2" --set length.steps=2 --set data.batch=2 --set schedule.warm_up=0 \
     --set checkpoint.every=2 --set validation.examples=2 > "$work/$2.log" 2>&1 || { cat "$work/$2.log" >&2; exit 1; }
   models+=(--model "$2" --weights "$2=$work/$2/last.safetensors")
 }
-toy sam2-small sam2-tiny
-toy mpg-sam2-pretrain-small mpg-sam2
+toy sam2-small sam2-tiny clips
+toy mpg-sam2-pretrain-small mpg-sam2 clips
+toy pi-sam-small pi-sam-b scenes
 printf '0123456789-of-a-test\n' > "$work/token"
 start() { # NAME OPTION...: the address goes to $work/NAME
   local name=$1

@@ -191,6 +191,32 @@ test('box, brush, everything, compare', { skip }, async () => {
   assert.deepEqual(seen.errors, []);
 });
 
+test('what is wrong is corrected under the loupe, and the correction undone', { skip }, async (t) => {
+  const { models } = await (await fetch(new URL('v1/models', BASE))).json();
+  const corrects = models.find(({ tasks }) => tasks.includes('refine'));
+  if (!corrects) return t.skip('skipped: the server has no Pi-SAM');
+  const { page, seen } = await open();
+  await openFile(page, TURNED.file);
+  await page.mouse.click(...await onScreen(page, TURNED, ...TURNED.cup));
+  await settled(page);
+  const stage = () => page.locator('#stage-name').textContent();
+  assert.equal(await stage(), 'Clicks');
+  await page.keyboard.press('p');
+  const [x, y] = [185, 120];
+  await page.mouse.move(...await onScreen(page, TURNED, x, y));
+  assert.equal(await page.locator('#loupe').isVisible(), true, 'single pixels are shown');
+  await page.mouse.click(...await onScreen(page, TURNED, x, y));
+  await settled(page);
+  const { model, box, refine: [[cx, cy, label]] } = seen.asked.at(-1);
+  assert.deepEqual([model, box.length, label], [corrects.name, 4, 1]);
+  assert.ok(Math.hypot(cx - x, cy - y) < 2, `a correction at ${cx}, ${cy}`);
+  assert.equal(await stage(), 'Corrected');
+  await page.keyboard.press('Control+z');
+  await settled(page);
+  assert.equal(await stage(), 'Clicks');
+  assert.deepEqual(seen.errors, []);
+});
+
 test('a truth gives figures', { skip }, async () => {
   const { page } = await open();
   await openFile(page, TURNED.file);

@@ -174,7 +174,7 @@ impl Default for Spec {
 
 impl Spec {
     /// The names that [`named`](Self::named) knows.
-    pub const NAMES: [&'static str; 5] = ["thin", "objects", "plain", "scenes", "clips"];
+    pub const NAMES: [&'static str; 6] = ["thin", "objects", "plain", "scenes", "clips", "words"];
 
     /// One of the specifications that come with the crate.
     pub fn named(name: &str) -> Option<Self> {
@@ -184,6 +184,7 @@ impl Spec {
             "plain" => Some(Self::plain()),
             "scenes" => Some(Self::scenes()),
             "clips" => Some(Self::clips()),
+            "words" => Some(Self::words()),
             _ => None,
         }
     }
@@ -219,6 +220,19 @@ impl Spec {
             noise: Span::new(0., 3.),
             compressed: 0.,
             ..Self::default()
+        }
+    }
+
+    /// Two or three shapes, sharp, over a smooth background: what a small model learns the words of its sentences on.
+    pub fn words() -> Self {
+        let none = Span::new(0., 0.);
+        let clips = Self::clips();
+        Self {
+            backgrounds: [(Ground::Gradient, 1.)].into_iter().collect(),
+            softness: none,
+            blur: none,
+            clip: ClipSpec { shapes: Span::new(2., 3.), twins: 0.3, ..clips.clip },
+            ..clips
         }
     }
 
