@@ -14,7 +14,7 @@ use seg_models::registry::{LoadOptions, ModelName};
 use super::common::{say, with_unit};
 use super::{Common, Outcome, UsageError};
 use crate::memory;
-use crate::serve::{Handle, Options, Server, new_token, source};
+use crate::serve::{Handle, Options, Others, Server, Source, new_token, source};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -124,7 +124,7 @@ pub fn run(args: &ServeArgs, common: &Common) -> anyhow::Result<Outcome> {
         args.weights.iter().map(|(name, file)| (name.as_str(), file.clone())).collect();
     let sources = models.iter().map(|(name, _)| {
         let weights = weights.clone();
-        source(*name, load.clone(), move |name| weights.get(name.as_str()).cloned())
+        told(source(*name, load.clone(), move |name| weights.get(name.as_str()).cloned()))
     });
     let options = Options {
         host: args.host,
@@ -156,7 +156,7 @@ pub fn run(args: &ServeArgs, common: &Common) -> anyhow::Result<Outcome> {
         println!("{url}");
     }
     let names: Vec<&str> = models.iter().map(|(name, _)| name.as_str()).collect();
-    say(format_args!("models: {}; Ctrl-C ends the server", names.join(", ")));
+    say(format_args!("loading {}; Ctrl-C ends the server", names.join(", ")));
     if args.open
         && let Err(error) = open::that_detached(&url)
     {
@@ -164,6 +164,16 @@ pub fn run(args: &ServeArgs, common: &Common) -> anyhow::Result<Outcome> {
     }
     server.run().context("the server broke off")?;
     Ok(Outcome::Done)
+}
+
+/// The same, and says when the model is there.
+fn told(Source { name, open }: Source) -> Source {
+    let open = move |others: Others<'_>| {
+        let loaded = open(others)?;
+        say(format_args!("{name} is ready"));
+        Ok(loaded)
+    };
+    Source { name, open: Box::new(open) }
 }
 
 /// The token, if one is needed.

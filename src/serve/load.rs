@@ -18,7 +18,11 @@ impl Watch for Log {
     }
 
     fn note(&self, note: &str) {
-        tracing::warn!("{}: {note}", self.0);
+        tracing::info!("{}: {note}", self.0);
+    }
+
+    fn lacking(&self, report: &LoadReport) {
+        tracing::warn!("{}: {}", self.0, report.to_string().trim_end());
     }
 
     fn loaded(&self, report: &LoadReport) {
@@ -32,7 +36,11 @@ pub fn source(
     options: LoadOptions,
     given: impl Fn(ModelName) -> Option<String> + Send + 'static,
 ) -> Source {
-    let open = move |others: Others<'_>| load(name, &options, &given, others).map_err(|error| error.to_string());
+    // here weights are given to a name
+    let told = move |error: crate::pipeline::Error| {
+        error.to_string().replace("--weights FILE", &format!("--weights {name}=FILE"))
+    };
+    let open = move |others: Others<'_>| load(name, &options, &given, others).map_err(told);
     Source { name, open: Box::new(open) }
 }
 

@@ -264,6 +264,26 @@ test('a click that fails is told where it failed, and can be tried again', { ski
   assert.equal(await page.locator('#trouble').isVisible(), false);
 });
 
+test('a model that is still being fetched is waited for, and a double click is a click', { skip }, async () => {
+  const { page, seen } = await open();
+  const turns = { embeddings: 6, masks: 6 };
+  for (const what of Object.keys(turns)) {
+    await page.route(`**/${what}`, (route) => (turns[what]-- > 0
+      ? route.fulfill({
+        status: 409, headers: { 'Retry-After': '0' }, contentType: 'application/problem+json',
+        body: JSON.stringify({ code: 'loading', title: 'the model is being loaded', detail: 'still being loaded' }),
+      })
+      : route.continue()));
+  }
+  await openFile(page, TURNED.file);
+  await page.mouse.dblclick(...await onScreen(page, TURNED, ...TURNED.cup));
+  await settled(page);
+  assert.match(await covers(page), /covers [\d.]+\s%/);
+  assert.ok(turns.embeddings < 0 && turns.masks < 0, 'both were asked until they answered');
+  assert.equal(await page.locator('#toasts').textContent(), '', 'nothing was said to have failed');
+  assert.deepEqual(seen.errors, []);
+});
+
 test('a picture that the server has forgotten is sent again', { skip }, async () => {
   const { page, seen } = await open();
   await openFile(page, TURNED.file);

@@ -85,7 +85,7 @@ export class Api {
     throw new Problem({ title: 'the server stopped in the middle of its answer' });
   }
 
-  async #send(method, path, accept, { json, body, type, signal, base = 'v1/' } = {}) {
+  async #send(method, path, accept, { json, body, type, signal, onWait, base = 'v1/' } = {}) {
     for (let attempt = 1; ; attempt++) {
       const headers = { Accept: accept };
       if (json !== undefined) headers['Content-Type'] = 'application/json';
@@ -102,8 +102,11 @@ export class Api {
         this.#token = token;
         continue;
       }
-      const again = (problem.status === 503 || problem.code === 'loading') && problem.retryAfter !== null;
-      if (!again || attempt >= TRIES_WHEN_BUSY) throw problem;
+      // a model that is being fetched comes in the end, or is said to have failed
+      const loading = problem.code === 'loading';
+      const again = (problem.status === 503 || loading) && problem.retryAfter !== null;
+      if (!again || (!loading && attempt >= TRIES_WHEN_BUSY)) throw problem;
+      if (loading) onWait?.(problem);
       await pause(problem.retryAfter * 1000, signal);
     }
   }

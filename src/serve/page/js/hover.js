@@ -1,7 +1,7 @@
 // The mask under the pointer before anybody clicks. A request is taken back as soon as the pointer moves on; there is
 // never more than one.
 
-import { currentObject, promptsOf } from './model.js';
+import { currentObject, promptsOf, withPoint } from './model.js';
 import { maskOf } from './results.js';
 
 const REST_MS = 60;
@@ -43,9 +43,9 @@ export class Hover {
     const { doc, ui } = store;
     const prompts = promptsOf(currentObject(doc), ui.frame);
     if (!ui.chosenModels?.click || (ui.label === 0 && prompts.points.length === 0)) return;
-    const body = { model: ui.chosenModels.click, points: [...prompts.points, [x, y, ui.label]], preview: true };
-    if (prompts.box) body.box = prompts.box;
-    if (prompts.brush) body.mask = prompts.brush;
+    // what a click would ask
+    const after = promptsOf(currentObject(withPoint(doc, ui.frame, x, y, ui.label)), ui.frame);
+    const body = { ...results.clicksBody(after), preview: true };
     const abort = new AbortController();
     this.#abort = abort;
     try {

@@ -19,6 +19,7 @@ export function followFrames({ store, api, remote, live }) {
     try {
       await remote.onFrame(source, frame, (path) => api.embed(path, { model }, {
         signal: own.signal,
+        onWait: () => show({ what: STAGES.loading, done: 0, of: 0 }),
         onEvent: (event, data) => {
           if (event === 'queued') show({ what: data.ahead > 0 ? `Waiting: ${data.ahead} before you` : 'Waiting', done: 0, of: 0 });
           if (event === 'stage') show({ what: STAGES[data.stage] ?? 'Looking at the picture', done: data.done ?? 0, of: data.of ?? 0 });

@@ -6,7 +6,7 @@ import { currentObject, hasPrompts, promptsOf } from './model.js';
 import { LevelMask, RleMask } from './rle.js';
 
 const KEPT = 400;
-const NO_MODEL = new Error('The server has no model for this.');
+const NO_MODEL = new Error('The server has no model for this; its terminal says why.');
 
 /** What a person sees of a stage. */
 export const STAGES = { clicks: 'Clicks', corrected: 'Corrected', exact: 'Exact' };
@@ -45,7 +45,7 @@ export class Results {
     if (prompts.fixed && prompts.points.length === 0 && !prompts.box && !prompts.brush) {
       stages.push({ stage: 'clicks', body: null, state: 'ready', answer: prompts.fixed, error: null });
     } else {
-      push('clicks', this.#clicksBody(prompts));
+      push('clicks', this.clicksBody(prompts));
     }
     const last = () => stages.at(-1);
     if (prompts.refine.length > 0 && last().answer && this.#models.correct) {
@@ -127,7 +127,8 @@ export class Results {
     this.#store.touch();
   }
 
-  #clicksBody(prompts) {
+  /** What is asked for clicks, a box, a stroke; null where there is no model for it. */
+  clicksBody(prompts) {
     if (prompts.subject) return this.#models.subject ? { model: this.#models.subject } : null;
     const { points, box, brush, fixed, start: tracked } = prompts;
     const body = { model: this.#models.click, points, multimask: points.length === 1 && !box && !brush && !fixed && !tracked };

@@ -7,6 +7,8 @@ import { RleMask } from './rle.js';
 const BRUSH_SIDE = 1024;
 /** A click so near to a mark, in CSS pixels, takes it away. */
 const ON_MARK = 9;
+/** Two clicks that follow each other so soon, in milliseconds, are a double click. */
+const DOUBLE_CLICK = 350;
 
 export const TOOLS = {
   click: { label: 'Click', key: 'c', hint: 'Click on what you want. Right click, or Alt and click, leaves something out.' },
@@ -18,6 +20,7 @@ export const TOOLS = {
 
 export class Tools {
   #app;
+  #tapped = -Infinity;
   /** What is being drawn. */
   drag = null;
 
@@ -44,7 +47,11 @@ export class Tools {
     }
     [x, y] = [round(x), round(y)];
     hover.stop();
-    if (this.#takeMark(x, y)) return;
+    // the second half of a double click means nothing more than the first
+    const now = performance.now();
+    const twice = now - this.#tapped < DOUBLE_CLICK;
+    this.#tapped = now;
+    if (this.#takeMark(x, y, twice)) return;
     if (this.tool === 'correct') {
       store.change('correction', (d) => withCorrection(d, ui.frame, x, y, label));
     } else if (this.tool === 'box') {
@@ -61,14 +68,14 @@ export class Tools {
     }
   }
 
-  /** Takes the mark away that is at a place; false where there is none. */
-  #takeMark(x, y) {
+  /** Takes the mark away that is at a place, or leaves it there `twice`; false where there is none. */
+  #takeMark(x, y, twice) {
     const { store, view } = this.#app;
     const kind = { click: 'points', correct: 'refine' }[this.tool];
     const marks = kind ? promptsOf(currentObject(store.doc), store.ui.frame)[kind] : [];
     const reach = (ON_MARK * (devicePixelRatio || 1)) / view.scale;
     const n = marks.findLastIndex(([mx, my]) => Math.hypot(mx - x, my - y) <= reach);
-    if (n < 0) return false;
+    if (n < 0 || twice) return n >= 0;
     store.change('click taken away', (d) => withoutPoint(d, store.ui.frame, kind, n));
     return true;
   }

@@ -1,7 +1,7 @@
 // The bars around the picture: tools, undo and redo, zoom, what is being done, and what the mask covers.
 
 import { byId, whenChanged } from '../dom.js';
-import { currentObject } from '../model.js';
+import { currentObject, promptsOf } from '../model.js';
 import { TOOLS } from '../tools.js';
 
 export function bars(app) {
@@ -83,8 +83,12 @@ export function bars(app) {
     const object = currentObject(store.doc);
     const found = object && source ? results.shown(object, store.ui.frame) : null;
     const size = source ? `${source.width} × ${source.height}` : '';
-    byId('covers').textContent = found ? `${size} · ${object.name} covers ${app.describe(found.record)}` : size;
-    if (found && found.record !== told && !store.ui.job && !store.ui.playing) live.whisper(`${object.name} covers ${app.describe(found.record)}`);
+    // a second stage sees the picture, not what was clicked away
+    const inside = ([x, y, label]) => label === 0 && found.record.unpacked.at(Math.floor(x), Math.floor(y));
+    const again = found?.stage === 'exact' && promptsOf(object, store.ui.frame).points.some(inside);
+    const covered = found && `${object.name} covers ${app.describe(found.record)}${again ? ': what was left out is in it again' : ''}`;
+    byId('covers').textContent = found ? `${size} · ${covered}` : size;
+    if (found && found.record !== told && !store.ui.job && !store.ui.playing) live.whisper(covered);
     told = found?.record ?? null;
   }));
 
