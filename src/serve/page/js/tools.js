@@ -20,7 +20,7 @@ export const TOOLS = {
 
 export class Tools {
   #app;
-  #tapped = -Infinity;
+  #tapped = { at: -Infinity, label: null };
   /** What is being drawn. */
   drag = null;
 
@@ -49,8 +49,8 @@ export class Tools {
     hover.stop();
     // the second half of a double click means nothing more than the first
     const now = performance.now();
-    const twice = now - this.#tapped < DOUBLE_CLICK;
-    this.#tapped = now;
+    const twice = label === this.#tapped.label && now - this.#tapped.at < DOUBLE_CLICK;
+    this.#tapped = { at: now, label };
     if (this.#takeMark(x, y, twice)) return;
     if (this.tool === 'correct') {
       store.change('correction', (d) => withCorrection(d, ui.frame, x, y, label));
