@@ -10,7 +10,7 @@ use crate::optim::AdamParams;
 use crate::probe::Exceptions;
 use crate::schedule::Schedule;
 use crate::{Result, TrainError};
-use seg_data::training::transform::{Transforms, preset};
+use seg_data::training::transform::{Step, Transforms, preset};
 use seg_data::training::{Limited, Source};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -302,7 +302,12 @@ impl Recipe {
             None => sized(preset(learning)?),
         };
         learning.check()?;
-        Ok([learning, sized(preset(&format!("{name}-eval"))?)])
+        let mut plain = sized(preset(&format!("{name}-eval"))?);
+        // a model that looks at the surroundings of objects is measured on them
+        if let Some(Step::Surroundings { padding, .. }) = learning.steps.first() {
+            plain.steps.insert(0, Step::Surroundings { padding: *padding, jitter: 0. });
+        }
+        Ok([learning, plain])
     }
 
     /// Frames of a clip; `None` for systems that learn from pictures.
@@ -370,6 +375,16 @@ mod tests {
         assert_eq!(recipe.schedule, Schedule { lr: 1e-3, warm_up: 0, per: Per::Epoch, curve });
         let again = Recipe::parse(&recipe.to_toml().unwrap(), "again", &[]).unwrap();
         assert_eq!(again, recipe);
+    }
+
+    #[test]
+    fn what_is_measured_is_cut_as_what_is_learnt_from() {
+        let text = r#"transforms=[{ do = "surroundings", padding = 0.2, jitter = 0.1 }, { do = "flip-horizontal", chance = 0.5 }]"#;
+        let of = |changes: &[String]| Recipe::parse(SMALL, "small.toml", changes).unwrap().transforms(64).unwrap();
+        let [learning, plain] = of(&[text.into()]);
+        assert_eq!(learning.steps[0], Step::Surroundings { padding: 0.2, jitter: 0.1 });
+        assert_eq!(plain.steps[0], Step::Surroundings { padding: 0.2, jitter: 0. });
+        assert_eq!(plain.steps[1..], of(&[])[1].steps);
     }
 
     #[test]
