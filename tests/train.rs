@@ -271,6 +271,10 @@ fn a_folder_trains_with_a_picture_that_cannot_be_read() {
     }
     let output = train(&["--data", "parts", "--out", "parted", "--set", "length={steps=3}"]);
     assert!(text(&output).contains("has a part to validate on: --val parts/val"), "{}", text(&output));
+    // of the same folder, to measure on, the part that is meant for it
+    let output = train(&["--data", "parts", "--val", "parts", "--dry-run", "--set", "length={steps=3}"]);
+    let said = text(&output);
+    assert!(said.contains("held out   1 ") && !said.contains("--val has the pictures"), "{said}");
 }
 
 #[test]

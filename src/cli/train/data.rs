@@ -23,6 +23,17 @@ pub enum Purpose {
     Measuring,
 }
 
+impl Purpose {
+    /// The part of a folder that is meant where none is named: to measure on, the only one that is there to validate on.
+    fn split(self, found: &[Found]) -> Option<String> {
+        let mut parts = found.iter().filter(|part| self == Self::Measuring && part.split.part == Part::Validation);
+        match (parts.next(), parts.next()) {
+            (Some(only), None) => Some(only.split.name.clone()),
+            _ => None,
+        }
+    }
+}
+
 /// What the recipe's system takes, of a folder or made on the fly.
 pub fn open(
     argument: &str,
@@ -45,7 +56,7 @@ pub fn open(
         ))
         .into());
     }
-    as_learnt(argument, folder(argument, layout, common)?, recipe)
+    as_learnt(argument, folder(argument, layout, purpose, common)?, recipe)
 }
 
 /// A folder in two parts: what is learnt from, and `part` of it that is measured on.
@@ -66,7 +77,8 @@ pub fn divided(
         );
         return Err(UsageError(problem).into());
     }
-    let (rest, held) = folder(argument, layout, common)?.hold_out(part, recipe.seed).map_err(usage)?;
+    let (rest, held) =
+        folder(argument, layout, Purpose::Learning, common)?.hold_out(part, recipe.seed).map_err(usage)?;
     Ok((as_learnt(argument, rest, recipe)?, as_learnt(argument, held, recipe)?))
 }
 
@@ -75,9 +87,10 @@ fn usage(error: seg_data::DataError) -> UsageError {
 }
 
 /// The pictures and masks of a folder.
-fn folder(argument: &str, layout: Option<&str>, common: &Common) -> Result<PairedFolder, UsageError> {
+fn folder(argument: &str, layout: Option<&str>, purpose: Purpose, common: &Common) -> Result<PairedFolder, UsageError> {
     let layout = layout.map(named).transpose().map_err(usage)?;
-    let folder = PairedFolder::open(argument, layout.as_ref(), None).map_err(usage)?;
+    let split = purpose.split(&find(Path::new(argument), layout.as_ref()).map_err(usage)?);
+    let folder = PairedFolder::open(argument, layout.as_ref(), split.as_deref()).map_err(usage)?;
     Ok(folder.reading(Reading { limits: common.limits(), ..Reading::default() }))
 }
 
@@ -147,15 +160,21 @@ pub fn refuse_as_output(args: &TrainArgs) -> anyhow::Result<()> {
 /// What is to be said about what is measured on.
 pub fn notes(args: &TrainArgs, measures: bool) -> Vec<String> {
     let mut notes = Vec::new();
-    let pictures = |argument: &str| -> Option<PathBuf> {
-        let found = choose(Path::new(argument), parts(argument, args), None).ok()?;
-        found.images.canonicalize().ok()
+    let chosen = |argument: &str, purpose: Purpose| {
+        let parts = parts(argument, args);
+        let split = purpose.split(&parts);
+        choose(Path::new(argument), parts, split.as_deref()).ok()
     };
-    for argument in [Some(&args.data), args.val.as_ref()].into_iter().flatten() {
-        notes.extend(unpaired(argument, args));
-    }
+    let pictures = |argument: &str, purpose| chosen(argument, purpose)?.images.canonicalize().ok();
+    let (data, val) = (chosen(&args.data, Purpose::Learning), args.val.as_ref());
+    notes.extend(unpaired(&args.data, data));
+    notes.extend(val.into_iter().flat_map(|val| unpaired(val, chosen(val, Purpose::Measuring))));
     match &args.val {
-        Some(val) if procedural(val).is_none() && pictures(val).is_some_and(|at| pictures(&args.data) == Some(at)) => {
+        Some(val)
+            if procedural(val).is_none()
+                && pictures(val, Purpose::Measuring)
+                    .is_some_and(|at| pictures(&args.data, Purpose::Learning) == Some(at)) =>
+        {
             notes.push("--val has the pictures of --data: its scores say nothing about new ones".into());
         }
         _ if measures => {}
@@ -172,8 +191,7 @@ pub fn notes(args: &TrainArgs, measures: bool) -> Vec<String> {
 }
 
 /// Files of a folder that are in no pair.
-fn unpaired(argument: &str, args: &TrainArgs) -> Vec<String> {
-    let found = choose(Path::new(argument), parts(argument, args), None).ok();
+fn unpaired(argument: &str, found: Option<Found>) -> Vec<String> {
     let Some(pairs) = found.and_then(|found| Pairs::of(found).ok()) else { return Vec::new() };
     let told = |files: Vec<&PathBuf>, what: [&str; 2]| {
         let names = files.iter().take(5).map(|file| file.file_name().unwrap_or_default().to_string_lossy());
