@@ -78,6 +78,7 @@ test('by touch, on a narrow screen', { skip }, async () => {
   await page.touchscreen.tap(...await onScreen(page, TURNED, 170, 95));
   await settled(page);
   assert.match(await covers(page), /covers [\d.]+\s%/);
+  assert.equal(await page.locator('#panel-toggle').textContent(), 'Which one?', 'the way to the candidates is shown');
   await page.click('#panel-toggle');
   for (const viewport of [{ width: 390, height: 780 }, { width: 320, height: 640 }]) {
     await page.setViewportSize(viewport);

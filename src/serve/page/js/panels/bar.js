@@ -90,6 +90,10 @@ export function bars(app) {
     byId('covers').textContent = found ? `${size} · ${covered}` : size;
     if (found && found.record !== told && !store.ui.job && !store.ui.playing) live.whisper(covered);
     told = found?.record ?? null;
+    // where the panel is out of sight, its button says that there is something to choose
+    const choice = found?.stage === 'clicks' && found.answer.masks.length > 1;
+    byId('panel-toggle').querySelector('span').textContent = choice ? 'Which one?' : 'Options';
+    byId('panel-toggle').classList.toggle('asks', choice);
   }));
 
   return () => {
