@@ -23,17 +23,6 @@ pub enum Purpose {
     Measuring,
 }
 
-impl Purpose {
-    /// The part of a folder that is meant where none is named: to measure on, the only one that is there to validate on.
-    fn split(self, found: &[Found]) -> Option<String> {
-        let mut parts = found.iter().filter(|part| self == Self::Measuring && part.split.part == Part::Validation);
-        match (parts.next(), parts.next()) {
-            (Some(only), None) => Some(only.split.name.clone()),
-            _ => None,
-        }
-    }
-}
-
 /// What the recipe's system takes, of a folder or made on the fly.
 pub fn open(
     argument: &str,
@@ -89,9 +78,20 @@ fn usage(error: seg_data::DataError) -> UsageError {
 /// The pictures and masks of a folder.
 fn folder(argument: &str, layout: Option<&str>, purpose: Purpose, common: &Common) -> Result<PairedFolder, UsageError> {
     let layout = layout.map(named).transpose().map_err(usage)?;
-    let split = purpose.split(&find(Path::new(argument), layout.as_ref()).map_err(usage)?);
-    let folder = PairedFolder::open(argument, layout.as_ref(), split.as_deref()).map_err(usage)?;
+    let parts = find(Path::new(argument), layout.as_ref()).map_err(usage)?;
+    let pairs = Pairs::of(chosen(argument, parts, purpose).map_err(usage)?).map_err(usage)?;
+    let folder = PairedFolder::from_pairs(pairs).map_err(usage)?;
     Ok(folder.reading(Reading { limits: common.limits(), ..Reading::default() }))
+}
+
+/// The part of a folder that is meant: to measure on, the only one that is there to validate on; else what [`choose`] says.
+fn chosen(argument: &str, parts: Vec<Found>, purpose: Purpose) -> seg_data::Result<Found> {
+    let mut to_validate = parts.iter().filter(|part| part.split.part == Part::Validation);
+    let split = match (purpose, to_validate.next(), to_validate.next()) {
+        (Purpose::Measuring, Some(only), None) => Some(only.split.name.clone()),
+        _ => None,
+    };
+    choose(Path::new(argument), parts, split.as_deref())
 }
 
 /// Pictures as the recipe's system takes them.
@@ -160,21 +160,16 @@ pub fn refuse_as_output(args: &TrainArgs) -> anyhow::Result<()> {
 /// What is to be said about what is measured on.
 pub fn notes(args: &TrainArgs, measures: bool) -> Vec<String> {
     let mut notes = Vec::new();
-    let chosen = |argument: &str, purpose: Purpose| {
-        let parts = parts(argument, args);
-        let split = purpose.split(&parts);
-        choose(Path::new(argument), parts, split.as_deref()).ok()
-    };
-    let pictures = |argument: &str, purpose| chosen(argument, purpose)?.images.canonicalize().ok();
-    let (data, val) = (chosen(&args.data, Purpose::Learning), args.val.as_ref());
-    notes.extend(unpaired(&args.data, data));
-    notes.extend(val.into_iter().flat_map(|val| unpaired(val, chosen(val, Purpose::Measuring))));
+    let part = |argument: &str, purpose| chosen(argument, parts(argument, args), purpose).ok();
+    let data = part(&args.data, Purpose::Learning);
+    let val = args.val.as_ref().and_then(|val| part(val, Purpose::Measuring));
+    let pictures = |part: &Option<Found>| part.as_ref()?.images.canonicalize().ok();
+    let same = pictures(&val).is_some_and(|at| pictures(&data) == Some(at));
+    for (argument, part) in [(Some(&args.data), data), (args.val.as_ref(), val)] {
+        notes.extend(argument.into_iter().zip(part).flat_map(|(argument, part)| unpaired(argument, part)));
+    }
     match &args.val {
-        Some(val)
-            if procedural(val).is_none()
-                && pictures(val, Purpose::Measuring)
-                    .is_some_and(|at| pictures(&args.data, Purpose::Learning) == Some(at)) =>
-        {
+        Some(_) if same => {
             notes.push("--val has the pictures of --data: its scores say nothing about new ones".into());
         }
         _ if measures => {}
@@ -191,8 +186,8 @@ pub fn notes(args: &TrainArgs, measures: bool) -> Vec<String> {
 }
 
 /// Files of a folder that are in no pair.
-fn unpaired(argument: &str, found: Option<Found>) -> Vec<String> {
-    let Some(pairs) = found.and_then(|found| Pairs::of(found).ok()) else { return Vec::new() };
+fn unpaired(argument: &str, part: Found) -> Vec<String> {
+    let Ok(pairs) = Pairs::of(part) else { return Vec::new() };
     let told = |files: Vec<&PathBuf>, what: [&str; 2]| {
         let names = files.iter().take(5).map(|file| file.file_name().unwrap_or_default().to_string_lossy());
         let names = names.collect::<Vec<_>>().join(", ");
