@@ -17,6 +17,8 @@ use crate::cli::memory::{forget_peak, free_bytes, own_bytes, peak_rss_bytes, rss
 const LOOKS_EVERY: Duration = Duration::from_millis(10);
 /// What is left to others, of what is free.
 const LEFT: f64 = 0.02;
+/// Most examples that a measurement takes.
+const MEASURED: u64 = 8;
 const GIB: f64 = (1u64 << 30) as f64;
 
 /// Ends the process with a line that says why, before the system ends it without one, where it takes more memory than it may. Until it is dropped.
@@ -116,8 +118,11 @@ impl Guard {
         let fits = |maps: u64| fixed + maps * batch as u64 <= most;
         let each = match one {
             Some(one) if fits(one) => return Ok(()),
-            // the second one tells what does not come again with every example
-            Some(one) if fixed + 2 * one <= most => measured(2).map_or(one, |two| maps(two, 1).saturating_sub(one)),
+            // some more tell what does not come again with every example; so many that what is measured stands out from an allocator's whims
+            Some(one) if fixed + 2 * one <= most => {
+                let more = (most.saturating_sub(fixed) / 4 / one.max(1)).clamp(2, MEASURED.min(batch as u64));
+                measured(more as usize).map_or(one, |some| maps(some, 1).saturating_sub(one) / (more - 1))
+            }
             Some(one) => one,
             None => match measured(2) {
                 Some(two) => maps(two, 2),
@@ -127,8 +132,8 @@ impl Guard {
         if fits(each) {
             return Ok(());
         }
-        // a little less, as nothing is measured to the byte
-        let most_of_them = most.saturating_sub(fixed) * 9 / 10 / each.max(1);
+        // less than that, as nothing is measured to the byte and what is advised is measured anew
+        let most_of_them = most.saturating_sub(fixed) * 8 / 10 / each.max(1);
         let advice = match most_of_them {
             0 if run.recipe.checkpointing => LESS.to_owned(),
             0 => format!("--set checkpointing=true keeps less; {LESS}"),
