@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use seg_layers::{Activation, Conv2d, ConvTranspose2d, Epilogue, LayerNorm, Linear, Mlp, conv, trace};
 use serde::{Deserialize, Serialize};
 
-use crate::prompt_encoder::{PromptEmbeddings, map_tokens, prompted_image};
+use crate::prompt_encoder::{PromptEmbeddings, PromptEncoder, map_tokens, prompted_image};
 use crate::transformer::{MlpKeys, ProjectedImage, TwoWayTransformer, TwoWayTransformerConfig};
 
 /// Whether and how the decoder says that the object is in the picture.
@@ -260,6 +260,11 @@ impl MaskDecoder {
         let image_pe = map_tokens(image_pe)?;
         let image = self.transformer.project(&image.flatten(1, 2)?, &image_pe)?;
         Ok(PreparedImage { decoder: self.iou_token.id(), image, image_pe, size: (h, w) })
+    }
+
+    /// [`MaskDecoder::prepare`] where no mask is given, whatever clicks and boxes there are: `image_embeddings [B, C, h, w]`.
+    pub fn prepare_without_mask(&self, image_embeddings: &Tensor, prompts: &PromptEncoder) -> Result<PreparedImage> {
+        self.prepare(image_embeddings, &prompts.dense_pe()?, &prompts.no_mask()?)
     }
 
     /// Whether it was this decoder, or a clone of it, that prepared the image.

@@ -61,7 +61,7 @@ fn check(cfg: &MaskDecoderConfig) -> Result<()> {
             sum = (sum + out.object_score_logits.sqr()?.mean_all()?)?;
         }
         // two boxes on an image that is prepared once
-        let prepared = decoder.prepare(&image, &prompt_encoder.dense_pe()?, &prompt_encoder.no_mask()?)?;
+        let prepared = decoder.prepare_without_mask(&image, &prompt_encoder)?;
         assert!(prepared.is_tracked() && decoder.has_prepared(&prepared));
         let two = prompt_encoder.forward(None, Some(&two_boxes), None)?.sparse_prompt_embeddings;
         let out = decoder.forward_prepared(&prepared, &two, high_res.as_ref(), true)?;

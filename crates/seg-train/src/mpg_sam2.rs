@@ -264,7 +264,8 @@ mod tests {
         let dice = 1. - (4. * (0.875f64.powi(2) + 0.125f64.powi(2)) + 1.) / 5.;
         assert!((right - entropy - dice).abs() < 1e-9 && other > 3. * right, "{right} {other}");
         let var = Var::from_tensor(&Tensor::new(&start, &device)?.reshape((1, 1, 1, 2, 2))?)?;
-        let grad = prior_loss(&var, &masks)?.backward()?.get(&var).expect("a gradient").flatten_all()?.to_vec1::<f64>()?;
+        let grad =
+            prior_loss(&var, &masks)?.backward()?.get(&var).expect("a gradient").flatten_all()?.to_vec1::<f64>()?;
         for i in 0..4 {
             let (mut up, mut down) = (start, start);
             up[i] += 1e-6;

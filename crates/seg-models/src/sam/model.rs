@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use hr_decoders::{MaskDecoder, MaskDecoderOutput, PreparedImage, PromptEmbeddings, PromptEncoder};
+use hr_decoders::{MaskDecoder, MaskDecoderOutput, PromptEmbeddings, PromptEncoder};
 use seg_layers::Observer;
 use vit_encoder::{ImageEncoderViT, TinyVit};
 
@@ -107,20 +107,5 @@ impl Sam {
     ) -> Result<MaskDecoderOutput> {
         let image_pe = self.prompt_encoder.dense_pe()?;
         self.mask_decoder.forward(image_embeddings, &image_pe, prompts, None, multimask_output)
-    }
-    /// What the decoder makes of an image whatever clicks and boxes there are, as long as no mask is given.
-    pub fn prepare(&self, image_embeddings: &Tensor) -> Result<PreparedImage> {
-        let (pe, no_mask) = (self.prompt_encoder.dense_pe()?, self.prompt_encoder.no_mask()?);
-        self.mask_decoder.prepare(image_embeddings, &pe, &no_mask)
-    }
-
-    /// As [`Sam::decode`], on an image that is prepared; `sparse [B, N, C]` are the embeddings of clicks and boxes.
-    pub fn decode_prepared(
-        &self,
-        image: &PreparedImage,
-        sparse: &Tensor,
-        multimask_output: bool,
-    ) -> Result<MaskDecoderOutput> {
-        self.mask_decoder.forward_prepared(image, sparse, None, multimask_output)
     }
 }

@@ -71,9 +71,10 @@ impl SamPredictor {
         let masks = if masks.is_empty() { None } else { Some(Tensor::cat(&masks, 0)?) };
         let embedded = self.model.prompt_encoder().forward(points.as_ref(), boxes.as_ref(), masks.as_ref())?;
         let multimask = batch.first().is_some_and(|prompts| prompts.multimask);
-        let prepared = embedding.prepared_for(self.model.mask_decoder()).filter(|_| masks.is_none());
+        let decoder = self.model.mask_decoder();
+        let prepared = embedding.prepared_for(decoder).filter(|_| masks.is_none());
         Ok(match prepared {
-            Some(image) => self.model.decode_prepared(image, &embedded.sparse_prompt_embeddings, multimask)?,
+            Some(image) => decoder.forward_prepared(image, &embedded.sparse_prompt_embeddings, None, multimask)?,
             None => self.model.decode(&embedding.image_embed, &embedded, multimask)?,
         })
     }
@@ -85,7 +86,8 @@ impl PromptableSegmenter for SamPredictor {
         let frame = ResizeLongestSide::new(image.dimensions(), self.model.image_size())?;
         let input = frame.preprocess(image, &self.device)?.to_dtype(self.dtype)?;
         let embedding = ImageEmbedding::new(self.model.encode_image(input)?, image.dimensions());
-        let prepared = self.model.prepare(&embedding.image_embed)?;
+        let prepared =
+            self.model.mask_decoder().prepare_without_mask(&embedding.image_embed, self.model.prompt_encoder())?;
         Ok(embedding.prepared_as(prepared))
     }
 

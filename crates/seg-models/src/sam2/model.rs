@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use hiera_encoder::ImageEncoder;
-use hr_decoders::{MaskDecoder, MaskDecoderOutput, PreparedImage, PromptEmbeddings, PromptEncoder};
+use hr_decoders::{MaskDecoder, MaskDecoderOutput, PromptEmbeddings, PromptEncoder};
 
 use super::config::Sam2Config;
 
@@ -92,23 +92,6 @@ impl Sam2ImageModel {
             image_embed: embed.permute((0, 3, 1, 2))?,
             high_res_features: [high_res0.clone(), high_res1.clone()],
         })
-    }
-
-    /// What the decoder makes of an image whatever clicks and boxes there are, as long as no mask is given.
-    pub fn prepare(&self, image_embed: &Tensor) -> Result<PreparedImage> {
-        let (pe, no_mask) = (self.prompt_encoder.dense_pe()?, self.prompt_encoder.no_mask()?);
-        self.mask_decoder.prepare(image_embed, &pe, &no_mask)
-    }
-
-    /// As [`Sam2ImageModel::decode`], on an image that is prepared; `sparse [B, N, C]` are the embeddings of clicks and boxes.
-    pub fn decode_prepared(
-        &self,
-        image: &PreparedImage,
-        high_res_features: &[Tensor; 2],
-        sparse: &Tensor,
-        multimask_output: bool,
-    ) -> Result<MaskDecoderOutput> {
-        self.mask_decoder.forward_prepared(image, sparse, Some(high_res_features), multimask_output)
     }
 
     /// Masks for a batch of prompts; `image_embed` and `high_res_features` have the prompts' batch or 1.

@@ -83,11 +83,12 @@ impl Sam2ImagePredictor {
             return Err(Error::OtherEmbedding { model: "SAM 2", expected: "with" });
         };
         let multimask = batch.first().is_some_and(|prompts| prompts.multimask);
-        let prepared = embedding.prepared_for(self.model.mask_decoder()).filter(|_| masks.is_none());
+        let decoder = self.model.mask_decoder();
+        let prepared = embedding.prepared_for(decoder).filter(|_| masks.is_none());
         Ok(match prepared {
             Some(image) => {
                 let sparse = &embedded.sparse_prompt_embeddings;
-                self.model.decode_prepared(image, high_res_features, sparse, multimask)?
+                decoder.forward_prepared(image, sparse, Some(high_res_features), multimask)?
             }
             None => self.model.decode(&embedding.image_embed, high_res_features, &embedded, multimask)?,
         })
@@ -98,7 +99,8 @@ impl PromptableSegmenter for Sam2ImagePredictor {
     fn embed(&self, image: &RgbImage) -> Result<ImageEmbedding> {
         let _encode = trace::module("encode");
         let features = self.model.encode_image(self.preprocess(image)?.to_dtype(self.dtype)?)?;
-        let prepared = self.model.prepare(&features.image_embed)?;
+        let prepared =
+            self.model.mask_decoder().prepare_without_mask(&features.image_embed, self.model.prompt_encoder())?;
         let embedding = ImageEmbedding::new(features.image_embed, image.dimensions());
         Ok(embedding.with_high_res(features.high_res_features).prepared_as(prepared))
     }
