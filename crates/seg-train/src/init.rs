@@ -8,10 +8,14 @@ use seg_data::training::{Dice, Place};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Deviation of BEiT-3's embeddings of places.
+const PLACES: f64 = 0.02;
+
 /// Random weights: each a function of the seed, its name and its shape alone.
 ///
-/// What a weight is, its name and shape tell: running statistics are those of nothing seen yet, biases 0, vectors (scales of norms) 1, tokens and embeddings of prompts,
-/// words and places of the normal distribution, everything else uniform within `1/√fan_in`, as torch begins linear layers and convolutions.
+/// What a weight is, its name and shape tell: running statistics are those of nothing seen yet, biases 0, vectors (scales of norms) 1, tokens and embeddings of prompts and
+/// words of the normal distribution, BEiT-3's of places the same times 0.02 (what is seen counts first, where it is later), everything else uniform within `1/√fan_in`, as torch begins
+/// linear layers and convolutions.
 #[derive(Clone, Copy, Debug)]
 pub struct Fresh {
     /// The seed.
@@ -37,10 +41,10 @@ impl Fresh {
         let mut dice = Dice::new(Place { seed: self.seed, epoch: 0, index: 0 }, name);
         let fan_in: usize = dims[1..].iter().product();
         let bound = 1. / (fan_in.max(1) as f64).sqrt();
-        let normal = is_embedding(name);
+        let normal = if name.contains(".embed_positions.") { Some(PLACES) } else { is_embedding(name).then_some(1.) };
         let mut number = || match normal {
-            true => dice.normal(),
-            false => dice.between(-bound, bound),
+            Some(deviation) => deviation * dice.normal(),
+            None => dice.between(-bound, bound),
         };
         let values: Vec<f64> = (0..shape.elem_count()).map(|_| number()).collect();
         Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
@@ -54,9 +58,7 @@ fn is_embedding(name: &str) -> bool {
     let numbered = name.rsplit('.').nth(1) == Some("point_embeddings");
     const NAMES: [&str; 4] =
         ["not_a_point_embed", "no_mask_embed", "points_flag", "positional_encoding_gaussian_matrix"];
-    // tables of BEiT-3: words, and places of words and of patches
-    let table = own == "text_embed" || name.contains(".embed_positions.");
-    own.contains("token") || numbered || table || NAMES.contains(&own)
+    own.contains("token") || numbered || own == "text_embed" || NAMES.contains(&own)
 }
 
 impl SimpleBackend for Fresh {

@@ -1,7 +1,11 @@
 //! Whether pictures can be made of a specification.
 
+use std::collections::HashSet;
+
 use super::background::Ground;
+use super::colours::Colour;
 use super::kinds::Kind;
+use super::sentence::COLOURS;
 use super::spec::{Span, Spec, Task};
 use crate::error::one_line;
 use crate::{DataError, Result};
@@ -66,6 +70,16 @@ impl Spec {
                 "background_photos",
                 "not given",
                 "a folder of photos, since backgrounds.photo is above 0",
+            ));
+        }
+        let colours = &self.clip.colours;
+        let known = |colour: &Colour| COLOURS.contains(colour);
+        if colours.iter().collect::<HashSet<_>>().len() != colours.len().max(2) || !colours.iter().all(known) {
+            let names = COLOURS.map(Colour::name).join(", ");
+            return Err(check.wrong(
+                "clip.colours",
+                format!("{colours:?}"),
+                format!("two or more of {names}, each once"),
             ));
         }
         let prompt = &self.prompt;

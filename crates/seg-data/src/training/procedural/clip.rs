@@ -3,11 +3,12 @@
 use image::imageops::crop_imm;
 
 use super::Procedural;
+use super::colours::Colour;
 use super::fill::{Coverage, fill};
 use super::finish::{Finish, draw, draw_whole};
 use super::kinds::Kind;
 use super::look::{Look, cast, softened};
-use super::sentence::{COLOURS, ClipObject, Motion, Shape, held_out, sentence};
+use super::sentence::{ClipObject, Motion, Shape, held_out, sentence};
 use crate::training::{Dice, Place};
 use crate::{GrayImage, Result, RgbImage};
 
@@ -59,7 +60,7 @@ impl Procedural {
             let leaves = dice.chance(self.spec.clip.leaving);
             // where there always are, nothing is drawn for it
             let twins = self.spec.clip.twins >= 1. || dice.chance(self.spec.clip.twins);
-            let (objects, meant) = cast_of(shapes, frames, split, leaves, twins, &mut dice);
+            let (objects, meant) = cast_of(shapes, frames, split, leaves, twins, &self.spec.clip.colours, &mut dice);
             // what is held out is a sentence that names the pair
             let pair = split == Split::HeldOut;
             let Some(sentence) = sentence(&objects, meant, pair, &mut dice) else { continue };
@@ -194,21 +195,22 @@ fn cast_of(
     split: Split,
     leaves: bool,
     twins: bool,
+    colours: &[Colour],
     dice: &mut Dice,
 ) -> (Vec<ClipObject>, usize) {
     let mut any = |held: Option<bool>, colour: Option<usize>, shape: Option<usize>| {
         for _ in 0..64 {
-            let colour = COLOURS[colour.unwrap_or_else(|| dice.below(COLOURS.len() as u64) as usize)];
+            let colour = colours[colour.unwrap_or_else(|| dice.below(colours.len() as u64) as usize)];
             let shape = Shape::ALL[shape.unwrap_or_else(|| dice.below(Shape::ALL.len() as u64) as usize)];
             if held.is_none_or(|held| held == held_out(colour, shape)) {
                 return (colour, shape);
             }
         }
-        (COLOURS[0], Shape::Ring)
+        (colours[0], Shape::ALL[1])
     };
     let own = any(Some(split == Split::HeldOut), None, None);
     let others = (split == Split::Training).then_some(false);
-    let index = (COLOURS.iter().position(|c| *c == own.0), Shape::ALL.iter().position(|s| *s == own.1));
+    let index = (colours.iter().position(|c| *c == own.0), Shape::ALL.iter().position(|s| *s == own.1));
     let mut pairs = vec![own];
     for number in 1..count {
         pairs.push(match number % 4 {

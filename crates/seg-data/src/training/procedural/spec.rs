@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::background::Ground;
+use super::colours::Colour;
 use super::kinds::Kind;
+use super::sentence::COLOURS;
 
 /// A number, or a range that it is drawn from anew for each picture: in TOML `3` or `[1, 4]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,11 +133,25 @@ pub struct ClipSpec {
     pub leaving: f64,
     /// The part of clips in which another shape has both the colour and the kind of what is meant.
     pub twins: f64,
+    /// Colours that shapes have: at least two of the eight that nobody takes for one another.
+    #[serde(skip_serializing_if = "all_colours")]
+    pub colours: Vec<Colour>,
+}
+
+/// So that specifications of before have the digest of before.
+fn all_colours(colours: &[Colour]) -> bool {
+    colours == COLOURS
 }
 
 impl Default for ClipSpec {
     fn default() -> Self {
-        Self { frames: Span::new(8., 8.), shapes: Span::new(2., 5.), leaving: 0.15, twins: 1. }
+        Self {
+            frames: Span::new(8., 8.),
+            shapes: Span::new(2., 5.),
+            leaving: 0.15,
+            twins: 1.,
+            colours: COLOURS.to_vec(),
+        }
     }
 }
 
@@ -244,7 +260,13 @@ impl Spec {
             shadow: 0.,
             noise: Span::new(0., 3.),
             compressed: 0.,
-            clip: ClipSpec { frames: Span::new(4., 4.), shapes: Span::new(2., 4.), leaving: 0., twins: 0.5 },
+            clip: ClipSpec {
+                frames: Span::new(4., 4.),
+                shapes: Span::new(2., 4.),
+                leaving: 0.,
+                twins: 0.5,
+                ..ClipSpec::default()
+            },
             ..Self::default()
         }
     }

@@ -128,3 +128,28 @@ fn mirrored_clips_turn_their_sentences() {
     );
     assert_eq!(Transforms::default().apply_to_clip(clip.clone(), place(0)).unwrap().sentence, clip.sentence);
 }
+
+#[test]
+fn colours_are_those_that_are_asked_for() {
+    let colours = vec![Colour::Blue, Colour::White];
+    let pictures = made(Spec {
+        size: Span::new(72., 72.),
+        clip: ClipSpec { colours: colours.clone(), frames: Span::new(1., 1.), ..ClipSpec::default() },
+        ..Spec::default()
+    });
+    for (index, split) in (0..12).flat_map(|index| [(index, Split::Training), (index, Split::HeldOut)]) {
+        let clip = pictures.clip(place(index), split).unwrap();
+        assert!(clip.objects.iter().all(|object| colours.contains(&object.colour)), "{:?}", clip.objects);
+        assert_eq!(fitting(&clip), [clip.meant], "{}", clip.sentence);
+    }
+    assert_eq!(Spec::parse("[clip]\ncolours = [\"blue\", \"white\"]", "s").unwrap().clip.colours, colours);
+    for (wrong, part) in [
+        ("[\"blue\"]", "two or more of red, orange"),
+        ("[\"blue\", \"blue\"]", "each once"),
+        ("[\"blue\", \"brown\"]", "[Blue, Brown]"),
+        ("[\"blue\", \"bleu\"]", "unknown variant `bleu`"),
+    ] {
+        let message = Spec::parse(&format!("[clip]\ncolours = {wrong}"), "s").unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+}
