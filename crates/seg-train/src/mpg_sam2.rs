@@ -1,7 +1,7 @@
 //! Training of MPG-SAM 2 (main.py, models/criterion.py and models/segmentation.py of rongfu-dsb/MPG-SAM2).
 
 use crate::error::expect_shape;
-use crate::losses::{FocalLoss, binary_cross_entropy, soft_dice_loss};
+use crate::losses::{FocalLoss, soft_dice_loss};
 use crate::sam2::ClickPrediction;
 use crate::{Result, TrainError};
 use beit3_encoder::TextTokens;
@@ -47,8 +47,6 @@ pub struct Prediction {
     /// What SAM 2's decoder says at a quarter of the input's side: of a clip, each frame's three masks; of images, their single masks together. The published
     /// loss has none of it.
     pub decoded: Vec<ClickPrediction>,
-    /// Where BEiT-3 sees what is meant, 0..1, a number for each of its patches: `[B, T, 1, s, s]`. The published loss has none of it.
-    pub prior: Tensor,
 }
 
 impl Prediction {
@@ -59,7 +57,6 @@ impl Prediction {
             logits: logits.reshape((clips, frames, 1, h, w))?,
             sentence: prior.sentence_scores.reshape((clips, frames))?,
             decoded,
-            prior: prior.mask_prompts.reshape((clips, frames, 1, prior.side, prior.side))?,
         })
     }
 
@@ -69,9 +66,8 @@ impl Prediction {
     /// Candle's; none, or clips of several lengths.
     pub fn joined(clips: Vec<Self>) -> candle_core::Result<Self> {
         let cat = |part: fn(&Self) -> &Tensor| Tensor::cat(&clips.iter().map(part).collect::<Vec<_>>(), 0);
-        let (logits, sentence, prior) =
-            (cat(|clip| &clip.logits)?, cat(|clip| &clip.sentence)?, cat(|clip| &clip.prior)?);
-        Ok(Self { logits, sentence, decoded: clips.into_iter().flat_map(|clip| clip.decoded).collect(), prior })
+        let (logits, sentence) = (cat(|clip| &clip.logits)?, cat(|clip| &clip.sentence)?);
+        Ok(Self { logits, sentence, decoded: clips.into_iter().flat_map(|clip| clip.decoded).collect() })
     }
 }
 
@@ -174,22 +170,6 @@ impl Objective {
     }
 }
 
-/// How far the prior is from the truth: cross-entropy of all patches and Dice loss of each frame, their sum averaged over frames, a scalar. `prior`
-/// `[B, T, 1, s, s]` is 0..1; `masks` `[B, T, 1, H, W]` (0 or 1) are made as small by an antialiasing filter.
-///
-/// The paper has no such loss: its encoder has learnt what words mean before. A start from nothing learns by it to look at the sentence at all.
-///
-/// # Errors
-/// Candle's.
-pub fn prior_loss(prior: &Tensor, masks: &Tensor) -> Result<Tensor> {
-    let (h, w) = (prior.dim(3)?, prior.dim(4)?);
-    let small = Resize::bilinear().antialiased();
-    let parts = seg_ops::resize(&masks.detach().flatten_to(1)?, (h, w), &small)?.to_dtype(prior.dtype())?; // [B·T, 1, s, s]
-    let prior = prior.flatten_to(1)?;
-    let dice = soft_dice_loss(&prior.flatten_from(1)?, &parts.flatten_from(1)?)?.mean_all()?;
-    Ok((binary_cross_entropy(&prior, &parts)? + dice)?)
-}
-
 /// Cosine similarity of each map with a constant map of the sentence's scalar: `[N, P]` and `[N]` to `[N]`.
 ///
 /// A constant has no direction of its own but its sign, and that is in both similarities whose difference is squared: the scalar has no influence on the loss, its
@@ -245,34 +225,6 @@ mod tests {
         }
         let other = at(&start, &(sentence.neg()? * 40.)?)?.total.to_scalar::<f64>()?;
         assert!((other - total(&start)?).abs() < 1e-12);
-        Ok(())
-    }
-
-    #[test]
-    fn a_prior_is_held_against_what_its_patches_hold() -> Result<()> {
-        let device = Device::Cpu;
-        let mut mask = vec![0f64; 64];
-        mask.iter_mut().enumerate().filter(|(i, _)| i % 8 < 4).for_each(|(_, v)| *v = 1.); // the left half
-        let masks = Tensor::from_vec(mask, (1, 1, 1, 8, 8), &device)?;
-        let start = [0.9f64, 0.2, 0.6, 0.3];
-        let at = |values: &[f64; 4]| -> Result<f64> {
-            Ok(prior_loss(&Tensor::new(values, &device)?.reshape((1, 1, 1, 2, 2))?, &masks)?.to_scalar()?)
-        };
-        // the filter reaches over the middle: seven eighths and one eighth
-        let (right, other) = (at(&[0.875, 0.125, 0.875, 0.125])?, at(&[0.125, 0.875, 0.125, 0.875])?);
-        let entropy = -(0.875 * 0.875f64.ln() + 0.125 * 0.125f64.ln());
-        let dice = 1. - (4. * (0.875f64.powi(2) + 0.125f64.powi(2)) + 1.) / 5.;
-        assert!((right - entropy - dice).abs() < 1e-9 && other > 3. * right, "{right} {other}");
-        let var = Var::from_tensor(&Tensor::new(&start, &device)?.reshape((1, 1, 1, 2, 2))?)?;
-        let grad =
-            prior_loss(&var, &masks)?.backward()?.get(&var).expect("a gradient").flatten_all()?.to_vec1::<f64>()?;
-        for i in 0..4 {
-            let (mut up, mut down) = (start, start);
-            up[i] += 1e-6;
-            down[i] -= 1e-6;
-            let quotient = (at(&up)? - at(&down)?) / 2e-6;
-            assert!((quotient - grad[i]).abs() < 1e-7, "{i}: {quotient} {}", grad[i]);
-        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::parts::{Start, Trunk, Weights, check_frames, frames_of, planes, whole
 use super::sizes::Sizes;
 use super::{Learner, Losses, unfit, words};
 use crate::init::Begun;
-use crate::mpg_sam2::{Objective, Prediction, Recipe as Published, prior_loss, segment_clip, segment_images};
+use crate::mpg_sam2::{Objective, Prediction, Recipe as Published, segment_clip, segment_images};
 use crate::recipe::Recipe;
 use crate::{Result, TrainError, sam2};
 use beit3_encoder::{Beit3Config, SentencePiece, TextTokens, Tokenizer};
@@ -77,8 +77,6 @@ struct LossPart {
     /// Factor of SAM 2's own loss of the decoder's masks, predicted IoUs and object scores: for a start from nothing. The paper's training has none, as its
     /// decoder has learnt that before.
     sam2: f64,
-    /// Factor of [`prior_loss`], for a start from nothing, too: the paper's encoder has learnt language before.
-    prior: f64,
 }
 
 /// MPG-SAM 2. Files: `sam2` and `beit3` (the bases), `weights` (an MPG-SAM 2 to go on from), `tokenizer` (of BEiT-3; where it is not given, the one beside
@@ -93,7 +91,6 @@ pub struct MpgLearner {
     tokenizer_file: (&'static str, Vec<u8>),
     objective: Objective,
     sam2: f64,
-    prior: f64,
     frames: usize,
     device: Device,
     weights: Weights,
@@ -132,7 +129,6 @@ impl MpgLearner {
             tokenizer_file,
             objective,
             sam2: loss.sam2,
-            prior: loss.prior,
             frames: recipe.frames().unwrap_or(1),
             device: at.device.clone(),
             weights,
@@ -266,11 +262,6 @@ impl Learner for MpgLearner {
             let decoder = self.decoder_loss(&prediction, inputs.masks)?;
             total = (total + (&decoder * self.sam2)?)?;
             parts.push(("sam2", decoder));
-        }
-        if self.prior != 0. {
-            let prior = prior_loss(&prediction.prior, inputs.masks)?;
-            total = (total + (&prior * self.prior)?)?;
-            parts.push(("prior", prior));
         }
         Ok(Losses { total, parts })
     }
