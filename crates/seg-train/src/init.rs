@@ -8,12 +8,14 @@ use seg_data::training::{Dice, Place};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Bound of the biases that a mask prompt goes through: where the mask is empty they are all there is, and the norms behind them would blow up nothing at all.
+const MASKS: f64 = 0.25;
 /// Deviation of BEiT-3's embeddings of places.
 const PLACES: f64 = 0.02;
 
 /// Random weights: each a function of the seed, its name and its shape alone.
 ///
-/// What a weight is, its name and shape tell: running statistics are those of nothing seen yet, biases 0, vectors (scales of norms) 1, tokens and embeddings of prompts and
+/// What a weight is, its name and shape tell: running statistics are those of nothing seen yet, biases 0 (but those of `mask_downscaling`), vectors (scales of norms) 1, tokens and embeddings of prompts and
 /// words of the normal distribution, BEiT-3's of places the same times 0.02 (what is seen counts first, where it is later), everything else uniform within `1/√fan_in`, as torch begins
 /// linear layers and convolutions.
 #[derive(Clone, Copy, Debug)]
@@ -33,14 +35,16 @@ impl Fresh {
         let dims = shape.dims();
         match last {
             "running_mean" | "num_batches_tracked" => return Tensor::zeros(shape, dtype, device),
-            bias if bias.ends_with("bias") => return Tensor::zeros(shape, dtype, device),
+            bias if bias.ends_with("bias") && !name.contains(".mask_downscaling.") => {
+                return Tensor::zeros(shape, dtype, device);
+            }
             "running_var" => return Tensor::ones(shape, dtype, device),
-            _ if dims.len() < 2 => return Tensor::ones(shape, dtype, device),
+            weight if dims.len() < 2 && !weight.ends_with("bias") => return Tensor::ones(shape, dtype, device),
             _ => {}
         }
         let mut dice = Dice::new(Place { seed: self.seed, epoch: 0, index: 0 }, name);
         let fan_in: usize = dims[1..].iter().product();
-        let bound = 1. / (fan_in.max(1) as f64).sqrt();
+        let bound = if dims.len() < 2 { MASKS } else { 1. / (fan_in.max(1) as f64).sqrt() };
         let normal = if name.contains(".embed_positions.") { Some(PLACES) } else { is_embedding(name).then_some(1.) };
         let mut number = || match normal {
             Some(deviation) => deviation * dice.normal(),
@@ -170,6 +174,9 @@ mod tests {
         for zeros in ["conv.bias", "attention.in_proj_bias", "bn.running_mean"] {
             assert!(flat(&[5], zeros)?.iter().all(|v| *v == 0.), "{zeros}");
         }
+        let masks = flat(&[16], "prompt_encoder.mask_downscaling.3.bias")?;
+        assert!(masks.iter().all(|v| v.abs() <= 0.25) && masks.iter().any(|v| v.abs() > 0.15), "{masks:?}");
+        assert!(flat(&[16], "prompt_encoder.mask_downscaling.4.weight")?.iter().all(|v| *v == 1.));
         assert!(flat(&[2, 128], "pe_layer.positional_encoding_gaussian_matrix")?.iter().any(|v| v.abs() > 1.5));
         assert!(flat(&[5], "bn.running_var")?.iter().all(|v| *v == 1.));
         let weights = flat(&[8, 16, 3, 3], "conv.weight")?;
