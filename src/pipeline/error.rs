@@ -27,6 +27,12 @@ pub enum Error {
         /// The model.
         model: ModelName,
     },
+    /// A model that is not asked by clicks alone.
+    #[error("{model} does not look for everything, expected SAM, MobileSAM or SAM 2")]
+    NotEverything {
+        /// The model.
+        model: ModelName,
+    },
     /// A model without an answer.
     #[error("the model returned no mask")]
     NoMask,

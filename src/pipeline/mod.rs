@@ -15,7 +15,9 @@
 //! [`Pipeline::embed`] and [`Pipeline::segment_embedded`] are its two halves, for who asks more than once about an image.
 
 mod ask;
+pub mod coco;
 mod error;
+pub mod everything;
 pub mod frames;
 mod load;
 mod photo;

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod everything;
 mod files;
 mod models;
 mod outputs;

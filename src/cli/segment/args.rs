@@ -9,6 +9,7 @@ use seg_models::Point;
 use seg_models::registry::{ModelKind, ModelName};
 use seg_models::{MaskPrompt, Prompts};
 
+use super::everything::{self, EverythingArgs};
 use crate::cli::mgd::MgdArgs;
 use crate::cli::photo::PhotoArgs;
 use crate::pipeline::{self, Asked, FirstStage, Sources, Words};
@@ -22,6 +23,7 @@ Examples:
   hrseg segment photos/ --model is-net                                   the salient object of each, no prompt
   hrseg segment photos/ --model mgd-sam2 --weights mgd_sam2.pth --tta     the same at high resolution, the authors' protocol
   hrseg segment chair.jpg --model pi-sam-b --weights pi_sam_b.pth --box 90,45,361,270 --refine 120,90 --refine 300,200:0
+  hrseg segment photos/ --everything                                     all objects of each photo, no prompt
 
 Files written, for an image <stem>.jpg:
   DIR/<stem>.mask.png     8-bit grey, 255 inside; with --multimask the best mask, the others <stem>.mask.1.png ...
@@ -30,6 +32,12 @@ Files written, for an image <stem>.jpg:
   DIR/<stem>.compare.png  two-stage models: coarse mask and exact mask side by side
   DIR/<stem>.overlay.png  the photo with the mask and the prompts drawn over it
   DIR/<stem>.json         prompts, predicted IoUs, boxes, areas, COCO RLE of every mask
+With --everything:
+  DIR/<stem>.labels.png   the number of each pixel's mask, from 1, the best first; 0 is none, and the smaller mask lies above.
+                          Indexed colours, or 16 bits of grey where there are more than 255 masks
+  DIR/<stem>.overlay.png  the photo with each mask in a colour of its own
+  DIR/<stem>.json         every mask under the names that SAM's own code and SA-1B have, with its number
+  DIR/coco.json           all masks of the run, as pycocotools reads them
 
 Coordinates are pixels of the image as a viewer shows it (EXIF rotation applied), from the top-left corner.
 The weights are fetched once, into the cache: see `hrseg weights list`.";
@@ -109,6 +117,9 @@ pub struct SegmentArgs {
     /// Remove specks of up to this many pixels of the 256x256 mask
     #[arg(long, default_value_t = 0, value_name = "AREA", allow_negative_numbers = true)]
     pub remove_sprinkles: u32,
+
+    #[command(flatten)]
+    pub everything: EverythingArgs,
 }
 
 /// What is written for an image.
@@ -144,6 +155,9 @@ impl SegmentArgs {
     pub fn check(&self) -> Result<(), String> {
         let Self { model, .. } = self;
         self.mgd.check(*model)?;
+        if self.everything.settings(*model)?.is_some() {
+            return everything::check(&self.formats);
+        }
         let refuse = |given: bool, message: String| if given { Err(message) } else { Ok(()) };
         let asked = Asked {
             points: !self.points.is_empty(),

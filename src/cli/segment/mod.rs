@@ -1,9 +1,11 @@
 //! `hrseg segment`: images in, masks out.
 
 pub(super) mod args;
+mod everything;
 pub(super) mod load;
 mod output;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +14,7 @@ use anyhow::Context as _;
 use seg_data::output::Overwrite;
 use seg_data::{DataError, DecodeLimits, load_mask};
 use seg_models::registry::LoadOptions;
-use seg_models::{MaskCleanup, MaskPrompt, Prompts};
+use seg_models::{AutomaticMaskConfig, MaskCleanup, MaskPrompt, Prompts};
 
 pub use args::SegmentArgs;
 use load::OfImage;
@@ -21,6 +23,7 @@ use output::{Done, Outputs};
 use super::common::{in_one_line, say};
 use super::progress::Progress;
 use super::{Common, Outcome, UsageError};
+use crate::pipeline::everything::EverythingRecord;
 use crate::pipeline::{CANDIDATES, Photo, Pipeline, PromptRecord, Record, Watch};
 
 /// Runs the verb.
@@ -34,6 +37,7 @@ pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
     seg_data::inputs::check_stems(&files).map_err(|e| UsageError(e.to_string()))?;
     let interrupted = watch_interrupts("image")?;
     let mut session = Session::new(args, common)?;
+    session.check_run_file()?;
     let mut progress = Progress::new(files.len(), common.json);
     let mut failed = 0usize;
     let mut skipped = 0usize;
@@ -57,6 +61,7 @@ pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
         progress.step();
     }
     drop(progress);
+    session.write_run_file()?;
     let left = files.len() - done - skipped - failed;
     if left > 0 {
         say(format_args!("interrupted: {done} done, {left} left; go on with --resume"));
@@ -102,9 +107,13 @@ struct Session<'a> {
     args: &'a SegmentArgs,
     options: LoadOptions,
     prompts: Prompts,
+    /// Where everything is looked for: how.
+    everything: Option<AutomaticMaskConfig>,
     limits: DecodeLimits,
-    pipeline: Option<Pipeline>,
+    pipeline: OnceCell<Pipeline>,
     quiet: bool,
+    /// JSONs of the images that are done, where everything is looked for.
+    records: Vec<PathBuf>,
 }
 
 impl<'a> Session<'a> {
@@ -123,27 +132,62 @@ impl<'a> Session<'a> {
             options: LoadOptions {
                 dtype: common.dtype.dtype(),
                 device: common.device.open()?,
-                cleanup: MaskCleanup { max_hole_area: args.fill_holes, max_sprinkle_area: args.remove_sprinkles },
+                cleanup: args.everything.cleanup(args.model).unwrap_or(MaskCleanup {
+                    max_hole_area: args.fill_holes,
+                    max_sprinkle_area: args.remove_sprinkles,
+                }),
                 ..args.mgd.options()
             },
             prompts: args.prompts(mask),
+            everything: args.everything.settings(args.model).map_err(UsageError)?,
             limits,
-            pipeline: None,
+            pipeline: OnceCell::new(),
             quiet: common.json,
+            records: Vec::new(),
         })
     }
 
-    /// Does one image; `None` when its results are there already and may stay.
-    fn segment(&mut self, file: &Path, progress: &Progress) -> Result<Option<String>, Failure> {
-        let outputs = Outputs::new(&self.args.output, file, &self.args.formats, self.args.model.kind());
-        let expected = outputs.files(if self.args.multimask { CANDIDATES } else { 1 });
+    fn overwrite(&self) -> Overwrite {
+        if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse }
+    }
+
+    /// Before anything is computed.
+    fn check_run_file(&self) -> anyhow::Result<()> {
+        let path = everything::run_file(&self.args.output);
+        if self.everything.is_some() && self.overwrite() == Overwrite::Refuse && path.exists() {
+            anyhow::bail!("{} is there already; --force writes over it, --resume goes on", path.display());
+        }
+        Ok(())
+    }
+
+    /// One JSON of all images, behind the last.
+    fn write_run_file(&self) -> anyhow::Result<()> {
+        if !self.records.is_empty() {
+            let path = everything::write_run(&self.args.output, &self.records, self.overwrite())?;
+            say(format_args!("all masks: {}", path.display()));
+        }
+        Ok(())
+    }
+
+    /// The model, which is loaded for the first image.
+    fn pipeline(&self, progress: &Progress) -> Result<&Pipeline, Failure> {
+        if let Some(pipeline) = self.pipeline.get() {
+            return Ok(pipeline);
+        }
+        let loaded = Pipeline::load(self.args.model, &self.args.sources(), &self.options, progress);
+        let loaded = loaded.map_err(|error| Failure::Model(error.into()))?;
+        Ok(self.pipeline.get_or_init(|| loaded))
+    }
+
+    /// Whether an image's results are there already and may stay.
+    fn is_done(&self, file: &Path, expected: &[PathBuf]) -> Result<bool, Failure> {
         let present: Vec<&PathBuf> = expected.iter().filter(|path| path.exists()).collect();
         // an empty file is what a full disk leaves
         let whole = present.iter().filter(|path| path.metadata().is_ok_and(|found| found.len() > 0)).count();
         if self.args.resume && whole == expected.len() {
-            return Ok(None);
+            return Ok(true);
         }
-        if let (Some(first), false, false) = (present.first(), self.args.force, self.args.resume) {
+        if let (Some(first), Overwrite::Refuse) = (present.first(), self.overwrite()) {
             let message = format!(
                 "{}: the result {} is there already; --force writes over it, --resume leaves it",
                 file.display(),
@@ -151,35 +195,84 @@ impl<'a> Session<'a> {
             );
             return Err(anyhow::Error::msg(message).into());
         }
+        Ok(false)
+    }
+
+    /// All masks of one image; `None` as in [`Session::segment`].
+    fn find_everything(
+        &mut self,
+        file: &Path,
+        settings: &AutomaticMaskConfig,
+        progress: &Progress,
+    ) -> Result<Option<String>, Failure> {
+        let outputs = Outputs::new(&self.args.output, file, &self.args.formats, self.args.model.kind());
+        let (expected, record_file) = (everything::files(&outputs), outputs.path("json"));
+        let kept = expected.contains(&record_file);
+        if self.is_done(file, &expected)? {
+            self.records.extend(kept.then_some(record_file));
+            return Ok(None);
+        }
         let watch = OfImage { name: file.display().to_string(), progress };
-        let here = || file.display().to_string();
+        let photo = self.photo(file, &watch)?;
+        let mut tell = |done: usize, of: usize| {
+            watch.stage(&format!("{done} of {of} clicks"));
+            true
+        };
+        let pipeline = self.pipeline(progress)?;
+        watch.stage("encoding");
+        let found = pipeline.everything(photo.seen(), None, settings, &mut tell);
+        let masks = found.with_context(|| watch.name.clone())?.unwrap_or_default();
+        let record = EverythingRecord::new(watch.name.clone(), photo.dimensions(), self.args.model, settings, &masks);
+        let written = self.written(|put| everything::make(&outputs, &photo, &record, &masks, put))?;
+        self.records.extend(kept.then_some(record_file));
+        Ok(Some(match self.quiet {
+            true => record.line(written.iter().map(|path| path.display().to_string()).collect())?,
+            false => everything::line(&record, &written),
+        }))
+    }
+
+    fn photo(&self, file: &Path, watch: &OfImage<'_>) -> Result<Photo, Failure> {
         watch.stage("reading");
         let photo = Photo::open(file, &self.limits, self.args.photo.colours)?;
         photo.notes().for_each(|said| watch.note(said));
+        Ok(photo)
+    }
+
+    /// Writes an image's files as `make` puts them.
+    fn written(&self, make: impl FnOnce(output::Put<'_>) -> anyhow::Result<()>) -> Result<Vec<PathBuf>, Failure> {
+        // not before there is something to put in it; without it no image can be done
+        seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
+        output::write_all(self.overwrite(), make).map_err(|error| match disk_full(&error) {
+            true => Failure::Model(error), // the next image would fare no better
+            false => Failure::Image(error),
+        })
+    }
+
+    /// Does one image; `None` when its results are there already and may stay.
+    fn segment(&mut self, file: &Path, progress: &Progress) -> Result<Option<String>, Failure> {
+        if let Some(settings) = self.everything.clone() {
+            return self.find_everything(file, &settings, progress);
+        }
+        let outputs = Outputs::new(&self.args.output, file, &self.args.formats, self.args.model.kind());
+        if self.is_done(file, &outputs.files(if self.args.multimask { CANDIDATES } else { 1 }))? {
+            return Ok(None);
+        }
+        let watch = OfImage { name: file.display().to_string(), progress };
+        let here = || file.display().to_string();
+        let photo = self.photo(file, &watch)?;
         let (prompts, moved) = photo.place(&self.prompts).with_context(here)?;
         moved.iter().for_each(|said| watch.note(said));
-        let pipeline = match &mut self.pipeline {
-            Some(pipeline) => pipeline,
-            empty => {
-                let loaded = Pipeline::load(self.args.model, &self.args.sources(), &self.options, progress);
-                empty.insert(loaded.map_err(|error| Failure::Model(error.into()))?)
-            }
-        };
+        let pipeline = self.pipeline(progress)?;
         let segmented = pipeline.segment(photo.seen(), &prompts, &watch).with_context(here)?;
         segmented.notes.iter().for_each(|said| watch.note(said));
         let mask = self.args.mask.as_ref().map(|path| path.display().to_string());
         let asked = PromptRecord::new(&prompts, mask);
         let record = Record::new(here(), photo.dimensions(), self.args.model, asked, &segmented);
         let done = Done { photo: &photo, prompts: &prompts, segmented: &segmented, record: &record };
-        // not before there is something to put in it; without it no image can be done
-        seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
-        let overwrite = if self.args.force || self.args.resume { Overwrite::Replace } else { Overwrite::Refuse };
-        let written = outputs.write(&done, overwrite).map_err(|error| {
-            match disk_full(&error) {
-                true => Failure::Model(error), // the next image would fare no better
-                false => Failure::Image(error),
-            }
-        })?;
+        let written = self.written(|put| outputs.make(&done, put))?;
+        if self.overwrite() == Overwrite::Replace {
+            outputs.remove_stale(segmented.masks.len());
+        }
         let line = match self.quiet {
             true => record.line(written.iter().map(|path| path.display().to_string()).collect())?,
             false => line(&record, segmented.told.as_deref(), &written),

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::args::Format;
+use super::everything;
 use seg_data::output::{Overwrite, write};
 use seg_models::Prompts;
 use seg_models::registry::ModelKind;
@@ -35,7 +36,8 @@ impl Outputs {
         Self { folder: folder.to_owned(), stem: seg_data::inputs::stem(image), formats: formats.to_vec(), kind }
     }
 
-    fn path(&self, ending: &str) -> PathBuf {
+    /// The file of this ending.
+    pub fn path(&self, ending: &str) -> PathBuf {
         let mut name = self.stem.clone();
         name.push(".");
         name.push(ending);
@@ -47,8 +49,13 @@ impl Outputs {
         if rank == 0 { self.path("mask.png") } else { self.path(&format!("mask.{rank}.png")) }
     }
 
+    /// Whether it is asked for.
+    pub fn asked(&self, format: Format) -> bool {
+        self.formats.contains(&format)
+    }
+
     fn has(&self, format: Format) -> bool {
-        self.formats.contains(&format) && (format != Format::Compare || self.two_stages())
+        self.asked(format) && (format != Format::Compare || self.two_stages())
     }
 
     fn two_stages(&self) -> bool {
@@ -72,28 +79,8 @@ impl Outputs {
         files
     }
 
-    /// Writes everything; on an error what this image has written already is taken back.
-    pub fn write(&self, done: &Done<'_>, overwrite: Overwrite) -> anyhow::Result<Vec<PathBuf>> {
-        let mut written = Vec::new();
-        let outcome = self.write_all(done, &mut |path, bytes| {
-            write(&path, bytes, overwrite)?;
-            written.push(path);
-            Ok(())
-        });
-        if outcome.is_err() && overwrite == Overwrite::Refuse {
-            for path in &written {
-                // nothing more can be done about a file that cannot be removed
-                let _ = std::fs::remove_file(path);
-            }
-        }
-        if outcome.is_ok() && overwrite == Overwrite::Replace {
-            self.remove_stale(done.segmented.masks.len());
-        }
-        outcome.map(|()| written)
-    }
-
     /// Candidate masks of an earlier run that asked for more of them would pass for this one's.
-    fn remove_stale(&self, masks: usize) {
+    pub fn remove_stale(&self, masks: usize) {
         if self.has(Format::Mask) {
             for path in (masks.max(1)..CANDIDATES).map(|rank| self.mask_path(rank)).filter(|path| path.exists()) {
                 // it may be somebody else's by now: then it stays
@@ -102,11 +89,8 @@ impl Outputs {
         }
     }
 
-    fn write_all(
-        &self,
-        done: &Done<'_>,
-        write: &mut dyn FnMut(PathBuf, &[u8]) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    /// Makes an image's files, and puts each where `write` does.
+    pub fn make(&self, done: &Done<'_>, write: Put<'_>) -> anyhow::Result<()> {
         let Done { photo, prompts, segmented, record } = done;
         let best = segmented.best()?;
         if self.has(Format::Mask) {
@@ -135,6 +119,29 @@ impl Outputs {
     }
 }
 
+/// Where an image's files are put.
+pub type Put<'a> = &'a mut dyn FnMut(PathBuf, &[u8]) -> anyhow::Result<()>;
+
+/// Writes the files of an image as `make` puts them; on an error those that are new are taken back.
+pub fn write_all(
+    overwrite: Overwrite,
+    make: impl FnOnce(Put<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let mut written = Vec::new();
+    let outcome = make(&mut |path, bytes| {
+        write(&path, bytes, overwrite)?;
+        written.push(path);
+        Ok(())
+    });
+    if outcome.is_err() && overwrite == Overwrite::Refuse {
+        for path in &written {
+            // nothing more can be done about a file that cannot be removed
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    outcome.map(|()| written)
+}
+
 /// The inputs less those that are results of others: with the photos' own folder as output (`photos -o photos`), the
 /// next run would find masks, cut-outs and overlays among the photos.
 pub fn without_own_results(mut files: Vec<PathBuf>, folder: &Path) -> Vec<PathBuf> {
@@ -144,7 +151,8 @@ pub fn without_own_results(mut files: Vec<PathBuf>, folder: &Path) -> Vec<PathBu
         .filter(|file| in_folder(file, folder))
         .flat_map(|file| {
             let folder = file.parent().unwrap_or(Path::new(""));
-            Outputs::new(folder, file, &formats, ModelKind::TwoStage).files(CANDIDATES)
+            let outputs = Outputs::new(folder, file, &formats, ModelKind::TwoStage);
+            [outputs.files(CANDIDATES), everything::files(&outputs)].concat()
         })
         .collect();
     files.retain(|file| !results.contains(file));

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use seg_models::registry::{ModelKind, ModelName};
-use seg_models::{AutomaticMaskConfig, AutomaticMaskGenerator};
+use seg_models::AutomaticMaskConfig;
 use serde::{Deserialize, Serialize};
 
 use super::common::{RunLengths, Wish, embedding};
+use crate::pipeline;
+use crate::pipeline::everything::defaults;
 use crate::serve::events::Stage;
 use crate::serve::input::Json;
 use crate::serve::models::Job;
@@ -58,9 +59,8 @@ pub async fn everything(ctx: Ctx, Json(asked): Json<EverythingRequest>) -> Resul
     }
     let (name, loaded) = ctx.app.models.get(asked.model.as_deref(), Job::Everything)?;
     let seen = ctx.picture().await?;
-    let fits = name.kind() == ModelKind::Promptable && !matches!(name, ModelName::PiSam(_));
-    let Some(pipeline) = loaded.pipeline.clone().filter(|_| fits) else {
-        let detail = format!("{name} does not look for everything, expected SAM, MobileSAM or SAM 2");
+    let (Some(pipeline), Some(official)) = (loaded.pipeline.clone(), defaults(name)) else {
+        let detail = pipeline::Error::NotEverything { model: name }.to_string();
         return Err(Problem::new(Code::InvalidPrompt, detail).at("model"));
     };
     let wish = Wish::new(&ctx.app, &seen.picture, name);
@@ -68,18 +68,13 @@ pub async fn everything(ctx: Ctx, Json(asked): Json<EverythingRequest>) -> Resul
     ctx.told(Class::Long, move |turn, teller| {
         let photo = &seen.picture.photo;
         let (embedding, ..) = embedding(&wish, turn, &pipeline, photo, teller)?;
-        let Some((_, model)) = pipeline.encoder() else { return Err(Problem::internal("no encoder")) };
-        let config = match name {
-            ModelName::Sam2(..) => AutomaticMaskConfig::sam2(),
-            _ => AutomaticMaskConfig::sam(),
-        };
-        let generator = AutomaticMaskGenerator::new(model.as_ref(), AutomaticMaskConfig { points_per_side, ..config })?;
         let mut stopped = Ok(());
         let mut tell = |done, of| {
             stopped = teller.stage(&Stage::steps("looking", done, of)).and_then(|()| turn.step());
             stopped.is_ok()
         };
-        let found = generator.generate_watched(photo.seen(), Some(&embedding), &mut tell)?;
+        let settings = AutomaticMaskConfig { points_per_side, ..official };
+        let found = pipeline.everything(photo.seen(), Some(&embedding), &settings, &mut tell)?;
         stopped?;
         let (width, height) = photo.dimensions();
         let pixels = f64::from(width) * f64::from(height);

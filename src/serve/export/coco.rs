@@ -4,6 +4,7 @@ use seg_data::Rle;
 use serde_json::{Value, json};
 
 use super::outline::{Outline, outlines};
+use crate::pipeline::coco::annotation;
 
 /// An object of a picture.
 pub struct Annotated<'a> {
@@ -13,7 +14,7 @@ pub struct Annotated<'a> {
 
 /// Masks as compressed runs.
 pub fn coco<'a>(objects: impl Iterator<Item = Annotated<'a>>, size: (u32, u32)) -> Value {
-    document(objects, size, |rle| json!({"segmentation": rle.to_coco(), "iscrowd": 0}))
+    document(objects, size, |rle| json!({"segmentation": rle.to_coco()}))
 }
 
 /// Masks as polygons that are off by `tolerance` pixels at most; holes beside them, for COCO has none.
@@ -24,7 +25,7 @@ pub fn polygons<'a>(objects: impl Iterator<Item = Annotated<'a>>, size: (u32, u3
             let flat: Vec<f64> = points.into_iter().flatten().collect();
             if hole { holes.push(flat) } else { rings.push(flat) }
         }
-        json!({"segmentation": rings, "holes": holes, "iscrowd": 0})
+        json!({"segmentation": rings, "holes": holes})
     })
 }
 
@@ -42,17 +43,7 @@ fn document<'a>(
             names.push(name);
             names.len() - 1
         });
-        let mut annotation = shape(rle);
-        for (key, value) in [
-            ("id", json!(id)),
-            ("image_id", json!(1)),
-            ("category_id", json!(category + 1)),
-            ("area", json!(rle.area())),
-            ("bbox", json!(rle.bbox())),
-        ] {
-            annotation[key] = value;
-        }
-        annotations.push(annotation);
+        annotations.push(annotation(id, 1, category as u64 + 1, rle, shape(rle)));
     }
     let categories: Vec<Value> = (1..).zip(names).map(|(id, name): (u32, _)| json!({"id": id, "name": name})).collect();
     json!({
