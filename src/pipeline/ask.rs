@@ -59,6 +59,16 @@ impl Words {
         model: "--model",
     };
 
+    /// What a file of prompts has.
+    pub const FILE: Self = Self {
+        point: "clicks",
+        bbox: "a box",
+        mask: "a mask",
+        refine: "correct clicks",
+        multimask: "candidates",
+        model: "--model",
+    };
+
     /// The fields of a request.
     pub const FIELDS: Self = Self {
         point: "`points`",

@@ -33,6 +33,14 @@ pub enum Error {
         /// The model.
         model: ModelName,
     },
+    /// A file of prompts that cannot be used.
+    #[error("{file}: {problem}")]
+    Prompts {
+        /// The file.
+        file: String,
+        /// What is wrong, and where.
+        problem: String,
+    },
     /// A model without an answer.
     #[error("the model returned no mask")]
     NoMask,

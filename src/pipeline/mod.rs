@@ -19,9 +19,11 @@ pub mod coco;
 mod error;
 pub mod everything;
 pub mod frames;
+pub mod labels;
 mod load;
 mod photo;
 pub mod pictures;
+pub mod prompts;
 mod record;
 mod segmented;
 mod stages;
@@ -31,17 +33,21 @@ use std::sync::Arc;
 
 use seg_data::RgbImage;
 use seg_models::dis_sam::TwoStage;
+use seg_models::promptable::LowResPrediction;
 use seg_models::registry::{ModelKind, ModelName, Segmenter};
-use seg_models::{ImageEmbedding, MaskPrompt, PromptFreeSegmenter, PromptableSegmenter, Prompts};
+use seg_models::{ImageEmbedding, MaskPrompt, Prediction, PromptFreeSegmenter, PromptableSegmenter, Prompts};
 
 pub use ask::{Asked, Words, check};
 pub use error::{Error, Result};
 pub use load::{FirstStage, Sources, tell};
 pub use photo::{Colours, Photo, lay};
-pub use record::{CoarseRecord, MaskRecord, PromptRecord, Record};
+pub use record::{CoarseRecord, MaskRecord, ObjectRecord, ObjectsRecord, PromptRecord, Record};
 pub use segmented::{Coarse, Mask, Segmented};
 pub use stages::StagesRecord;
 pub use watch::Watch;
+
+/// Objects that are decoded at once.
+const BATCH: usize = 16;
 
 /// Masks that a promptable model gives when it is asked for candidates.
 pub const CANDIDATES: usize = 3;
@@ -132,6 +138,42 @@ impl Pipeline {
     pub fn segment(&self, image: &RgbImage, prompts: &Prompts, watch: &dyn Watch) -> Result<Segmented> {
         let embedding = self.embed(image, prompts, watch)?;
         self.segment_embedded(image, embedding.as_ref(), prompts, watch)
+    }
+
+    /// Several objects of one image, which is encoded once; `each` is given the number of an object and its masks, in the order of `prompts`. Promptable models decode them in batches.
+    ///
+    /// # Errors
+    /// As [`Pipeline::segment`]; those of `each`.
+    pub fn segment_each<E: From<Error>>(
+        &self,
+        image: &RgbImage,
+        prompts: &[Prompts],
+        watch: &dyn Watch,
+        mut each: impl FnMut(usize, Segmented) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        // the same embedding for all who need one
+        let asking = prompts.iter().find(|prompts| self.needs_embedding(prompts));
+        let embedding = match asking {
+            Some(prompts) => self.embed(image, prompts, watch)?,
+            None => None,
+        };
+        let (Stages::Promptable(model), Some(embedding)) = (&self.stages, &embedding) else {
+            for (at, asked) in prompts.iter().enumerate() {
+                watch.stage(&format!("object {} of {}", at + 1, prompts.len()));
+                each(at, self.segment_embedded(image, embedding.as_ref(), asked, &())?)?;
+            }
+            return Ok(());
+        };
+        for (first, batch) in (0..).step_by(BATCH).zip(prompts.chunks(BATCH)) {
+            watch.stage(&format!("object {} of {}", first + 1, prompts.len()));
+            for (at, low) in (first..).zip(model.predict_low_res(embedding, batch).map_err(Error::from)?) {
+                let masks = model.enlarge(embedding, &low.low_res_masks).map_err(Error::from)?;
+                let LowResPrediction { low_res_masks, iou_predictions } = low;
+                let prediction = Prediction { masks, iou_predictions, low_res_masks };
+                each(at, Segmented::of_prediction(self.name, image.dimensions(), &prediction)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// The quick half, with what [`Pipeline::embed`] gave.

@@ -30,6 +30,56 @@ pub struct Record {
     pub coarse: Option<CoarseRecord>,
 }
 
+/// The JSON of an image of which several objects were asked about.
+#[derive(Clone, Debug, Serialize)]
+pub struct ObjectsRecord {
+    /// The image's name.
+    pub image: String,
+    /// Its number in the file of prompts, where that has numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<u64>,
+    /// Its name there, then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// The model's name.
+    pub model: String,
+    /// In the order of the file of prompts.
+    pub objects: Vec<ObjectRecord>,
+}
+
+/// An object of an image.
+#[derive(Clone, Debug, Serialize)]
+pub struct ObjectRecord {
+    /// In the label map, from 1.
+    pub label: u32,
+    /// Its name.
+    pub object: String,
+    /// The number of its category.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<u64>,
+    /// What the model was asked.
+    pub prompts: PromptRecord,
+    /// Its mask.
+    pub mask: MaskRecord,
+    /// Of two-stage models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coarse: Option<CoarseRecord>,
+}
+
+impl ObjectsRecord {
+    /// One line for a program: the record with the `files` written.
+    ///
+    /// # Errors
+    /// Those of serde.
+    pub fn line(&self, files: Vec<String>) -> Result<String> {
+        with_files(self, files)
+    }
+}
+
 /// What a model was asked.
 #[derive(Clone, Debug, Serialize)]
 pub struct PromptRecord {

@@ -9,8 +9,10 @@ use seg_data::rle::CocoRle;
 use super::common::{Sandbox, json, mobile_sam};
 
 /// Few clicks, of which every mask is taken.
-const FEW: [&str; 7] =
-    ["--everything", "--points-per-side", "3", "--pred-iou-thresh", "-100", "--stability-score-thresh", "0"];
+#[rustfmt::skip]
+const FEW: [&str; 9] = [
+    "--everything", "--points-per-side", "2", "--pred-iou-thresh", "-100", "--stability-score-thresh", "0", "--box-nms-thresh", "1",
+];
 
 fn rle(of: &serde_json::Value) -> Rle {
     Rle::from_coco(&serde_json::from_value::<CocoRle>(of.clone()).unwrap()).unwrap()
@@ -29,10 +31,8 @@ fn masks_numbers_pictures_and_one_json_of_all() {
     assert_eq!(sandbox.names("out"), names);
 
     let record = json(&sandbox.path("out/a.json"));
-    assert_eq!(
-        (&record["settings"]["points_per_side"], &record["settings"]["box_nms_thresh"]),
-        (&3.into(), &0.7.into())
-    );
+    let settings = &record["settings"];
+    assert_eq!((&settings["points_per_side"], &settings["crop_nms_thresh"]), (&2.into(), &0.7.into()));
     let masks = record["masks"].as_array().unwrap();
     assert!(!masks.is_empty());
     // each pixel has the number of the smallest mask that it is in

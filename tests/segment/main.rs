@@ -10,6 +10,7 @@ mod common;
 mod everything;
 mod files;
 mod models;
+mod objects;
 mod outputs;
 mod photos;
 mod prompts;

@@ -10,6 +10,7 @@ use seg_models::registry::{ModelKind, ModelName};
 use seg_models::{MaskPrompt, Prompts};
 
 use super::everything::{self, EverythingArgs};
+use super::objects::PromptFileArgs;
 use crate::cli::mgd::MgdArgs;
 use crate::cli::photo::PhotoArgs;
 use crate::pipeline::{self, Asked, FirstStage, Sources, Words};
@@ -23,6 +24,7 @@ Examples:
   hrseg segment photos/ --model is-net                                   the salient object of each, no prompt
   hrseg segment photos/ --model mgd-sam2 --weights mgd_sam2.pth --tta     the same at high resolution, the authors' protocol
   hrseg segment chair.jpg --model pi-sam-b --weights pi_sam_b.pth --box 90,45,361,270 --refine 120,90 --refine 300,200:0
+  hrseg segment photos/ --prompts boxes.csv --format mask,rle             many objects of many photos; also COCO's JSON
   hrseg segment photos/ --everything                                     all objects of each photo, no prompt
 
 Files written, for an image <stem>.jpg:
@@ -32,6 +34,9 @@ Files written, for an image <stem>.jpg:
   DIR/<stem>.compare.png  two-stage models: coarse mask and exact mask side by side
   DIR/<stem>.overlay.png  the photo with the mask and the prompts drawn over it
   DIR/<stem>.json         prompts, predicted IoUs, boxes, areas, COCO RLE of every mask
+With --prompts, for each object, by its name:
+  DIR/<stem>.<object>.mask.png, DIR/<stem>.<object>.cutout.png; labels, overlay, JSON and coco.json as below
+  A CSV's first line names its columns: image, perhaps object and category, a box x0,y0,x1,y1, a click x,y,label
 With --everything:
   DIR/<stem>.labels.png   the number of each pixel's mask, from 1, the best first; 0 is none, and the smaller mask lies above.
                           Indexed colours, or 16 bits of grey where there are more than 255 masks
@@ -119,6 +124,9 @@ pub struct SegmentArgs {
     pub remove_sprinkles: u32,
 
     #[command(flatten)]
+    pub file: PromptFileArgs,
+
+    #[command(flatten)]
     pub everything: EverythingArgs,
 }
 
@@ -157,6 +165,10 @@ impl SegmentArgs {
         self.mgd.check(*model)?;
         if self.everything.settings(*model)?.is_some() {
             return everything::check(&self.formats);
+        }
+        if self.file.path.is_some() {
+            // each of its objects is checked when it is read
+            return Ok(());
         }
         let refuse = |given: bool, message: String| if given { Err(message) } else { Ok(()) };
         let asked = Asked {

@@ -1,19 +1,19 @@
 //! `hrseg segment --everything`: all masks of each image.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use seg_data::Rle;
-use seg_data::output::{Overwrite, write_with};
+use seg_data::rle::CocoRle;
 use seg_models::registry::ModelName;
 use seg_models::{AutomaticMask, AutomaticMaskConfig, MaskCleanup};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::Format;
 use super::output::{Outputs, Put};
+use super::run_file::OfImage;
 use crate::pipeline::Photo;
-use crate::pipeline::coco::Writer;
-use crate::pipeline::everything::{EverythingRecord, LabelledRecord, defaults, label_map, label_png, overlay};
+use crate::pipeline::everything::{EverythingRecord, LabelledRecord, defaults};
+use crate::pipeline::labels::{label_map, label_png, overlay};
 
 /// Everything in the picture: how it is looked for.
 #[derive(Args, Clone, Debug, Default)]
@@ -145,7 +145,7 @@ pub fn make(
     masks: &[AutomaticMask],
     put: Put<'_>,
 ) -> anyhow::Result<()> {
-    let map = label_map(masks, photo.dimensions());
+    let map = label_map(masks.iter().map(|mask| &mask.rle), photo.dimensions());
     for (format, ending) in FILES.into_iter().filter(|(format, _)| outputs.asked(*format)) {
         let bytes = match format {
             Format::Mask => label_png(&map)?,
@@ -158,43 +158,25 @@ pub fn make(
 }
 
 /// One line for a person.
-pub fn line(record: &EverythingRecord, written: &[PathBuf]) -> String {
-    let shown = written.iter().find(|path| path.to_string_lossy().ends_with("overlay.png")).or(written.first());
-    let shown = shown.map_or(String::new(), |path| format!("  ->  {}", path.display()));
+pub fn line(record: &EverythingRecord, shown: &str) -> String {
     let masks = if record.masks.len() == 1 { "mask" } else { "masks" };
     format!("{}: {} {masks}{shown}", record.image, record.masks.len())
 }
 
-/// The file of the whole run.
-pub fn run_file(folder: &Path) -> PathBuf {
-    folder.join("coco.json")
-}
+impl OfImage for EverythingRecord {
+    const OPTION: &str = "--everything";
 
-/// Puts the images' JSONs together as one of COCO, image by image.
-///
-/// # Errors
-/// A JSON that cannot be read; those of writing.
-pub fn write_run(folder: &Path, records: &[PathBuf], overwrite: Overwrite) -> anyhow::Result<PathBuf> {
-    let path = run_file(folder);
-    write_with(&path, overwrite, |out| {
-        let mut writer = Writer::new(out)?;
-        for file in records {
-            let unfit = |reason: String| std::io::Error::other(format!("{}: {reason}", file.display()));
-            let bytes = std::fs::read(file).map_err(|error| unfit(error.to_string()))?;
-            let record: EverythingRecord = serde_json::from_slice(&bytes)
-                .map_err(|error| unfit(format!("it is no record of --everything: {error}")))?;
-            let name = Path::new(&record.image).file_name().unwrap_or_default().to_string_lossy();
-            writer.image(&name, (record.width, record.height));
-            for LabelledRecord { label, mask } in &record.masks {
-                let rle = Rle::from_coco(&mask.segmentation).map_err(|error| unfit(error.to_string()))?;
-                let more = json!({
-                    "score": mask.predicted_iou, "stability_score": mask.stability_score, "label": label,
-                    "point_coords": mask.point_coords, "crop_box": mask.crop_box,
-                });
-                writer.object(&rle, more)?;
-            }
-        }
-        writer.finish("object")
-    })?;
-    Ok(path)
+    fn image(&self) -> (Option<u64>, &str, (u32, u32)) {
+        (None, &self.image, (self.width, self.height))
+    }
+
+    fn objects(&self) -> impl Iterator<Item = (u64, &CocoRle, Value)> {
+        self.masks.iter().map(|LabelledRecord { label, mask }| {
+            let more = json!({
+                "score": mask.predicted_iou, "stability_score": mask.stability_score, "label": label,
+                "point_coords": mask.point_coords, "crop_box": mask.crop_box,
+            });
+            (1, &mask.segmentation, more)
+        })
+    }
 }

@@ -3,7 +3,9 @@
 pub(super) mod args;
 mod everything;
 pub(super) mod load;
+mod objects;
 mod output;
+mod run_file;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use super::common::{in_one_line, say};
 use super::progress::Progress;
 use super::{Common, Outcome, UsageError};
 use crate::pipeline::everything::EverythingRecord;
+use crate::pipeline::prompts::{AskedImage, PromptFile};
 use crate::pipeline::{CANDIDATES, Photo, Pipeline, PromptRecord, Record, Watch};
 
 /// Runs the verb.
@@ -36,17 +39,26 @@ pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
     let files = output::without_own_results(files, &args.output);
     seg_data::inputs::check_stems(&files).map_err(|e| UsageError(e.to_string()))?;
     let interrupted = watch_interrupts("image")?;
+    let prompts = args.file.read(args.model).map_err(UsageError)?;
+    let files: Vec<objects::Asked> = match prompts.as_ref().zip(args.file.path.as_deref()) {
+        Some((prompts, name)) => {
+            let (asked, notes) = objects::matched(files, prompts, name).map_err(UsageError)?;
+            notes.iter().for_each(|note| say(format_args!("note: {note}")));
+            asked
+        }
+        None => files.into_iter().map(|file| (file, None)).collect(),
+    };
     let mut session = Session::new(args, common)?;
     session.check_run_file()?;
     let mut progress = Progress::new(files.len(), common.json);
     let mut failed = 0usize;
     let mut skipped = 0usize;
     let mut done = 0usize;
-    for file in &files {
+    for (file, asked) in &files {
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
-        match session.segment(file, &progress) {
+        match session.done(file, *asked, &progress) {
             Ok(Some(line)) => {
                 done += 1;
                 progress.result(&line)?;
@@ -61,7 +73,7 @@ pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
         progress.step();
     }
     drop(progress);
-    session.write_run_file()?;
+    session.write_run_file(prompts.as_ref())?;
     let left = files.len() - done - skipped - failed;
     if left > 0 {
         say(format_args!("interrupted: {done} done, {left} left; go on with --resume"));
@@ -112,7 +124,7 @@ struct Session<'a> {
     limits: DecodeLimits,
     pipeline: OnceCell<Pipeline>,
     quiet: bool,
-    /// JSONs of the images that are done, where everything is looked for.
+    /// JSONs of the images that are done, where they are put together.
     records: Vec<PathBuf>,
 }
 
@@ -153,19 +165,31 @@ impl<'a> Session<'a> {
 
     /// Before anything is computed.
     fn check_run_file(&self) -> anyhow::Result<()> {
-        let path = everything::run_file(&self.args.output);
-        if self.everything.is_some() && self.overwrite() == Overwrite::Refuse && path.exists() {
+        let path = run_file::path(&self.args.output);
+        let many = self.everything.is_some() || self.args.file.path.is_some();
+        if many
+            && self.args.formats.contains(&args::Format::Rle)
+            && self.overwrite() == Overwrite::Refuse
+            && path.exists()
+        {
             anyhow::bail!("{} is there already; --force writes over it, --resume goes on", path.display());
         }
         Ok(())
     }
 
     /// One JSON of all images, behind the last.
-    fn write_run_file(&self) -> anyhow::Result<()> {
-        if !self.records.is_empty() {
-            let path = everything::write_run(&self.args.output, &self.records, self.overwrite())?;
-            say(format_args!("all masks: {}", path.display()));
+    fn write_run_file(&self, prompts: Option<&PromptFile>) -> anyhow::Result<()> {
+        if self.records.is_empty() {
+            return Ok(());
         }
+        let (folder, overwrite) = (&self.args.output, self.overwrite());
+        let known = prompts.map(|file| file.categories.clone()).filter(|known| !known.is_empty());
+        let categories = known.unwrap_or_else(run_file::one_category);
+        let path = match prompts {
+            Some(_) => run_file::write::<objects::Written>(folder, &self.records, &categories, overwrite),
+            None => run_file::write::<EverythingRecord>(folder, &self.records, &categories, overwrite),
+        }?;
+        say(format_args!("all masks: {}", path.display()));
         Ok(())
     }
 
@@ -227,8 +251,56 @@ impl<'a> Session<'a> {
         self.records.extend(kept.then_some(record_file));
         Ok(Some(match self.quiet {
             true => record.line(written.iter().map(|path| path.display().to_string()).collect())?,
-            false => everything::line(&record, &written),
+            false => everything::line(&record, &shown(&written)),
         }))
+    }
+
+    /// The objects of one image that a file asks about; `None` as in [`Session::segment`].
+    fn find_objects(
+        &mut self,
+        file: &Path,
+        asked: &AskedImage,
+        progress: &Progress,
+    ) -> Result<Option<String>, Failure> {
+        let outputs = Outputs::new(&self.args.output, file, &self.args.formats, self.args.model.kind());
+        let (expected, record_file) = (objects::files(&outputs, asked), outputs.path("json"));
+        let kept = expected.contains(&record_file);
+        if self.is_done(file, &expected)? {
+            self.records.extend(kept.then_some(record_file));
+            return Ok(None);
+        }
+        let watch = OfImage { name: file.display().to_string(), progress };
+        let photo = self.photo(file, &watch)?;
+        let (prompts, notes) = objects::prompts(asked, &photo).with_context(|| watch.name.clone())?;
+        notes.iter().for_each(|said| watch.note(said));
+        let pipeline = self.pipeline(progress)?;
+        let work =
+            objects::Work { name: watch.name.clone(), model: self.args.model, asked, photo: &photo, prompts: &prompts };
+        let mut record = None;
+        let written = self.written(|put| {
+            record = Some(work.make(pipeline, &outputs, &watch, put).with_context(|| watch.name.clone())?);
+            Ok(())
+        })?;
+        let Some(record) = record else { return Ok(None) };
+        self.records.extend(kept.then_some(record_file));
+        Ok(Some(match self.quiet {
+            true => record.line(written.iter().map(|path| path.display().to_string()).collect())?,
+            false => objects::line(&record, &shown(&written)),
+        }))
+    }
+
+    /// Does one image, as the user has asked; `None` when its results are there already and may stay.
+    fn done(
+        &mut self,
+        file: &Path,
+        asked: Option<&AskedImage>,
+        progress: &Progress,
+    ) -> Result<Option<String>, Failure> {
+        match (asked, self.everything.clone()) {
+            (Some(asked), _) => self.find_objects(file, asked, progress),
+            (None, Some(settings)) => self.find_everything(file, &settings, progress),
+            (None, None) => self.segment(file, progress),
+        }
     }
 
     fn photo(&self, file: &Path, watch: &OfImage<'_>) -> Result<Photo, Failure> {
@@ -250,9 +322,6 @@ impl<'a> Session<'a> {
 
     /// Does one image; `None` when its results are there already and may stay.
     fn segment(&mut self, file: &Path, progress: &Progress) -> Result<Option<String>, Failure> {
-        if let Some(settings) = self.everything.clone() {
-            return self.find_everything(file, &settings, progress);
-        }
         let outputs = Outputs::new(&self.args.output, file, &self.args.formats, self.args.model.kind());
         if self.is_done(file, &outputs.files(if self.args.multimask { CANDIDATES } else { 1 }))? {
             return Ok(None);
@@ -281,11 +350,16 @@ impl<'a> Session<'a> {
     }
 }
 
-/// One line for a person; `told` is what there is to say of two stages.
-fn line(record: &Record, told: Option<&str>, written: &[PathBuf]) -> String {
+/// The file to look at, behind an arrow.
+fn shown(written: &[PathBuf]) -> String {
     let ending = |ending: &str| written.iter().find(|path| path.to_string_lossy().ends_with(ending));
     let shown = ending("compare.png").or_else(|| ending("overlay.png")).or(written.first());
-    let shown = shown.map_or(String::new(), |path| format!("  ->  {}", path.display()));
+    shown.map_or(String::new(), |path| format!("  ->  {}", path.display()))
+}
+
+/// One line for a person; `told` is what there is to say of two stages.
+fn line(record: &Record, told: Option<&str>, written: &[PathBuf]) -> String {
+    let shown = shown(written);
     let (iou, share) = record.masks.first().map_or((None, 0.0), |mask| (mask.predicted_iou, mask.area_share));
     let judged = match (iou, told) {
         (Some(iou), _) => format!("predicted IoU {iou:.3}, "),
