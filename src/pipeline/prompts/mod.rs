@@ -1,4 +1,22 @@
 //! Prompts of many images and objects, read from a file: boxes of a detector, annotations of COCO, rows of a table, our own JSON.
+//!
+//! ```no_run
+//! use hrseg::pipeline::prompts::{PromptFile, Take};
+//! use hrseg::pipeline::{Colours, Photo, Pipeline, Sources};
+//! use hrseg::prelude::*;
+//!
+//! let pipeline = Pipeline::load(ModelName::MobileSam, &Sources::default(), &LoadOptions::default(), &())?;
+//! let asked = PromptFile::read("boxes.csv", Take::Box)?;
+//! for image in &asked.images {
+//!     let photo = Photo::open(&image.file_name, &DecodeLimits::default(), Colours::Srgb)?;
+//!     let prompts = image.objects.iter().map(|object| object.prompts(photo.dimensions())).collect::<Result<Vec<_>, _>>()?;
+//!     pipeline.segment_each(photo.seen(), &prompts, &(), |at, segmented| -> hrseg::pipeline::Result<()> {
+//!         println!("{}: {} pixels", image.objects[at].name, segmented.best()?.rle.area());
+//!         Ok(())
+//!     })?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod coco;
 mod find;
