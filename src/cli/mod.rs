@@ -11,6 +11,7 @@ mod recipe;
 mod segment;
 #[cfg(feature = "serve")]
 mod serve;
+mod shard;
 mod trace;
 mod track;
 mod train;

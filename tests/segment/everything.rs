@@ -76,6 +76,11 @@ fn masks_numbers_pictures_and_one_json_of_all() {
     assert_eq!(std::fs::read(sandbox.path("out/coco.json")).unwrap(), before);
     hrseg(&["--force", "--format", "rle"]).exits(0);
     assert_eq!(std::fs::read(sandbox.path("out/coco.json")).unwrap(), before);
+    // each part of a run has a JSON of its own
+    for part in ["1/2", "2/2"] {
+        hrseg(&["--shard", part, "-o", "parts", "--format", "rle"]).exits(0);
+    }
+    assert_eq!(sandbox.names("parts"), ["a.json", "b.json", "coco.1-of-2.json", "coco.2-of-2.json"]);
     // the results are no photos of the next run
     let beside = [&["segment", ".", "-o", ".", "--weights", weights, "--resume"][..], &FEW].concat();
     sandbox.hrseg(&beside).exits(0);

@@ -147,3 +147,18 @@ fn an_interruption_loses_nothing() {
         assert!(image::open(sandbox.path(&format!("out/{stem}.mask.png"))).is_ok());
     }
 }
+
+#[test]
+fn parts_of_a_run_are_the_whole() {
+    let sandbox = Sandbox::new().with_photo("coffee.jpg", "in/a.jpg").with_photo("coffee.jpg", "in/b.jpg");
+    let sandbox = sandbox.with_photo("coffee.jpg", "in/c.jpg");
+    let part = |shard: &str| sandbox.segment(&["in", "--point", "300,200", "--format", "mask", "--shard", shard]);
+    part("1/2").exits(0);
+    assert_eq!(sandbox.names("out"), ["a.mask.png", "c.mask.png"]);
+    let run = part("2/2").exits(0);
+    assert_eq!((sandbox.names("out").len(), run.stdout.lines().count()), (3, 1), "{run:?}");
+    part("3/2").exits(2);
+    // a part without images has nothing to do
+    let run = part("4/4").exits(0);
+    assert!(run.stdout.is_empty(), "{run:?}");
+}

@@ -13,6 +13,7 @@ use super::everything::{self, EverythingArgs};
 use super::objects::PromptFileArgs;
 use crate::cli::mgd::MgdArgs;
 use crate::cli::photo::PhotoArgs;
+use crate::cli::shard::Shard;
 use crate::pipeline::{self, Asked, FirstStage, Sources, Words};
 
 const EXAMPLES: &str = "\
@@ -25,6 +26,7 @@ Examples:
   hrseg segment photos/ --model mgd-sam2 --weights mgd_sam2.pth --tta     the same at high resolution, the authors' protocol
   hrseg segment chair.jpg --model pi-sam-b --weights pi_sam_b.pth --box 90,45,361,270 --refine 120,90 --refine 300,200:0
   hrseg segment photos/ --prompts boxes.csv --format mask,rle             many objects of many photos; also COCO's JSON
+  hrseg segment photos/ --model is-net --shard 3/16 -o out                one of 16 machines
   hrseg segment photos/ --everything                                     all objects of each photo, no prompt
 
 Files written, for an image <stem>.jpg:
@@ -114,6 +116,10 @@ pub struct SegmentArgs {
     /// Leave out images whose results are all there already
     #[arg(long)]
     pub resume: bool,
+
+    /// Part i of n of the images, counted from 1: for several processes or machines, each with a part of its own
+    #[arg(long, value_name = "I/N", value_parser = Shard::from_str)]
+    pub shard: Option<Shard>,
 
     /// Fill holes of up to this many pixels of the 256x256 mask
     #[arg(long, default_value_t = 0, value_name = "AREA", allow_negative_numbers = true)]

@@ -43,10 +43,16 @@ pub fn run(args: &SegmentArgs, common: &Common) -> anyhow::Result<Outcome> {
     let files: Vec<objects::Asked> = match prompts.as_ref().zip(args.file.path.as_deref()) {
         Some((prompts, name)) => {
             let (asked, notes) = objects::matched(files, prompts, name).map_err(UsageError)?;
-            notes.iter().for_each(|note| say(format_args!("note: {note}")));
+            // once of a run in parts
+            let told = args.shard.is_none_or(|shard| shard.index == 1);
+            notes.iter().filter(|_| told).for_each(|note| say(format_args!("note: {note}")));
             asked
         }
         None => files.into_iter().map(|file| (file, None)).collect(),
+    };
+    let files: Vec<objects::Asked> = match args.shard {
+        Some(shard) => (0..).zip(files).filter(|(at, _)| shard.has(*at)).map(|(_, file)| file).collect(),
+        None => files,
     };
     let mut session = Session::new(args, common)?;
     session.check_run_file()?;
@@ -165,7 +171,7 @@ impl<'a> Session<'a> {
 
     /// Before anything is computed.
     fn check_run_file(&self) -> anyhow::Result<()> {
-        let path = run_file::path(&self.args.output);
+        let path = run_file::path(&self.args.output, self.args.shard);
         let many = self.everything.is_some() || self.args.file.path.is_some();
         if many
             && self.args.formats.contains(&args::Format::Rle)
@@ -182,12 +188,12 @@ impl<'a> Session<'a> {
         if self.records.is_empty() {
             return Ok(());
         }
-        let (folder, overwrite) = (&self.args.output, self.overwrite());
+        let (path, overwrite) = (run_file::path(&self.args.output, self.args.shard), self.overwrite());
         let known = prompts.map(|file| file.categories.clone()).filter(|known| !known.is_empty());
         let categories = known.unwrap_or_else(run_file::one_category);
-        let path = match prompts {
-            Some(_) => run_file::write::<objects::Written>(folder, &self.records, &categories, overwrite),
-            None => run_file::write::<EverythingRecord>(folder, &self.records, &categories, overwrite),
+        match prompts {
+            Some(_) => run_file::write::<objects::Written>(&path, &self.records, &categories, overwrite),
+            None => run_file::write::<EverythingRecord>(&path, &self.records, &categories, overwrite),
         }?;
         say(format_args!("all masks: {}", path.display()));
         Ok(())

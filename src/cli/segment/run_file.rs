@@ -8,6 +8,7 @@ use seg_data::rle::CocoRle;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::cli::shard::Shard;
 use crate::pipeline::coco::Writer;
 
 /// The JSON of an image, as far as the run's needs it.
@@ -22,9 +23,12 @@ pub trait OfImage: DeserializeOwned {
     fn objects(&self) -> impl Iterator<Item = (u64, &CocoRle, Value)>;
 }
 
-/// Where it is.
-pub fn path(folder: &Path) -> PathBuf {
-    folder.join("coco.json")
+/// Where it is; each part of a run has one of its own.
+pub fn path(folder: &Path, shard: Option<Shard>) -> PathBuf {
+    folder.join(match shard {
+        Some(Shard { index, count }) => format!("coco.{index}-of-{count}.json"),
+        None => "coco.json".into(),
+    })
 }
 
 /// The one category where no other is known.
@@ -37,13 +41,12 @@ pub fn one_category() -> Vec<(u64, String)> {
 /// # Errors
 /// A JSON that cannot be read; those of writing.
 pub fn write<R: OfImage>(
-    folder: &Path,
+    path: &Path,
     records: &[PathBuf],
     categories: &[(u64, String)],
     overwrite: Overwrite,
-) -> anyhow::Result<PathBuf> {
-    let path = path(folder);
-    write_with(&path, overwrite, |out| {
+) -> anyhow::Result<()> {
+    write_with(path, overwrite, |out| {
         let mut writer = Writer::new(out)?;
         for file in records {
             let unfit = |reason: String| std::io::Error::other(format!("{}: {reason}", file.display()));
@@ -61,5 +64,5 @@ pub fn write<R: OfImage>(
         }
         writer.finish(categories)
     })?;
-    Ok(path)
+    Ok(())
 }
