@@ -190,7 +190,7 @@ impl Default for Spec {
 
 impl Spec {
     /// The names that [`named`](Self::named) knows.
-    pub const NAMES: [&'static str; 6] = ["thin", "objects", "plain", "scenes", "clips", "words"];
+    pub const NAMES: [&'static str; 7] = ["thin", "objects", "plain", "scenes", "clips", "words", "pairs"];
 
     /// One of the specifications that come with the crate.
     pub fn named(name: &str) -> Option<Self> {
@@ -201,6 +201,7 @@ impl Spec {
             "scenes" => Some(Self::scenes()),
             "clips" => Some(Self::clips()),
             "words" => Some(Self::words()),
+            "pairs" => Some(Self::pairs()),
             _ => None,
         }
     }
@@ -250,6 +251,12 @@ impl Spec {
             clip: ClipSpec { shapes: Span::new(2., 3.), twins: 0.3, ..clips.clip },
             ..clips
         }
+    }
+
+    /// [`Spec::words`] of two shapes, none with the colour and the kind of the other: what a small model learns its first words on.
+    pub fn pairs() -> Self {
+        let words = Self::words();
+        Self { clip: ClipSpec { shapes: Span::new(2., 2.), twins: 0., ..words.clip }, ..words }
     }
 
     /// Two to four shapes that move over a calm background, in short clips: what a small model learns to follow a sentence on.
