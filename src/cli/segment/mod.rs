@@ -228,71 +228,74 @@ impl<'a> Session<'a> {
         Ok(false)
     }
 
-    /// All masks of one image; `None` as in [`Session::segment`].
+    /// One image of a run that has a JSON of all; `None` as in [`Session::segment`]. `files` are those that it will have, `work` writes them and says so in a line.
+    fn of_run(
+        &mut self,
+        file: &Path,
+        progress: &Progress,
+        files: impl FnOnce(&Outputs) -> Vec<PathBuf>,
+        work: impl FnOnce(&Self, &Outputs, &Photo, &OfImage<'_>) -> Result<String, Failure>,
+    ) -> Result<Option<String>, Failure> {
+        let outputs = Outputs::new(&self.args.output, file, &self.args.formats, self.args.model.kind());
+        let (expected, record) = (files(&outputs), outputs.path("json"));
+        let line = match self.is_done(file, &expected)? {
+            true => None,
+            false => {
+                let watch = OfImage { name: file.display().to_string(), progress };
+                Some(work(self, &outputs, &self.photo(file, &watch)?, &watch)?)
+            }
+        };
+        self.records.extend(expected.contains(&record).then_some(record));
+        Ok(line)
+    }
+
+    /// All masks of one image.
     fn find_everything(
         &mut self,
         file: &Path,
         settings: &AutomaticMaskConfig,
         progress: &Progress,
     ) -> Result<Option<String>, Failure> {
-        let outputs = Outputs::new(&self.args.output, file, &self.args.formats, self.args.model.kind());
-        let (expected, record_file) = (everything::files(&outputs), outputs.path("json"));
-        let kept = expected.contains(&record_file);
-        if self.is_done(file, &expected)? {
-            self.records.extend(kept.then_some(record_file));
-            return Ok(None);
-        }
-        let watch = OfImage { name: file.display().to_string(), progress };
-        let photo = self.photo(file, &watch)?;
-        let mut tell = |done: usize, of: usize| {
-            watch.stage(&format!("{done} of {of} clicks"));
-            true
-        };
-        let pipeline = self.pipeline(progress)?;
-        watch.stage("encoding");
-        let found = pipeline.everything(photo.seen(), None, settings, &mut tell);
-        let masks = found.with_context(|| watch.name.clone())?.unwrap_or_default();
-        let record = EverythingRecord::new(watch.name.clone(), photo.dimensions(), self.args.model, settings, &masks);
-        let written = self.written(|put| everything::make(&outputs, &photo, &record, &masks, put))?;
-        self.records.extend(kept.then_some(record_file));
-        Ok(Some(match self.quiet {
-            true => record.line(written.iter().map(|path| path.display().to_string()).collect())?,
-            false => everything::line(&record, &shown(&written)),
-        }))
+        self.of_run(file, progress, everything::files, |session, outputs, photo, watch| {
+            let mut tell = |done: usize, of: usize| {
+                watch.stage(&format!("{done} of {of} clicks"));
+                true
+            };
+            let (model, name) = (session.args.model, &watch.name);
+            let pipeline = session.pipeline(progress)?;
+            watch.stage("encoding");
+            let found = pipeline.everything(photo.seen(), None, settings, &mut tell);
+            let masks = found.with_context(|| name.clone())?.unwrap_or_default();
+            let record = EverythingRecord::new(name.clone(), photo.dimensions(), model, settings, &masks);
+            let ((), written) = session.written(|put| everything::make(outputs, photo, &record, &masks, put))?;
+            match session.quiet {
+                true => Ok(record.line(names(&written))?),
+                false => Ok(everything::line(&record, &shown(&written))),
+            }
+        })
     }
 
-    /// The objects of one image that a file asks about; `None` as in [`Session::segment`].
+    /// The objects of one image that a file asks about.
     fn find_objects(
         &mut self,
         file: &Path,
         asked: &AskedImage,
         progress: &Progress,
     ) -> Result<Option<String>, Failure> {
-        let outputs = Outputs::new(&self.args.output, file, &self.args.formats, self.args.model.kind());
-        let (expected, record_file) = (objects::files(&outputs, asked), outputs.path("json"));
-        let kept = expected.contains(&record_file);
-        if self.is_done(file, &expected)? {
-            self.records.extend(kept.then_some(record_file));
-            return Ok(None);
-        }
-        let watch = OfImage { name: file.display().to_string(), progress };
-        let photo = self.photo(file, &watch)?;
-        let (prompts, notes) = objects::prompts(asked, &photo).with_context(|| watch.name.clone())?;
-        notes.iter().for_each(|said| watch.note(said));
-        let pipeline = self.pipeline(progress)?;
-        let work =
-            objects::Work { name: watch.name.clone(), model: self.args.model, asked, photo: &photo, prompts: &prompts };
-        let mut record = None;
-        let written = self.written(|put| {
-            record = Some(work.make(pipeline, &outputs, &watch, put).with_context(|| watch.name.clone())?);
-            Ok(())
-        })?;
-        let Some(record) = record else { return Ok(None) };
-        self.records.extend(kept.then_some(record_file));
-        Ok(Some(match self.quiet {
-            true => record.line(written.iter().map(|path| path.display().to_string()).collect())?,
-            false => objects::line(&record, &shown(&written)),
-        }))
+        let files = |outputs: &Outputs| objects::files(outputs, asked);
+        self.of_run(file, progress, files, |session, outputs, photo, watch| {
+            let (model, name) = (session.args.model, &watch.name);
+            let (prompts, notes) = objects::prompts(asked, photo).with_context(|| name.clone())?;
+            notes.iter().for_each(|said| watch.note(said));
+            let pipeline = session.pipeline(progress)?;
+            let work = objects::Work { name: name.clone(), model, asked, photo, prompts: &prompts };
+            let make = |put: output::Put<'_>| work.make(pipeline, outputs, watch, put).with_context(|| name.clone());
+            let (record, written) = session.written(make)?;
+            match session.quiet {
+                true => Ok(record.line(names(&written))?),
+                false => Ok(objects::line(&record, &shown(&written))),
+            }
+        })
     }
 
     /// Does one image, as the user has asked; `None` when its results are there already and may stay.
@@ -317,7 +320,10 @@ impl<'a> Session<'a> {
     }
 
     /// Writes an image's files as `make` puts them.
-    fn written(&self, make: impl FnOnce(output::Put<'_>) -> anyhow::Result<()>) -> Result<Vec<PathBuf>, Failure> {
+    fn written<T>(
+        &self,
+        make: impl FnOnce(output::Put<'_>) -> anyhow::Result<T>,
+    ) -> Result<(T, Vec<PathBuf>), Failure> {
         // not before there is something to put in it; without it no image can be done
         seg_data::output::create_folder(&self.args.output).map_err(|e| Failure::Model(e.into()))?;
         output::write_all(self.overwrite(), make).map_err(|error| match disk_full(&error) {
@@ -344,16 +350,20 @@ impl<'a> Session<'a> {
         let asked = PromptRecord::new(&prompts, mask);
         let record = Record::new(here(), photo.dimensions(), self.args.model, asked, &segmented);
         let done = Done { photo: &photo, prompts: &prompts, segmented: &segmented, record: &record };
-        let written = self.written(|put| outputs.make(&done, put))?;
+        let ((), written) = self.written(|put| outputs.make(&done, put))?;
         if self.overwrite() == Overwrite::Replace {
             outputs.remove_stale(segmented.masks.len());
         }
         let line = match self.quiet {
-            true => record.line(written.iter().map(|path| path.display().to_string()).collect())?,
+            true => record.line(names(&written))?,
             false => line(&record, segmented.told.as_deref(), &written),
         };
         Ok(Some(line))
     }
+}
+
+fn names(written: &[PathBuf]) -> Vec<String> {
+    written.iter().map(|path| path.display().to_string()).collect()
 }
 
 /// The file to look at, behind an arrow.

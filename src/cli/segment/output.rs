@@ -122,11 +122,11 @@ impl Outputs {
 /// Where an image's files are put.
 pub type Put<'a> = &'a mut dyn FnMut(PathBuf, &[u8]) -> anyhow::Result<()>;
 
-/// Writes the files of an image as `make` puts them; on an error those that are new are taken back.
-pub fn write_all(
+/// Writes the files of an image as `make` puts them, and gives what it gives, and their names; on an error those that are new are taken back.
+pub fn write_all<T>(
     overwrite: Overwrite,
-    make: impl FnOnce(Put<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<Vec<PathBuf>> {
+    make: impl FnOnce(Put<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Vec<PathBuf>)> {
     let mut written = Vec::new();
     let outcome = make(&mut |path, bytes| {
         write(&path, bytes, overwrite)?;
@@ -139,7 +139,7 @@ pub fn write_all(
             let _ = std::fs::remove_file(path);
         }
     }
-    outcome.map(|()| written)
+    outcome.map(|made| (made, written))
 }
 
 /// The inputs less those that are results of others: with the photos' own folder as output (`photos -o photos`), the
