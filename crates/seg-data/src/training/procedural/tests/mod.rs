@@ -189,7 +189,7 @@ fn what_cannot_be_opened_is_told() {
     let error = Procedural::open(Some("thick"), None).unwrap_err().to_string();
     assert_eq!(
         error,
-        "procedural: `thick` is no file; expected a TOML file, or one of thin, objects, plain, scenes, clips, words"
+        "procedural: `thick` is no file; expected a TOML file, or one of thin, objects, plain, scenes, clips, words, pairs"
     );
     assert_eq!(Procedural::open(Some("plain"), Some(3)).unwrap().len(), Some(3));
 }
