@@ -35,11 +35,11 @@ pub struct EverythingArgs {
     #[arg(long, value_name = "IOU", requires = "everything", allow_negative_numbers = true)]
     pred_iou_thresh: Option<f64>,
 
-    /// Masks that change more than this when their threshold is moved are left out [default: 0.95]
+    /// Masks whose stability score (the IoU of the mask at a higher and a lower threshold) is below this are left out [default: 0.95]
     #[arg(long, value_name = "SCORE", requires = "everything", allow_negative_numbers = true)]
     stability_score_thresh: Option<f64>,
 
-    /// How far the threshold is moved for that, in logits [default: 1]
+    /// How far up and down the threshold is moved for the stability score, in logits [default: 1]
     #[arg(long, value_name = "LOGITS", requires = "everything", allow_negative_numbers = true)]
     stability_score_offset: Option<f64>,
 
