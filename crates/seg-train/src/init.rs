@@ -35,11 +35,11 @@ impl Fresh {
         let dims = shape.dims();
         match last {
             "running_mean" | "num_batches_tracked" => return Tensor::zeros(shape, dtype, device),
-            bias if bias.ends_with("bias") && !name.contains(".mask_downscaling.") => {
-                return Tensor::zeros(shape, dtype, device);
-            }
+            // drawn, below
+            bias if bias.ends_with("bias") && name.contains(".mask_downscaling.") => {}
+            bias if bias.ends_with("bias") => return Tensor::zeros(shape, dtype, device),
             "running_var" => return Tensor::ones(shape, dtype, device),
-            weight if dims.len() < 2 && !weight.ends_with("bias") => return Tensor::ones(shape, dtype, device),
+            _ if dims.len() < 2 => return Tensor::ones(shape, dtype, device),
             _ => {}
         }
         let mut dice = Dice::new(Place { seed: self.seed, epoch: 0, index: 0 }, name);

@@ -1,19 +1,15 @@
 //! `hrseg segment --everything`: all masks of each image.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use seg_data::rle::CocoRle;
 use seg_models::registry::ModelName;
-use seg_models::{AutomaticMask, AutomaticMaskConfig, MaskCleanup};
+use seg_models::{AutomaticMaskConfig, MaskCleanup};
 use serde_json::{Value, json};
 
 use super::args::Format;
-use super::output::{Outputs, Put};
 use super::run_file::OfImage;
-use crate::pipeline::Photo;
+use super::together;
 use crate::pipeline::everything::{EverythingRecord, LabelledRecord, defaults};
-use crate::pipeline::labels::{label_map, label_png, overlay};
 
 /// Everything in the picture: how it is looked for.
 #[derive(Args, Clone, Debug, Default)]
@@ -117,44 +113,15 @@ fn cleans_itself(model: ModelName) -> bool {
     matches!(model, ModelName::Sam2(..))
 }
 
-/// Files of an image, in the order in which they are written: a JSON says that the image is complete.
-const FILES: [(Format, &str); 3] =
-    [(Format::Mask, "labels.png"), (Format::Overlay, "overlay.png"), (Format::Rle, "json")];
-
 /// Refuses formats of which none is written.
 ///
 /// # Errors
 /// Then.
 pub fn check(formats: &[Format]) -> Result<(), String> {
-    match FILES.iter().any(|(format, _)| formats.contains(format)) {
+    match together::FILES.iter().any(|(format, _)| formats.contains(format)) {
         true => Ok(()),
         false => Err("--everything writes mask, overlay and rle: none of them is in --format".into()),
     }
-}
-
-/// Every file that will be written for an image.
-pub fn files(outputs: &Outputs) -> Vec<PathBuf> {
-    FILES.iter().filter(|(format, _)| outputs.asked(*format)).map(|(_, ending)| outputs.path(ending)).collect()
-}
-
-/// Makes an image's files, in the order of [`files`], and puts each where `put` does.
-pub fn make(
-    outputs: &Outputs,
-    photo: &Photo,
-    record: &EverythingRecord,
-    masks: &[AutomaticMask],
-    put: Put<'_>,
-) -> anyhow::Result<()> {
-    let map = label_map(masks.iter().map(|mask| &mask.rle), photo.dimensions());
-    for (format, ending) in FILES.into_iter().filter(|(format, _)| outputs.asked(*format)) {
-        let bytes = match format {
-            Format::Mask => label_png(&map)?,
-            Format::Overlay => overlay(photo.seen(), &map)?,
-            _ => serde_json::to_vec_pretty(record)?,
-        };
-        put(outputs.path(ending), &bytes)?;
-    }
-    Ok(())
 }
 
 /// One line for a person.

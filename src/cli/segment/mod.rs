@@ -6,6 +6,7 @@ pub(super) mod load;
 mod objects;
 mod output;
 mod run_file;
+mod together;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -256,7 +257,7 @@ impl<'a> Session<'a> {
         settings: &AutomaticMaskConfig,
         progress: &Progress,
     ) -> Result<Option<String>, Failure> {
-        self.of_run(file, progress, everything::files, |session, outputs, photo, watch| {
+        self.of_run(file, progress, together::files, |session, outputs, photo, watch| {
             let mut tell = |done: usize, of: usize| {
                 watch.stage(&format!("{done} of {of} clicks"));
                 true
@@ -267,7 +268,8 @@ impl<'a> Session<'a> {
             let found = pipeline.everything(photo.seen(), None, settings, &mut tell);
             let masks = found.with_context(|| name.clone())?.unwrap_or_default();
             let record = EverythingRecord::new(name.clone(), photo.dimensions(), model, settings, &masks);
-            let ((), written) = session.written(|put| everything::make(outputs, photo, &record, &masks, put))?;
+            let ((), written) = session
+                .written(|put| together::make(outputs, photo, masks.iter().map(|mask| &mask.rle), &record, put))?;
             match session.quiet {
                 true => Ok(record.line(names(&written))?),
                 false => Ok(everything::line(&record, &shown(&written))),

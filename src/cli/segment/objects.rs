@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use super::args::Format;
 use super::output::{Outputs, Put};
 use super::run_file::OfImage;
-use crate::pipeline::labels::{MOST, label_map, label_png, overlay};
-use crate::pipeline::prompts::{AskedImage, PromptFile, Take};
+use super::together;
+use crate::pipeline::labels::MOST;
+use crate::pipeline::prompts::{AskedImage, AskedObject, PromptFile, Take};
 use crate::pipeline::{
     CoarseRecord, MaskRecord, ObjectRecord, ObjectsRecord, Photo, Pipeline, PromptRecord, Watch, pictures,
 };
@@ -86,15 +87,18 @@ pub fn matched<'f>(
 
 /// Every file that will be written for an image, in the order in which they are.
 pub fn files(outputs: &Outputs, asked: &AskedImage) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for (format, ending) in [(Format::Mask, "mask.png"), (Format::Cutout, "cutout.png")] {
-        if outputs.asked(format) {
-            files.extend(asked.objects.iter().map(|object| outputs.path(&format!("{}.{ending}", object.name))));
-        }
-    }
-    let whole = [(Format::Mask, "labels.png"), (Format::Overlay, "overlay.png"), (Format::Rle, "json")];
-    files.extend(whole.iter().filter(|(format, _)| outputs.asked(*format)).map(|(_, ending)| outputs.path(ending)));
-    files
+    let own = |(format, ending): (Format, &'static str)| {
+        asked.objects.iter().filter(move |_| outputs.asked(format)).map(move |object| of(outputs, object, ending))
+    };
+    [MASK, CUTOUT].into_iter().flat_map(own).chain(together::files(outputs)).collect()
+}
+
+/// Files of each object.
+const MASK: (Format, &str) = (Format::Mask, "mask.png");
+const CUTOUT: (Format, &str) = (Format::Cutout, "cutout.png");
+
+fn of(outputs: &Outputs, object: &AskedObject, ending: &str) -> PathBuf {
+    outputs.path(&format!("{}.{ending}", object.name))
 }
 
 /// The prompts of an image's objects, laid on the photo, and notes.
@@ -157,14 +161,12 @@ impl Work<'_> {
         pipeline.segment_each(photo.seen(), prompts, watch, |at, segmented| -> anyhow::Result<()> {
             let (object, best) = (&asked.objects[at], segmented.best()?);
             segmented.notes.iter().for_each(|said| watch.note(&format!("object {:?}: {said}", object.name)));
-            let mut file = |format, ending: &str, bytes: &dyn Fn() -> crate::pipeline::Result<Vec<u8>>| match outputs
-                .asked(format)
-            {
-                true => put(outputs.path(&format!("{}.{ending}", object.name)), &bytes()?),
-                false => Ok(()),
-            };
-            file(Format::Mask, "mask.png", &|| pictures::mask(&best.levels))?;
-            file(Format::Cutout, "cutout.png", &|| pictures::cutout(photo, best))?;
+            if outputs.asked(MASK.0) {
+                put(of(outputs, object, MASK.1), &pictures::mask(&best.levels)?)?;
+            }
+            if outputs.asked(CUTOUT.0) {
+                put(of(outputs, object, CUTOUT.1), &pictures::cutout(photo, best)?)?;
+            }
             objects.push(ObjectRecord {
                 label: at as u32 + 1,
                 object: object.name.clone(),
@@ -185,16 +187,7 @@ impl Work<'_> {
             model: self.model.to_string(),
             objects,
         };
-        let map = label_map(&masks, photo.dimensions());
-        if outputs.asked(Format::Mask) {
-            put(outputs.path("labels.png"), &label_png(&map)?)?;
-        }
-        if outputs.asked(Format::Overlay) {
-            put(outputs.path("overlay.png"), &overlay(photo.seen(), &map)?)?;
-        }
-        if outputs.asked(Format::Rle) {
-            put(outputs.path("json"), &serde_json::to_vec_pretty(&record)?)?;
-        }
+        together::make(outputs, photo, &masks, &record, put)?;
         Ok(record)
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::args::Format;
-use super::everything;
+use super::together;
 use seg_data::output::{Overwrite, write};
 use seg_models::Prompts;
 use seg_models::registry::ModelKind;
@@ -152,7 +152,7 @@ pub fn without_own_results(mut files: Vec<PathBuf>, folder: &Path) -> Vec<PathBu
         .flat_map(|file| {
             let folder = file.parent().unwrap_or(Path::new(""));
             let outputs = Outputs::new(folder, file, &formats, ModelKind::TwoStage);
-            [outputs.files(CANDIDATES), everything::files(&outputs)].concat()
+            [outputs.files(CANDIDATES), together::files(&outputs)].concat()
         })
         .collect();
     files.retain(|file| !results.contains(file));

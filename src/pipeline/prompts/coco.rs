@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use seg_data::training::referring::Segmentation;
-use seg_models::Point;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{AskedImage, AskedObject, PromptFile};
+use super::{AskedImage, AskedObject, PromptFile, click};
 
 #[derive(Deserialize)]
 struct Document {
@@ -57,7 +56,7 @@ impl Annotation {
         AskedObject {
             name: self.id.unwrap_or(number as u64).to_string(),
             category: self.category_id,
-            points: self.points.into_iter().map(|[x, y, label]| Point { x, y, positive: label != 0. }).collect(),
+            points: self.points.into_iter().map(click).collect(),
             bbox: bbox.map(|[x, y, w, h]| [x, y, x + w, y + h]),
             mask: self.segmentation.filter(|shape| !matches!(shape, Segmentation::Polygons(p) if p.is_empty())),
         }

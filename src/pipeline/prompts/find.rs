@@ -63,9 +63,7 @@ impl<'f> Finder<'f> {
 }
 
 fn number(path: &Path) -> Option<u64> {
-    let stem = path.file_stem()?.to_string_lossy().into_owned();
-    let digits = stem.len() - stem.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-    stem[stem.len() - digits..].parse().ok()
+    path.file_stem()?.to_string_lossy().rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 #[cfg(test)]

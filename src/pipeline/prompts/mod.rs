@@ -28,8 +28,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use seg_data::DataError;
 use seg_data::training::referring::Segmentation;
-use seg_data::{DataError, mask};
 use seg_models::registry::ModelName;
 use seg_models::{MaskPrompt, Point, Prompts};
 
@@ -83,10 +83,7 @@ impl AskedObject {
     /// A mask of another size.
     pub fn prompts(&self, (width, height): (u32, u32)) -> Result<Prompts> {
         let mask = match &self.mask {
-            Some(shape) => {
-                let inside = shape.rle(width, height)?.decode();
-                Some(MaskPrompt::Image(mask::from_binary(&inside, width, height)?))
-            }
+            Some(shape) => Some(MaskPrompt::Image(shape.mask(width, height)?)),
             None => None,
         };
         Ok(Prompts { points: self.points.clone(), bbox: self.bbox, mask, multimask: false })
@@ -206,6 +203,11 @@ impl PromptFile {
         }
         Ok(())
     }
+}
+
+/// A click as JSON has it: x, y, and whether it is on the object.
+fn click([x, y, label]: [f32; 3]) -> Point {
+    Point { x, y, positive: label != 0. }
 }
 
 impl AskedImage {

@@ -1,11 +1,10 @@
 //! The JSON that `hrseg segment` writes: what was asked then is asked again.
 
 use seg_data::training::referring::Segmentation;
-use seg_models::Point;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{AskedImage, AskedObject, PromptFile};
+use super::{AskedImage, AskedObject, PromptFile, click};
 
 #[derive(Deserialize)]
 struct Record {
@@ -45,7 +44,7 @@ struct Found {
 
 impl Asked {
     fn object(self, name: String, category: Option<u64>, mask: Option<Segmentation>) -> AskedObject {
-        let points = self.points.into_iter().map(|[x, y, label]| Point { x, y, positive: label != 0. }).collect();
+        let points = self.points.into_iter().map(click).collect();
         AskedObject { name, category, points, bbox: self.r#box, mask }
     }
 }
@@ -85,6 +84,7 @@ pub fn parse(all: Vec<Value>) -> Result<PromptFile, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use seg_models::Point;
     use serde_json::json;
 
     #[test]

@@ -206,7 +206,7 @@ fn cast_of(
                 return (colour, shape);
             }
         }
-        (colours[0], Shape::ALL[1])
+        (colours[0], Shape::Ring)
     };
     let own = any(Some(split == Split::HeldOut), None, None);
     let others = (split == Split::Training).then_some(false);
